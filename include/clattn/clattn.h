@@ -1,0 +1,468 @@
+/* clattn: attention on any OpenCL device.
+ *
+ * This header is the manual. It needs no OpenCL header; clattn/opencl.h is for callers that bring
+ * their own OpenCL objects. Link with -lclattn; OpenCL itself is found at run time.
+ *
+ * Conventions that hold everywhere:
+ *  - A function that can fail returns a clattn_status and writes its result only on CLATTN_OK;
+ *    clattn_error_message() then has a sentence for the calling thread.
+ *  - Objects are opaque; *_destroy and *_release accept NULL.
+ *  - Structs begin with struct_size and are set up by their _init function; later versions only
+ *    append fields, so a program keeps working with a newer library.
+ *  - Extents count elements, strides are signed and count elements, sizes and offsets of memory
+ *    count bytes.
+ */
+#ifndef CLATTN_CLATTN_H
+#define CLATTN_CLATTN_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLATTN_VERSION_MAJOR 0
+#define CLATTN_VERSION_MINOR 1
+#define CLATTN_VERSION_PATCH 0
+
+#if defined(_WIN32) && defined(CLATTN_BUILD_SHARED)
+#define CLATTN_API __declspec(dllexport)
+#elif defined(__GNUC__)
+#define CLATTN_API __attribute__((visibility("default")))
+#else
+#define CLATTN_API
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * Status
+ * --------------------------------------------------------------------------------------------- */
+
+/* One list makes the values and their texts. Values never change; new ones are appended. */
+#define CLATTN_STATUS_LIST(X)                                                                      \
+    X(CLATTN_OK, 0, "success")                                                                     \
+    X(CLATTN_PENDING, 1, "not finished yet")                                                       \
+    X(CLATTN_ERR_ARGUMENT, -1, "an argument is not valid")                                         \
+    X(CLATTN_ERR_UNSUPPORTED, -2, "valid, but not supported by this version or device")            \
+    X(CLATTN_ERR_NO_OPENCL, -3, "no OpenCL library was found")                                     \
+    X(CLATTN_ERR_NO_PLATFORM, -4, "OpenCL has no platform (no driver is installed)")               \
+    X(CLATTN_ERR_NO_DEVICE, -5, "no OpenCL device was found that fits")                            \
+    X(CLATTN_ERR_OUT_OF_MEMORY, -6, "out of memory, on the host or on the device")                 \
+    X(CLATTN_ERR_BUILD, -7, "an OpenCL program did not build")                                     \
+    X(CLATTN_ERR_DEVICE_LOST, -8, "the device failed while it executed")                           \
+    X(CLATTN_ERR_TIMEOUT, -9, "the time allowed has passed")                                       \
+    X(CLATTN_ERR_BUSY, -10, "in use, or a queue is full")                                          \
+    X(CLATTN_ERR_WRONG_PROCESS, -11, "the object was made before fork() in the parent process")    \
+    X(CLATTN_ERR_IO, -12, "a file could not be read or written")                                   \
+    X(CLATTN_ERR_OPENCL, -13, "OpenCL reported an error")                                          \
+    X(CLATTN_ERR_INTERNAL, -14, "a defect in clattn")
+
+typedef enum clattn_status {
+#define CLATTN_STATUS_ENUM(name, value, text) name = value,
+    CLATTN_STATUS_LIST(CLATTN_STATUS_ENUM)
+#undef CLATTN_STATUS_ENUM
+} clattn_status;
+
+/* A fixed sentence for a status; never NULL, also for values that don't exist. Any thread. */
+CLATTN_API const char *clattn_status_string(clattn_status status);
+
+/* What went wrong in the last call that failed on the calling thread: which argument, what was
+ * found, what is expected. "" before the first failure. Valid until the thread's next failure. */
+CLATTN_API const char *clattn_error_message(void);
+
+/* (major << 16 | minor << 8 | patch) of the library that runs, and the same as text "0.1.0". */
+CLATTN_API uint32_t clattn_version(void);
+CLATTN_API const char *clattn_version_string(void);
+
+/* ------------------------------------------------------------------------------------------------
+ * Context and devices
+ * --------------------------------------------------------------------------------------------- */
+
+/* A device with its programs, program cache, memory and log. Any thread may use it. */
+typedef struct clattn_context clattn_context;
+
+typedef enum clattn_log_area {
+    CLATTN_LOG_DISPATCH = 1, /* which kernel was chosen, and why others declined */
+    CLATTN_LOG_BUILD = 2,    /* programs: built, taken from the cache, dropped */
+    CLATTN_LOG_EXEC = 4      /* launches and transfers */
+} clattn_log_area;
+
+/* Returns the address of the OpenCL function `name`, NULL where it has none. */
+typedef void *(*clattn_get_proc_fn)(void *user, const char *name);
+/* Receives one line without a newline. May be called from any thread that calls clattn. */
+typedef void (*clattn_log_fn)(void *user, clattn_log_area area, const char *line);
+/* Like realloc(): pointer NULL allocates, size 0 frees and returns NULL. Thread-safe. */
+typedef void *(*clattn_realloc_fn)(void *user, void *pointer, size_t size);
+
+enum {                                     /* clattn_context_options.flags */
+       CLATTN_CONTEXT_NO_PROGRAM_CACHE = 1 /* neither read nor write compiled programs on disk */
+};
+
+typedef struct clattn_context_options {
+    uint32_t struct_size;
+    uint32_t flags;         /* CLATTN_CONTEXT_*, or-ed */
+    const char *device;     /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
+    const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
+    const char *kernel;     /* use only the kernel of this name (for tests); NULL: all kernels */
+    const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
+    clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
+    void *get_proc_user;
+    clattn_realloc_fn realloc; /* NULL: the C library's; must outlive what is made with it */
+    void *realloc_user;
+    clattn_log_fn log; /* NULL: no log; CLATTN_VERBOSE prints on stderr in either case */
+    void *log_user;
+} clattn_context_options;
+
+static inline void clattn_context_options_init(clattn_context_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->struct_size = (uint32_t)sizeof *options;
+}
+
+/* Opens OpenCL and one device. The selector is
+ *    "cpu", "gpu", "accelerator"   the best device of this type
+ *    "2"                           the device of this index, in the order of clattn_device_list
+ *    "platform/device"             substrings of both names (case is ignored)
+ *    "text"                        a substring of the device's or the platform's name
+ * `options` may be NULL. CLATTN_ERR_NO_OPENCL, _NO_PLATFORM and _NO_DEVICE say what to install. */
+CLATTN_API clattn_status clattn_context_create(const clattn_context_options *options,
+                                               clattn_context **context);
+
+/* Waits for what the context still does, then frees it. CLATTN_ERR_BUSY, and nothing is freed,
+ * while plans, buffers, dispatchers or events of it exist. */
+CLATTN_API clattn_status clattn_context_destroy(clattn_context *context);
+
+typedef enum clattn_device_type {
+    CLATTN_DEVICE_CPU = 1,
+    CLATTN_DEVICE_GPU = 2,
+    CLATTN_DEVICE_ACCELERATOR = 3,
+    CLATTN_DEVICE_OTHER = 4
+} clattn_device_type;
+
+/* Texts are UTF-8, end with 0, and are cut where they don't fit. */
+typedef struct clattn_device_info {
+    uint32_t struct_size;
+    clattn_device_type type;
+    char name[128];
+    char platform[128];
+    char vendor[128];
+    char driver[128];           /* driver version */
+    char platform_version[128]; /* "OpenCL 3.0 ..." */
+    char opencl_c[64];          /* "OpenCL C 1.2 ..." */
+    char family[16];            /* kernel family: "simd" or "tile" */
+    uint32_t compute_units;
+    uint32_t vector_width;   /* native float vector, elements, at least 1 */
+    uint64_t local_memory;   /* bytes */
+    uint64_t global_memory;  /* bytes */
+    uint64_t max_allocation; /* bytes */
+    uint64_t max_work_group; /* work-items */
+    uint32_t clock_mhz;      /* 0: unknown */
+    uint8_t fp16, fp64;      /* 1: arithmetic in this type */
+    uint8_t subgroups;       /* 1: cl_khr_subgroups or OpenCL C's own */
+    uint8_t unified_memory;  /* 1: device and host share memory */
+} clattn_device_info;
+
+/* Writes up to `capacity` devices, in the order of platforms and devices, and their whole number
+ * to *count. With options->device only those that fit the selector. `infos` may be NULL with
+ * capacity 0; infos[i].struct_size need not be set. Any thread. */
+CLATTN_API clattn_status clattn_device_list(const clattn_context_options *options,
+                                            clattn_device_info *infos, uint32_t capacity,
+                                            uint32_t *count);
+
+/* The device of a context. info->struct_size must be set to sizeof *info. */
+CLATTN_API clattn_status clattn_context_device_info(clattn_context *context,
+                                                    clattn_device_info *info);
+
+typedef struct clattn_device_measurement {
+    uint32_t struct_size;
+    uint32_t reserved;
+    double fma_gflops;  /* fp32 multiply-adds, 2 operations each, all compute units, 1e9/s */
+    double read_gbytes; /* reading global memory, 1e9 bytes/s */
+    double launch_us;   /* one empty kernel, enqueue to finish, microseconds */
+    double enqueue_us;  /* one of many empty kernels in a row, microseconds */
+} clattn_device_measurement;
+
+/* Measures the context's device: about a second. measurement->struct_size must be set. */
+CLATTN_API clattn_status clattn_device_measure(clattn_context *context,
+                                               clattn_device_measurement *measurement);
+
+/* The kernels of the registry, in order of preference; NULL from `count` on. Any thread. */
+CLATTN_API uint32_t clattn_kernel_count(void);
+CLATTN_API const char *clattn_kernel_name(uint32_t index);
+
+/* ------------------------------------------------------------------------------------------------
+ * Describing attention
+ * --------------------------------------------------------------------------------------------- */
+
+typedef enum clattn_dtype { CLATTN_F32 = 0 } clattn_dtype;
+
+/* Which tensor of an operation. B batch, H n_head, Hkv n_kv_head, D head_dim, Dv value_dim. */
+typedef enum clattn_slot {
+    CLATTN_SLOT_Q = 0,      /* (B, H, n_q, D)       read */
+    CLATTN_SLOT_K = 1,      /* (B, Hkv, n_kv, D)    read */
+    CLATTN_SLOT_V = 2,      /* (B, Hkv, n_kv, Dv)   read */
+    CLATTN_SLOT_OUT = 3,    /* (B, H, n_q, Dv)      written */
+    CLATTN_SLOT_LSE = 4,    /* (B, H, n_q)          written; log of the sum of exp(score) */
+    CLATTN_SLOT_WEIGHTS = 5 /* (B, H, n_q, n_kv)    written; softmax of the scores */
+} clattn_slot;
+#define CLATTN_SLOT_LIMIT     24 /* room in clattn_attention_desc for slots to come */
+#define CLATTN_SLOT_BIT(slot) ((uint64_t)1 << (slot))
+
+/* How query i meets key j, for causal attention: i sees j <= i + offset. There is no default,
+ * because systems differ; with n_q = n_kv both are the same. */
+typedef enum clattn_align {
+    CLATTN_ALIGN_NONE = 0,
+    CLATTN_ALIGN_TOP_LEFT = 1,    /* offset = 0 */
+    CLATTN_ALIGN_BOTTOM_RIGHT = 2 /* offset = n_kv - n_q */
+} clattn_align;
+
+/* Layout of one tensor. Without `strided` it is contiguous in the order of its slot's shape. */
+typedef struct clattn_tensor {
+    clattn_dtype dtype;
+    uint32_t strided;  /* 1: `stride` holds */
+    int64_t stride[4]; /* elements; one for each dimension of the slot's shape, the rest ignored */
+} clattn_tensor;
+
+/* out[b,h,i,:] = sum over visible j of softmax_j(scale * q[b,h,i,:] . k[b,g,j,:]) v[b,g,j,:]
+ * with g = h / (n_head / n_kv_head). Vaswani et al. 2017, "Attention Is All You Need", eq. 1;
+ * shared key/value heads: Ainslie et al. 2023. A query that sees no key gives 0, and LSE -inf. */
+typedef struct clattn_attention_desc {
+    uint32_t struct_size;
+    uint32_t has_scale; /* 1: use `scale`; 0: 1 / sqrt(head_dim) */
+    float scale;
+    uint32_t causal;    /* 1: key j is visible to query i only if j <= i + offset, see align */
+    clattn_align align; /* needed if causal */
+    uint32_t reserved;  /* 0 */
+    uint64_t slots;     /* optional tensors that take part: CLATTN_SLOT_BIT(...) or-ed */
+    int64_t batch;      /* 0 .. 2^31-1, as are all extents but those that follow with a range */
+    int64_t n_head;     /* query heads */
+    int64_t n_kv_head;  /* key/value heads; divides n_head */
+    int64_t n_q;        /* queries */
+    int64_t n_kv;       /* keys and values */
+    int64_t head_dim;   /* 1 .. 576 */
+    int64_t value_dim;  /* 1 .. 576 */
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_attention_desc;
+
+static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = (uint32_t)sizeof *desc;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ * The short way: host memory, one blocking call
+ * --------------------------------------------------------------------------------------------- */
+
+/* Attention on host pointers. Plans are remembered in the context; on a CPU device nothing is
+ * copied. q, k, v and out follow desc->tensor. desc->slots must be 0. Any thread. */
+CLATTN_API clattn_status clattn_attention(clattn_context *context,
+                                          const clattn_attention_desc *desc, const void *q,
+                                          const void *k, const void *v, void *out);
+
+typedef struct clattn_host_binding {
+    clattn_slot slot;
+    uint32_t reserved;
+    void *data; /* address of element (0, 0, ...); tensors that are read are never written */
+} clattn_host_binding;
+
+/* The same with any slots: every slot of the operation exactly once. */
+CLATTN_API clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *desc,
+                                    const clattn_host_binding *bindings, uint32_t count);
+
+/* ------------------------------------------------------------------------------------------------
+ * Plans
+ * --------------------------------------------------------------------------------------------- */
+
+/* An operation made ready for the device of a context. Immutable; any thread; may be submitted
+ * many times, at the same time too. */
+typedef struct clattn_plan clattn_plan;
+
+/* Chooses a kernel, configures and compiles it, or takes it from the cache. */
+CLATTN_API clattn_status clattn_plan_attention(clattn_context *context,
+                                               const clattn_attention_desc *desc,
+                                               clattn_plan **plan);
+
+/* Frees the plan. Submissions in flight are not disturbed. */
+CLATTN_API void clattn_plan_destroy(clattn_plan *plan);
+
+/* Scratch memory that one submission of the plan needs in flight, bytes; 0 where none. */
+CLATTN_API clattn_status clattn_plan_workspace_size(const clattn_plan *plan, uint64_t *size);
+
+typedef struct clattn_plan_info {
+    uint32_t struct_size;
+    uint32_t launches;       /* kernel launches of one submission */
+    char kernel[64];         /* name in the registry */
+    char configuration[192]; /* "VEC=16 ROWS=6 ..." */
+    uint64_t workspace;      /* bytes */
+    double plan_seconds;     /* how long planning took, compiling included */
+    uint32_t from_cache;     /* 1: no program had to be compiled from source */
+    uint32_t reserved;
+} clattn_plan_info;
+
+/* info->struct_size must be set to sizeof *info. */
+CLATTN_API clattn_status clattn_plan_get_info(const clattn_plan *plan, clattn_plan_info *info);
+
+/* A text of several lines: the problem, the kernel chosen, its configuration, workspace and
+ * launches, and why each preferred kernel declined. Owned by the plan. */
+CLATTN_API const char *clattn_explain(const clattn_plan *plan);
+
+/* ------------------------------------------------------------------------------------------------
+ * Buffers
+ * --------------------------------------------------------------------------------------------- */
+
+/* Memory that the device sees: a slice of one of the context's arenas, or foreign memory wrapped.
+ * Any thread; reading and writing bytes that a submission in flight uses is the caller's race. */
+typedef struct clattn_buffer clattn_buffer;
+
+/* `size` bytes, at least 1, uninitialised. */
+CLATTN_API clattn_status clattn_buffer_create(clattn_context *context, uint64_t size,
+                                              clattn_buffer **buffer);
+
+/* Uses the caller's memory, which must stay until the buffer is destroyed. On devices that share
+ * memory with the host nothing is copied; elsewhere it is CLATTN_ERR_UNSUPPORTED. Around device
+ * work use clattn_buffer_map or _read to see what the device wrote. */
+CLATTN_API clattn_status clattn_buffer_wrap_host(clattn_context *context, void *data, uint64_t size,
+                                                 clattn_buffer **buffer);
+
+/* CLATTN_ERR_BUSY while mapped. Submissions in flight keep the memory alive. */
+CLATTN_API clattn_status clattn_buffer_destroy(clattn_buffer *buffer);
+
+CLATTN_API uint64_t clattn_buffer_size(const clattn_buffer *buffer);
+
+/* Blocking copies between host and buffer. */
+CLATTN_API clattn_status clattn_buffer_write(clattn_buffer *buffer, uint64_t offset,
+                                             const void *data, uint64_t size);
+CLATTN_API clattn_status clattn_buffer_read(clattn_buffer *buffer, uint64_t offset, void *data,
+                                            uint64_t size);
+
+/* The whole buffer as host memory for reading and writing, until clattn_buffer_unmap. */
+CLATTN_API clattn_status clattn_buffer_map(clattn_buffer *buffer, void **data);
+CLATTN_API clattn_status clattn_buffer_unmap(clattn_buffer *buffer);
+
+/* ------------------------------------------------------------------------------------------------
+ * Dispatcher, submissions, events
+ * --------------------------------------------------------------------------------------------- */
+
+/* Feeds the lanes (OpenCL queues) of a context's device. Any thread. */
+typedef struct clattn_dispatcher clattn_dispatcher;
+/* Completion of a submission. Any thread. */
+typedef struct clattn_event clattn_event;
+
+typedef struct clattn_dispatcher_options {
+    uint32_t struct_size;
+    uint32_t lanes;     /* 0: chosen by the library; at most 1 in this version */
+    uint64_t workspace; /* bytes of scratch memory to hold from the start; grows when needed */
+} clattn_dispatcher_options;
+
+static inline void clattn_dispatcher_options_init(clattn_dispatcher_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->struct_size = (uint32_t)sizeof *options;
+}
+
+/* `options` may be NULL. */
+CLATTN_API clattn_status clattn_dispatcher_create(clattn_context *context,
+                                                  const clattn_dispatcher_options *options,
+                                                  clattn_dispatcher **dispatcher);
+
+/* Waits for everything submitted, then frees the dispatcher; its events stay valid. */
+CLATTN_API void clattn_dispatcher_destroy(clattn_dispatcher *dispatcher);
+
+/* Waits until everything submitted so far is done; the first failure since the last call. */
+CLATTN_API clattn_status clattn_dispatcher_finish(clattn_dispatcher *dispatcher);
+
+/* Where a slot's memory is. Layout and type are those of the plan. */
+typedef struct clattn_binding {
+    clattn_slot slot;
+    uint32_t reserved;
+    clattn_buffer *buffer;
+    uint64_t offset; /* bytes to element (0, 0, ...); a multiple of the element's size */
+} clattn_binding;
+
+/* One plan with its memory. */
+typedef struct clattn_step {
+    const clattn_plan *plan;
+    const clattn_binding *bindings; /* every slot of the plan exactly once */
+    uint32_t binding_count;
+    uint32_t reserved;
+    const uint64_t *sequences; /* (batch) ids that order work; NULL: all 0, without order */
+} clattn_step;
+
+/* Steps run in order, each sees what earlier ones wrote. */
+typedef struct clattn_submission {
+    uint32_t struct_size;
+    uint32_t step_size; /* sizeof(clattn_step) */
+    const clattn_step *steps;
+    uint32_t step_count;
+    uint32_t wait_count;
+    clattn_event *const *wait; /* events that must be done before; of the same context */
+    clattn_buffer *workspace;  /* NULL: the dispatcher's; one submission in flight at a time */
+    uint64_t workspace_offset; /* bytes; a multiple of 256 */
+    int32_t priority;          /* 0; other values are CLATTN_ERR_UNSUPPORTED in this version */
+    uint32_t reserved;         /* 0 */
+    uint64_t deadline_ns;      /* 0; other values are CLATTN_ERR_UNSUPPORTED in this version */
+} clattn_submission;
+
+static inline void clattn_submission_init(clattn_submission *submission)
+{
+    memset(submission, 0, sizeof *submission);
+    submission->struct_size = (uint32_t)sizeof *submission;
+    submission->step_size = (uint32_t)sizeof(clattn_step);
+}
+
+/* Hands work to the device and returns. `event` may be NULL. Everything is checked before anything
+ * is enqueued: a status other than CLATTN_OK means that nothing was. Bindings and arrays are
+ * copied; plans and buffers may be destroyed while the work is in flight. */
+CLATTN_API clattn_status clattn_submit(clattn_dispatcher *dispatcher,
+                                       const clattn_submission *submission, clattn_event **event);
+
+/* Blocks until done or `timeout_ns` has passed (CLATTN_ERR_TIMEOUT); UINT64_MAX waits for ever.
+ * Returns the submission's status. */
+CLATTN_API clattn_status clattn_event_wait(clattn_event *event, uint64_t timeout_ns);
+
+/* CLATTN_PENDING, CLATTN_OK or the failure, without blocking. */
+CLATTN_API clattn_status clattn_event_poll(clattn_event *event);
+
+/* The sentence of a failed submission, "" otherwise. Owned by the event. */
+CLATTN_API const char *clattn_event_message(clattn_event *event);
+
+/* The work goes on; only the handle is given back. */
+CLATTN_API void clattn_event_release(clattn_event *event);
+
+/* ------------------------------------------------------------------------------------------------
+ * Program cache on disk
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct clattn_program_entry {
+    uint32_t struct_size;
+    uint32_t valid; /* 0: damaged, foreign, or of another version: will be rebuilt */
+    char key[33];   /* 128 bits, hexadecimal; the file's stem */
+    char device[128];
+    char label[128]; /* kernels and macros */
+    char state[128]; /* "ok", or why it is not valid */
+    uint64_t size;   /* bytes on disk */
+} clattn_program_entry;
+
+/* Called for every entry; a status other than CLATTN_OK ends the walk and is returned. */
+typedef clattn_status (*clattn_program_fn)(void *user, const clattn_program_entry *entry);
+
+/* Walks the cache that a context with these options would use, checking each entry's checksum.
+ * Opens no OpenCL. A folder that doesn't exist is an empty cache. */
+CLATTN_API clattn_status clattn_program_cache_list(const clattn_context_options *options,
+                                                   clattn_program_fn function, void *user);
+
+/* Removes all entries, or only the invalid ones; *removed counts them and may be NULL. */
+CLATTN_API clattn_status clattn_program_cache_clear(const clattn_context_options *options,
+                                                    uint32_t only_invalid, uint32_t *removed);
+
+/* The folder of that cache, into `path`; CLATTN_ERR_ARGUMENT if capacity is too small. */
+CLATTN_API clattn_status clattn_program_cache_path(const clattn_context_options *options,
+                                                   char *path, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

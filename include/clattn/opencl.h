@@ -1,0 +1,44 @@
+/* clattn with the caller's own OpenCL objects. The only public header that needs OpenCL's headers.
+ *
+ * Objects are retained by clattn and stay the caller's. All of them must come from the OpenCL
+ * library that clattn uses: the system's, or the one given by options->get_proc.
+ */
+#ifndef CLATTN_OPENCL_H
+#define CLATTN_OPENCL_H
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 120
+#endif
+#include <CL/cl.h>
+
+#include <clattn/clattn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A context on the caller's cl_context, for one of its devices. options->device is not used;
+ * `options` may be NULL. CLATTN_ERR_ARGUMENT if the device is not one of the context's. */
+CLATTN_API clattn_status clattn_context_create_from_cl(cl_context cl, cl_device_id device,
+                                                       const clattn_context_options *options,
+                                                       clattn_context **context);
+
+/* A buffer on the caller's cl_mem, whole. It must belong to the context's cl_context. */
+CLATTN_API clattn_status clattn_buffer_wrap_cl(clattn_context *context, cl_mem memory,
+                                               clattn_buffer **buffer);
+
+/* A dispatcher that enqueues on the caller's queue, in order with what the caller enqueues there.
+ * The queue must belong to the context's cl_context and device. If it executes out of order,
+ * clattn orders its own work by events; the caller's is ordered by clattn_event_get_cl. */
+CLATTN_API clattn_status clattn_dispatcher_create_from_cl(clattn_context *context,
+                                                          cl_command_queue queue,
+                                                          clattn_dispatcher **dispatcher);
+
+/* The cl_event of a submission, retained for the caller, who releases it. */
+CLATTN_API clattn_status clattn_event_get_cl(clattn_event *event, cl_event *cl);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

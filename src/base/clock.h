@@ -1,0 +1,13 @@
+/* Monotonic time. One implementation a system: clock_posix.c. */
+#ifndef CLATTN_BASE_CLOCK_H
+#define CLATTN_BASE_CLOCK_H
+
+#include <stdint.h>
+
+/* Nanoseconds since some fixed moment. */
+uint64_t clattn__now_ns(void);
+
+/* Gives the core away for about this long. */
+void clattn__sleep_ns(uint64_t nanoseconds);
+
+#endif

@@ -1,0 +1,45 @@
+/* What every room needs from the outside: memory, log, folders. One per context, made from
+ * clattn_context_options, constant afterwards, borrowed by whoever works for that context. */
+#ifndef CLATTN_BASE_ENV_H
+#define CLATTN_BASE_ENV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct clattn__env {
+    clattn_realloc_fn realloc; /* never NULL */
+    void *realloc_user;
+    clattn_log_fn log; /* NULL: none */
+    void *log_user;
+    uint32_t verbose;            /* clattn_log_area bits that CLATTN_VERBOSE sends to stderr */
+    bool cache_on;               /* program cache on disk */
+    char *device;                /* owned; selector, NULL: best device */
+    char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */
+    char *kernel_dir;            /* owned; NULL: embedded .cl files */
+    char *kernel;                /* owned; the only kernel of the registry to use, NULL: any */
+    clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library */
+    void *get_proc_user;
+} clattn__env;
+
+/* Reads options (may be NULL; by struct_size) and the environment variables CLATTN_DEVICE,
+ * CLATTN_CACHE_DIR, CLATTN_KERNEL_DIR and CLATTN_VERBOSE. */
+clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *options);
+void clattn__env_finish(clattn__env *env);
+
+/* Memory of the caller's allocator. NULL on failure (the message is set) and, for free, allowed.
+ * clattn__alloc_array zeroes, and fails where count * size overflows. */
+void *clattn__alloc(const clattn__env *env, size_t size);
+void *clattn__alloc_array(const clattn__env *env, size_t count, size_t size);
+void *clattn__resize(const clattn__env *env, void *pointer, size_t size);
+void clattn__free(const clattn__env *env, void *pointer);
+char *clattn__copy_text(const clattn__env *env, const char *text);
+
+/* One line to the log callback and, where CLATTN_VERBOSE asks for it, to stderr. */
+bool clattn__log_wanted(const clattn__env *env, clattn_log_area area);
+void clattn__log(const clattn__env *env, clattn_log_area area, const char *format, ...)
+    CLATTN__PRINTF(3, 4);
+
+#endif

@@ -1,0 +1,33 @@
+/* The few file operations of the program cache and of CLATTN_KERNEL_DIR. One implementation a
+ * system: file_posix.c. Failures are statuses with a sentence that names the path. */
+#ifndef CLATTN_BASE_FILE_H
+#define CLATTN_BASE_FILE_H
+
+#include "base/env.h"
+
+/* Reads a whole file; *data is owned by the caller, ends with an extra 0. CLATTN_ERR_IO. `limit`
+ * is the largest size accepted. */
+clattn_status clattn__file_read(const clattn__env *env, const char *path, uint64_t limit,
+                                char **data, size_t *size);
+
+/* Writes a temporary file beside `path` and renames it, so that the file is whole or absent. */
+clattn_status clattn__file_write_atomic(const clattn__env *env, const char *path, const void *data,
+                                        size_t size);
+
+/* Creates the folder and its parents, private to the user (0700); CLATTN_ERR_IO if it is a link to
+ * elsewhere, belongs to someone else, or others may write to it. */
+clattn_status clattn__folder_make_private(const clattn__env *env, const char *path);
+
+/* Calls `visit` with each file name in the folder, sorted; a missing folder is empty. A status
+ * other than CLATTN_OK ends the walk and is returned. */
+typedef clattn_status (*clattn__visit_fn)(void *user, const char *name);
+clattn_status clattn__folder_list(const clattn__env *env, const char *path, clattn__visit_fn visit,
+                                  void *user);
+
+/* true if the file was there and is gone now. */
+bool clattn__file_remove(const char *path);
+
+/* The user's cache folder + "/clattn" into *path (owned); NULL where the system names none. */
+clattn_status clattn__default_cache_dir(const clattn__env *env, char **path);
+
+#endif

@@ -1,0 +1,102 @@
+/* The registry: kernels in order of preference. A kernel is plain functions of problem and caps;
+ * compiling and launching is done by src/plan. To add one: docs/adding-a-kernel.md. */
+#ifndef CLATTN_KERNELS_REGISTRY_H
+#define CLATTN_KERNELS_REGISTRY_H
+
+#include "base/caps.h"
+#include "base/text.h"
+#include "problem/problem.h"
+#include "schedule/work_list.h"
+
+#define CLATTN__MAX_LAUNCHES  4
+#define CLATTN__MAX_ARGUMENTS 16
+
+/* The numbers that become macros, each "-D NAME=value"; the table is in macros.c. 0: not defined,
+ * so that the kernel's own default holds. */
+typedef struct clattn__config {
+    uint32_t vec;        /* VEC: float vector width */
+    uint32_t rows;       /* ROWS: query rows of the register tile */
+    uint32_t cols;       /* COLS: vectors of keys of the register tile of Q K^T */
+    uint32_t value_rows; /* VALUE_ROWS: query rows of the register tile of P V */
+    uint32_t value_cols; /* VALUE_COLS: vectors of values of the register tile of P V */
+    uint32_t block_m;    /* BLOCK_M: largest number of query rows of an item */
+    uint32_t block_n;    /* BLOCK_N: keys */
+    uint32_t dim_max;    /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
+    uint32_t full;       /* FULL: 1 if options beyond the plain form are compiled in */
+    uint32_t group_size; /* WG_SIZE: work-items of a group */
+} clattn__config;
+
+/* Where a kernel argument comes from. */
+typedef enum clattn__source {
+    CLATTN__ARG_TENSOR, /* memory of tensor `tensor` (CLATTN_T_*): a slot's, or the workspace's;
+                           NULL if the slot takes no part */
+    CLATTN__ARG_BASE,   /* clattn_base by value */
+    CLATTN__ARG_ROWS,   /* __global const clattn_problem_row * */
+    CLATTN__ARG_ITEMS,  /* __global const clattn_work_item *, of this launch's tiling */
+    CLATTN__ARG_FIRST,  /* uint: index of this launch's first item in the table */
+    CLATTN__ARG_COUNT   /* uint: number of items; groups beyond it return at once, 0 = warm-up */
+} clattn__source;
+
+typedef struct clattn__launch_argument {
+    clattn__source source;
+    uint32_t tensor; /* CLATTN_T_*, for CLATTN__ARG_TENSOR */
+} clattn__launch_argument;
+
+/* One launch: group i of the launch works on item first + i. */
+typedef struct clattn__launch {
+    const char *function; /* name of the __kernel and stem of its file */
+    clattn__tiling tiling;
+    uint32_t argument_count;
+    clattn__launch_argument argument[CLATTN__MAX_ARGUMENTS];
+} clattn__launch;
+
+/* Memory of a scratch tensor (CLATTN_T_K_PANELS, CLATTN_T_V_ROWS). */
+typedef struct clattn__scratch {
+    uint32_t tensor; /* CLATTN_T_* */
+    int32_t slot;    /* >= 0: not scratch after all but this slot's memory and strides */
+    uint64_t offset; /* elements from the beginning of the workspace */
+    int64_t stride[4];
+} clattn__scratch;
+
+/* All that a kernel decides about a problem on a device. */
+typedef struct clattn__variant {
+    clattn__config config;
+    const char *file[CLATTN__MAX_LAUNCHES]; /* paths below cl/ */
+    uint32_t file_count;
+    clattn__launch launch[CLATTN__MAX_LAUNCHES];
+    uint32_t launch_count;
+    clattn__scratch scratch[2];
+    uint32_t scratch_count;
+    uint64_t workspace; /* bytes */
+} clattn__variant;
+
+typedef struct clattn__kernel {
+    const char *name;
+    /* Accepts, or declines with a sentence appended to `reason`. */
+    bool (*check)(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason);
+    /* Chooses the numbers. */
+    void (*configure)(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__config *config);
+    /* Lays out scratch memory: variant->scratch and ->workspace. May be NULL. */
+    void (*workspace)(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__variant *variant);
+    /* Lists files and launches. */
+    void (*launches)(const clattn__problem *problem, clattn__variant *variant);
+} clattn__kernel;
+
+uint32_t clattn__kernel_count(void);
+const clattn__kernel *clattn__kernel_get(uint32_t index); /* in order of preference */
+
+/* Runs configure, workspace and launches of a kernel that has accepted. */
+void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
+                                 const clattn__caps *caps, clattn__variant *variant);
+
+/* The configuration as compiler options ("-D VEC=16 ...") and for people ("VEC=16 ..."). */
+void clattn__config_macros(const clattn__config *config, clattn__text *text);
+void clattn__config_describe(const clattn__config *config, clattn__text *text);
+
+/* The row of the problem table that goes with a variant. */
+void clattn__problem_row_fill(const clattn__problem *problem, const clattn__variant *variant,
+                              clattn_problem_row *row);
+
+#endif

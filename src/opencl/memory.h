@@ -1,0 +1,38 @@
+/* Device memory: slices of large arenas, host memory wrapped, foreign cl_mems wrapped. Counted
+ * references, so that work in flight keeps what it uses. Any thread. */
+#ifndef CLATTN_OPENCL_MEMORY_H
+#define CLATTN_OPENCL_MEMORY_H
+
+#include "opencl/device.h"
+
+struct _cl_mem;
+
+typedef struct clattn__memory clattn__memory;
+
+/* A slice of an arena, aligned to at least 256 bytes. Larger than caps.max_allocation is
+ * CLATTN_ERR_OUT_OF_MEMORY. */
+clattn_status clattn__memory_create(clattn__device *device, uint64_t size, clattn__memory **memory);
+/* CL_MEM_USE_HOST_PTR; CLATTN_ERR_UNSUPPORTED unless caps.unified_memory. `read_only` promises
+ * that the device only reads. */
+clattn_status clattn__memory_wrap_host(clattn__device *device, void *data, uint64_t size,
+                                       bool read_only, clattn__memory **memory);
+clattn_status clattn__memory_wrap_cl(clattn__device *device, struct _cl_mem *mem,
+                                     clattn__memory **memory);
+
+void clattn__memory_retain(clattn__memory *memory);
+void clattn__memory_release(clattn__memory *memory); /* NULL is allowed */
+
+struct _cl_mem *clattn__memory_cl(const clattn__memory *memory);
+uint64_t clattn__memory_offset(const clattn__memory *memory); /* bytes within the cl_mem */
+uint64_t clattn__memory_size(const clattn__memory *memory);
+
+/* Blocking; ranges are the caller's to check. They use a queue of the device's own. */
+clattn_status clattn__memory_write(clattn__memory *memory, uint64_t offset, const void *data,
+                                   uint64_t size);
+clattn_status clattn__memory_read(clattn__memory *memory, uint64_t offset, void *data,
+                                  uint64_t size);
+/* Makes the whole slice visible to the host for reading and writing. */
+clattn_status clattn__memory_map(clattn__memory *memory, void **data);
+clattn_status clattn__memory_unmap(clattn__memory *memory, void *data);
+
+#endif

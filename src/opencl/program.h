@@ -1,0 +1,31 @@
+/* Programs: resolved sources + macros, built once per device, shared, kept in memory and on disk
+ * (program_cache.h). Any thread; two threads that ask for the same program build it once. */
+#ifndef CLATTN_OPENCL_PROGRAM_H
+#define CLATTN_OPENCL_PROGRAM_H
+
+#include "opencl/device.h"
+
+typedef struct clattn__program clattn__program;
+/* A kernel of a program: a cl_kernel and the lock around setting its arguments. Owned by the
+ * program. */
+typedef struct clattn__function clattn__function;
+
+typedef struct clattn__program_request {
+    const char *const *files; /* (file_count) paths below cl/, such as "attention/pack_k.cl" */
+    uint32_t file_count;
+    const char *macros; /* "-D VEC=16 -D ROWS=6" */
+    const char *label;  /* for the log and the cache's list */
+} clattn__program_request;
+
+/* *from_cache (may be NULL) says whether nothing was compiled from source. CLATTN_ERR_BUILD has
+ * the build log's first lines in its message, with the original files and lines. */
+clattn_status clattn__program_get(clattn__device *device, const clattn__program_request *request,
+                                  clattn__program **program, bool *from_cache);
+void clattn__program_retain(clattn__program *program);
+void clattn__program_release(clattn__program *program); /* NULL is allowed */
+
+/* The kernel of this name, valid as long as the program. CLATTN_ERR_INTERNAL if there is none. */
+clattn_status clattn__program_function(clattn__program *program, const char *name,
+                                       clattn__function **function);
+
+#endif

@@ -1,0 +1,107 @@
+/* Contexts and devices: the public functions. */
+#include "api/contexts.h"
+
+#include <inttypes.h>
+
+#include "api/check.h"
+#include "api/remembered.h"
+
+clattn_status clattn__context_begin(const clattn_context_options *options, clattn_context **context)
+{
+    clattn__env env;
+    CLATTN__TRY(clattn__env_init(&env, options));
+    clattn_status status = CLATTN_ERR_OUT_OF_MEMORY;
+    clattn_context *made = clattn__alloc_array(&env, 1, sizeof *made);
+    if (!made)
+        goto no_memory;
+    status = clattn__mutex_init(&made->lock);
+    if (status != CLATTN_OK)
+        goto no_lock;
+    made->env = env;
+    made->process = clattn__process_id();
+    atomic_init(&made->live, 0);
+    *context = made;
+    return CLATTN_OK;
+
+no_lock:
+    clattn__free(&env, made);
+no_memory:
+    clattn__env_finish(&env);
+    return status;
+}
+
+void clattn__context_free(clattn_context *context)
+{
+    clattn__env env = context->env;
+    if (context->device)
+        clattn__device_close(context->device);
+    clattn__mutex_finish(&context->lock);
+    clattn__free(&env, context);
+    clattn__env_finish(&env);
+}
+
+clattn_status clattn_context_create(const clattn_context_options *options, clattn_context **context)
+{
+    clattn_context *made;
+    CLATTN__TRY(clattn__require(context, "context"));
+    CLATTN__TRY(clattn__context_begin(options, &made));
+    const clattn_status status = clattn__device_open(&made->env, &made->device);
+    if (status != CLATTN_OK) {
+        made->device = NULL;
+        clattn__context_free(made);
+        return status;
+    }
+    *context = made;
+    return CLATTN_OK;
+}
+
+clattn_status clattn_context_destroy(clattn_context *context)
+{
+    if (!context)
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__context_check(context));
+    const int own = clattn__remembered_objects(context->remembered);
+    const int live = atomic_load(&context->live) - own;
+    if (live > 0)
+        return clattn__fail(CLATTN_ERR_BUSY,
+                            "context: %d of its plans, buffers, dispatchers or events still exist",
+                            live);
+    clattn__remembered_destroy(context);
+    clattn__context_free(context);
+    return CLATTN_OK;
+}
+
+clattn_status clattn_device_list(const clattn_context_options *options, clattn_device_info *infos,
+                                 uint32_t capacity, uint32_t *count)
+{
+    clattn__env env;
+    CLATTN__TRY(clattn__require(count, "count"));
+    if (capacity && !infos)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "infos: is NULL, but capacity is %" PRIu32,
+                            capacity);
+    CLATTN__TRY(clattn__env_init(&env, options));
+    /* The environment's choice is for opening; a list shows what there is. */
+    if (!options || !options->device) {
+        clattn__free(&env, env.device);
+        env.device = NULL;
+    }
+    const clattn_status status = clattn__device_list(&env, infos, capacity, count);
+    clattn__env_finish(&env);
+    return status;
+}
+
+clattn_status clattn_context_device_info(clattn_context *context, clattn_device_info *info)
+{
+    CLATTN__TRY(clattn__context_check(context));
+    const clattn_device_info *own = clattn__device_info(context->device);
+    return clattn__struct_copy(info, own, sizeof *own, "info");
+}
+
+clattn_status clattn_device_measure(clattn_context *context, clattn_device_measurement *measurement)
+{
+    clattn_device_measurement made = {0};
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require(measurement, "measurement"));
+    CLATTN__TRY(clattn__device_measure(context->device, &made));
+    return clattn__struct_copy(measurement, &made, sizeof made, "measurement");
+}

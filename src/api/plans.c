@@ -1,0 +1,63 @@
+/* Plans: the public functions. */
+#include <stdio.h>
+
+#include "api/check.h"
+#include "plan/plan.h"
+
+clattn_status clattn_plan_attention(clattn_context *context, const clattn_attention_desc *desc,
+                                    clattn_plan **plan)
+{
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init(&problem, desc));
+    return clattn__plan_create(context, &problem, plan);
+}
+
+void clattn_plan_destroy(clattn_plan *plan)
+{
+    if (plan && clattn__plan_check(plan) == CLATTN_OK)
+        clattn__plan_release(plan);
+}
+
+clattn_status clattn_plan_workspace_size(const clattn_plan *plan, uint64_t *size)
+{
+    CLATTN__TRY(clattn__plan_check(plan));
+    CLATTN__TRY(clattn__require(size, "size"));
+    *size = plan->variant.workspace;
+    return CLATTN_OK;
+}
+
+static uint32_t count_launches(const clattn_plan *plan)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        count += plan->launch[i].count > 0;
+    return count;
+}
+
+clattn_status clattn_plan_get_info(const clattn_plan *plan, clattn_plan_info *info)
+{
+    CLATTN__TRY(clattn__plan_check(plan));
+    clattn_plan_info made = {
+        .launches = count_launches(plan),
+        .workspace = plan->variant.workspace,
+        .plan_seconds = plan->seconds,
+        .from_cache = plan->from_cache,
+    };
+    clattn__text text;
+    clattn__text_init(&text, &plan->context->env);
+    clattn__config_describe(&plan->variant.config, &text);
+    snprintf(made.kernel, sizeof made.kernel, "%s", plan->kernel->name);
+    snprintf(made.configuration, sizeof made.configuration, "%s", clattn__text_get(&text));
+    clattn_status status = clattn__text_status(&text);
+    clattn__text_finish(&text);
+    if (status == CLATTN_OK)
+        status = clattn__struct_copy(info, &made, sizeof made, "info");
+    return status;
+}
+
+const char *clattn_explain(const clattn_plan *plan)
+{
+    return plan ? plan->explanation : "plan: is NULL";
+}

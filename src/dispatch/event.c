@@ -1,0 +1,66 @@
+/* Records of submissions: what they keep, and asking OpenCL how they ended. */
+#include "dispatch/event.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dispatch/dispatcher.h"
+
+clattn_status clattn__keep_add(const clattn__env *env, clattn__keep *keep, void *item)
+{
+    if (keep->count == keep->capacity) {
+        const uint32_t capacity = keep->capacity ? keep->capacity * 2 : 16;
+        void **grown = clattn__resize(env, keep->item, capacity * sizeof *grown);
+        if (!grown)
+            return CLATTN_ERR_OUT_OF_MEMORY;
+        keep->item = grown;
+        keep->capacity = capacity;
+    }
+    keep->item[keep->count++] = item;
+    return CLATTN_OK;
+}
+
+struct _cl_event *clattn__event_last(const clattn_event *event)
+{
+    return event->commands.item[event->commands.count - 1];
+}
+
+clattn_status clattn__event_ask(const clattn_event *event)
+{
+    clattn__device *device = event->dispatcher->context->device;
+    const clattn_status last = clattn__event_poll_cl(device, clattn__event_last(event));
+    if (last == CLATTN_PENDING)
+        return last;
+    for (uint32_t i = 0; i + 1 < event->commands.count; i++)
+        CLATTN__TRY(clattn__event_poll_cl(device, event->commands.item[i]));
+    return last == CLATTN_OK ? last : clattn__event_poll_cl(device, clattn__event_last(event));
+}
+
+void clattn__event_drop_kept(clattn_event *event)
+{
+    for (uint32_t i = 0; i < event->memories.count; i++)
+        clattn__memory_release(event->memories.item[i]);
+    for (uint32_t i = 0; i < event->plans.count; i++)
+        clattn__plan_release(event->plans.item[i]);
+    event->memories.count = event->plans.count = 0;
+}
+
+void clattn__event_reset(clattn_event *event)
+{
+    clattn__device *device = event->dispatcher->context->device;
+    clattn__event_drop_kept(event);
+    for (uint32_t i = 0; i < event->commands.count; i++)
+        clattn__event_release_cl(device, event->commands.item[i]);
+    event->commands.count = 0;
+    event->message[0] = 0;
+    event->next = NULL;
+    atomic_store(&event->status, CLATTN_PENDING);
+}
+
+void clattn__event_free(const clattn__env *env, clattn_event *event)
+{
+    clattn__free(env, event->commands.item);
+    clattn__free(env, event->memories.item);
+    clattn__free(env, event->plans.item);
+    clattn__free(env, event);
+}

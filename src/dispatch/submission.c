@@ -1,0 +1,222 @@
+/* Checks a whole submission, then enqueues its launches in order on the one lane. */
+#include "dispatch/submission.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* A submission on its way: the caller's, by struct_size, and what it becomes. */
+typedef struct passage {
+    clattn_dispatcher *dispatcher;
+    const clattn_submission *submission;
+    clattn_event *event;
+} passage;
+
+static clattn_status check_fields(const clattn_submission *submission)
+{
+    if (!submission)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
+    if (submission->struct_size < sizeof *submission || submission->struct_size > 65536)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "submission: struct_size is %" PRIu32 "; use clattn_submission_init",
+                            submission->struct_size);
+    if (submission->step_size < sizeof(clattn_step) || submission->step_size > 65536)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "submission: step_size is %" PRIu32 "; use clattn_submission_init",
+                            submission->step_size);
+    if (submission->step_count && !submission->steps)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: steps is NULL");
+    if (submission->wait_count && !submission->wait)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: wait is NULL");
+    if (submission->priority != 0)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: priority is not supported yet");
+    if (submission->deadline_ns != 0)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: deadline is not supported yet");
+    return CLATTN_OK;
+}
+
+static const clattn_step *step_at(const clattn_submission *submission, uint32_t index)
+{
+    return (const clattn_step *)((const char *)submission->steps +
+                                 (size_t)index * submission->step_size);
+}
+
+/* Events to wait for: of the same context, and not failed already. */
+static clattn_status check_wait(const passage *way)
+{
+    for (uint32_t i = 0; i < way->submission->wait_count; i++) {
+        const clattn_event *other = way->submission->wait[i];
+        if (!other)
+            return clattn__fail(CLATTN_ERR_ARGUMENT, "wait[%" PRIu32 "]: is NULL", i);
+        if (other->dispatcher->context != way->dispatcher->context)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "wait[%" PRIu32 "]: the event belongs to another context", i);
+        const clattn_status status = (clattn_status)atomic_load(&other->status);
+        if (status < 0)
+            return clattn__fail(status, "wait[%" PRIu32 "]: has failed: %s", i, other->message);
+    }
+    return CLATTN_OK;
+}
+
+/* Binds one step; *workspace is what it needs of the dispatcher's scratch memory. */
+static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound *bound,
+                               uint64_t *workspace)
+{
+    const clattn_submission *submission = way->submission;
+    const clattn_step *step = step_at(submission, index);
+    *workspace = 0;
+    CLATTN__TRY(clattn__plan_check(step->plan));
+    if (step->plan->context != way->dispatcher->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, bound));
+    if (step->plan->variant.workspace == 0)
+        return CLATTN_OK;
+    if (submission->workspace)
+        return clattn__bind_workspace(step->plan, step->bindings, step->binding_count,
+                                      submission->workspace, submission->workspace_offset, bound);
+    *workspace = step->plan->variant.workspace;
+    return CLATTN_OK;
+}
+
+static clattn_status name_step(clattn_status status, uint32_t index, uint32_t count)
+{
+    if (status == CLATTN_OK || count < 2)
+        return status;
+    return clattn__fail(status, "steps[%" PRIu32 "]: %s", index, clattn__message());
+}
+
+static clattn_status check_steps(const passage *way, uint64_t *workspace)
+{
+    *workspace = 0;
+    for (uint32_t i = 0; i < way->submission->step_count; i++) {
+        clattn__bound bound;
+        uint64_t needed;
+        CLATTN__TRY(name_step(bind_step(way, i, &bound, &needed), i, way->submission->step_count));
+        if (needed > *workspace)
+            *workspace = needed;
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status keep_memory(const passage *way, clattn__memory *memory)
+{
+    if (!memory)
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, &way->event->memories, memory));
+    clattn__memory_retain(memory);
+    return CLATTN_OK;
+}
+
+static clattn_status keep_step(const passage *way, const clattn_plan *plan,
+                               const clattn__bound *bound)
+{
+    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, &way->event->plans, (void *)plan));
+    clattn__plan_retain(plan);
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        CLATTN__TRY(keep_memory(way, bound->slot[slot].memory));
+    return keep_memory(way, bound->workspace.memory);
+}
+
+/* Room for one more command, so that an enqueued command is never lost. */
+static clattn_status reserve_command(const passage *way)
+{
+    clattn__keep *commands = &way->event->commands;
+    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, commands, NULL));
+    commands->count--;
+    return CLATTN_OK;
+}
+
+static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait)
+{
+    const clattn_plan *plan = step_at(way->submission, index)->plan;
+    clattn__keep *commands = &way->event->commands;
+    clattn__bound bound;
+    uint64_t workspace;
+    CLATTN__TRY(bind_step(way, index, &bound, &workspace));
+    if (workspace) {
+        bound.workspace.memory = way->dispatcher->workspace;
+        bound.workspace.offset = clattn__memory_offset(way->dispatcher->workspace);
+    }
+    CLATTN__TRY(keep_step(way, plan, &bound));
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
+        struct _cl_event *command;
+        clattn__wait_list list = {wait, commands->count ? 0 : way->submission->wait_count};
+        if (plan->launch[i].count == 0)
+            continue;
+        CLATTN__TRY(reserve_command(way));
+        CLATTN__TRY(clattn__plan_launch(plan, i, &bound, way->dispatcher->queue, list, &command));
+        commands->item[commands->count++] = command;
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status launch_all(const passage *way, struct _cl_event *const *wait)
+{
+    clattn__keep *commands = &way->event->commands;
+    for (uint32_t i = 0; i < way->submission->step_count; i++)
+        CLATTN__TRY(launch_step(way, i, wait));
+    if (commands->count == 0) {
+        struct _cl_event *marker;
+        CLATTN__TRY(reserve_command(way));
+        CLATTN__TRY(clattn__queue_marker(way->dispatcher->queue, wait, way->submission->wait_count,
+                                         &marker));
+        commands->item[commands->count++] = marker;
+    }
+    return clattn__queue_flush(way->dispatcher->queue);
+}
+
+/* Collects the cl_events to wait for, enqueues, and forgets the collection. */
+static clattn_status launch(const passage *way)
+{
+    const clattn__env *env = &way->dispatcher->context->env;
+    const uint32_t count = way->submission->wait_count;
+    struct _cl_event *few[16], **wait = few;
+    if (count > 16) {
+        wait = clattn__alloc_array(env, count, sizeof *wait);
+        if (!wait)
+            return CLATTN_ERR_OUT_OF_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        wait[i] = clattn__event_last(way->submission->wait[i]);
+    const clattn_status status = launch_all(way, wait);
+    if (wait != few)
+        clattn__free(env, wait);
+    return status;
+}
+
+/* After a failure in the middle: what was enqueued must end before its memory may go. */
+static void abandon(const passage *way)
+{
+    clattn__queue_finish(way->dispatcher->queue);
+}
+
+static clattn_status submit_locked(passage *way, uint64_t workspace)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    clattn__dispatcher_reap(dispatcher);
+    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, workspace));
+    CLATTN__TRY(clattn__dispatcher_take_event(dispatcher, &way->event));
+    const clattn_status status = launch(way);
+    if (status == CLATTN_OK)
+        clattn__dispatcher_add_flight(dispatcher, way->event);
+    else
+        abandon(way);
+    return status;
+}
+
+clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
+                             clattn_event **event)
+{
+    CLATTN__TRY(check_fields(submission));
+    passage way = {.dispatcher = dispatcher, .submission = submission};
+    uint64_t workspace;
+    CLATTN__TRY(check_wait(&way));
+    CLATTN__TRY(check_steps(&way, &workspace));
+    clattn__mutex_lock(&dispatcher->lock);
+    const clattn_status status = submit_locked(&way, workspace);
+    clattn__mutex_unlock(&dispatcher->lock);
+    if (way.event && (status != CLATTN_OK || !event))
+        clattn__event_unref(way.event);
+    else if (status == CLATTN_OK)
+        *event = way.event;
+    return status;
+}

@@ -1,0 +1,29 @@
+/* Binding: checks that every slot of a plan has its memory, once, large enough, and that nothing
+ * written overlaps anything else. */
+#ifndef CLATTN_PLAN_BINDING_H
+#define CLATTN_PLAN_BINDING_H
+
+#include "plan/buffer.h"
+#include "plan/plan.h"
+
+/* Memory of one slot or of the workspace. */
+typedef struct clattn__place {
+    clattn__memory *memory; /* borrowed; NULL: takes no part, or is empty */
+    uint64_t offset;        /* bytes within the cl_mem */
+} clattn__place;
+
+typedef struct clattn__bound {
+    clattn__place slot[CLATTN_SLOT_LIMIT];
+    clattn__place workspace;
+} clattn__bound;
+
+/* Fills bound->slot; bound->workspace is the dispatcher's matter. */
+clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
+                           uint32_t binding_count, clattn__bound *bound);
+
+/* Checks a workspace of the caller's and fills bound->workspace. Call after clattn__bind. */
+clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_binding *bindings,
+                                     uint32_t binding_count, const clattn_buffer *workspace,
+                                     uint64_t offset, clattn__bound *bound);
+
+#endif

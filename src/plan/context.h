@@ -1,0 +1,30 @@
+/* A context: environment and device, and how many objects depend on them. What the one-call form
+ * remembers is a guest of src/api. */
+#ifndef CLATTN_PLAN_CONTEXT_H
+#define CLATTN_PLAN_CONTEXT_H
+
+#include <stdatomic.h>
+
+#include "base/env.h"
+#include "base/thread.h"
+#include "opencl/device.h"
+
+struct clattn__remembered; /* src/api/remembered.h */
+
+struct clattn_context {
+    clattn__env env;
+    clattn__device *device;
+    uint64_t process;                      /* that made it */
+    atomic_int live;                       /* plans, buffers, dispatchers of the caller */
+    clattn__mutex lock;                    /* guards `remembered` */
+    struct clattn__remembered *remembered; /* NULL before the first one-call attention */
+};
+
+/* CLATTN_ERR_ARGUMENT for NULL, CLATTN_ERR_WRONG_PROCESS after fork(). */
+clattn_status clattn__context_check(const clattn_context *context);
+
+/* Counts an object that must be gone before the context can be destroyed. */
+void clattn__context_hold(clattn_context *context);
+void clattn__context_drop(clattn_context *context);
+
+#endif

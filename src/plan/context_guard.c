@@ -1,0 +1,23 @@
+/* Checks and counts that every object with a context shares. */
+#include "plan/context.h"
+
+clattn_status clattn__context_check(const clattn_context *context)
+{
+    if (!context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "context: is NULL");
+    if (context->process != clattn__process_id())
+        return clattn__fail(CLATTN_ERR_WRONG_PROCESS,
+                            "context: was made by another process, before fork(); OpenCL does not "
+                            "survive fork(), make a new context");
+    return CLATTN_OK;
+}
+
+void clattn__context_hold(clattn_context *context)
+{
+    atomic_fetch_add(&context->live, 1);
+}
+
+void clattn__context_drop(clattn_context *context)
+{
+    atomic_fetch_sub(&context->live, 1);
+}

@@ -1,0 +1,35 @@
+/* Says in words what a plan will do and why. */
+#include "plan/explain.h"
+
+#include <inttypes.h>
+
+static void add_launches(const clattn_plan *plan, clattn__text *text)
+{
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        clattn__text_add(text, "launch %" PRIu32 ": %s, %" PRIu32 " work-groups of %" PRIu32 "\n",
+                         i + 1, plan->variant.launch[i].function, plan->launch[i].count,
+                         plan->variant.config.group_size);
+}
+
+clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
+{
+    char problem[256];
+    clattn__problem_describe(&plan->problem, problem, sizeof problem);
+    clattn__text text;
+    clattn__text_init(&text, &plan->context->env);
+    clattn__text_add(&text, "problem: attention %s\n", problem);
+    clattn__text_add(&text, "device: %s\n", clattn__device_info(plan->context->device)->name);
+    clattn__text_add(&text, "%s", declined);
+    clattn__text_add(&text, "kernel: %s\nconfiguration: ", plan->kernel->name);
+    clattn__config_describe(&plan->variant.config, &text);
+    clattn__text_add(&text, "\nworkspace: %" PRIu64 " bytes\n", plan->variant.workspace);
+    add_launches(plan, &text);
+    clattn_status status = clattn__text_status(&text);
+    if (status == CLATTN_OK) {
+        plan->explanation = clattn__text_take(&text);
+        if (!plan->explanation)
+            status = CLATTN_ERR_OUT_OF_MEMORY;
+    }
+    clattn__text_finish(&text);
+    return status;
+}

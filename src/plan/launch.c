@@ -1,0 +1,114 @@
+/* Fills kernel arguments by their sources, as the registry lists them. */
+#include "plan/launch.h"
+
+#include <string.h>
+
+/* Where a tensor of the problem row (CLATTN_T_*) is: a slot's memory or the workspace. */
+static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const clattn__bound *bound)
+{
+    for (uint32_t i = 0; i < plan->variant.scratch_count; i++) {
+        const clattn__scratch *scratch = &plan->variant.scratch[i];
+        if (scratch->tensor == tensor)
+            return scratch->slot >= 0 ? bound->slot[scratch->slot] : bound->workspace;
+    }
+    if (tensor < CLATTN_T_SLOTS)
+        return bound->slot[tensor];
+    return (clattn__place){0};
+}
+
+/* Bytes of one element of a tensor; scratch is float. */
+static uint64_t element_size(const clattn_plan *plan, uint32_t tensor)
+{
+    if (tensor >= CLATTN_T_SLOTS)
+        return sizeof(float);
+    return clattn__dtype_get((clattn_dtype)plan->problem.dtype[tensor])->size;
+}
+
+static void fill_base(const clattn_plan *plan, const clattn__bound *bound, clattn_base *base)
+{
+    memset(base, 0, sizeof *base);
+    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++)
+        base->offset[tensor] =
+            (int64_t)(place_of(plan, tensor, bound).offset / element_size(plan, tensor));
+}
+
+/* What the arguments point to while a launch is enqueued. */
+typedef struct call_values {
+    const clattn__bound *bound;
+    clattn_base base;
+    uint32_t first, count;
+} call_values;
+
+static clattn__argument argument_of(const clattn_plan *plan,
+                                    const clattn__launch_argument *argument,
+                                    const call_values *values)
+{
+    clattn__memory *memory = NULL;
+    switch (argument->source) {
+    case CLATTN__ARG_BASE:
+        return (clattn__argument){.bytes = &values->base, .size = sizeof values->base};
+    case CLATTN__ARG_FIRST:
+        return (clattn__argument){.bytes = &values->first, .size = sizeof values->first};
+    case CLATTN__ARG_COUNT:
+        return (clattn__argument){.bytes = &values->count, .size = sizeof values->count};
+    case CLATTN__ARG_ROWS:
+        memory = plan->rows;
+        break;
+    case CLATTN__ARG_ITEMS:
+        memory = plan->items;
+        break;
+    case CLATTN__ARG_TENSOR:
+        memory = place_of(plan, argument->tensor, values->bound).memory;
+        break;
+    }
+    return (clattn__argument){.memory = memory ? clattn__memory_cl(memory) : NULL};
+}
+
+/* The rest of `call` is filled in by the caller. */
+static clattn_status enqueue(const clattn_plan *plan, uint32_t index, const call_values *values,
+                             clattn__queue *queue, clattn__launch_call *call,
+                             struct _cl_event **event)
+{
+    const clattn__launch *launch = &plan->variant.launch[index];
+    clattn__argument arguments[CLATTN__MAX_ARGUMENTS];
+    for (uint32_t i = 0; i < launch->argument_count; i++)
+        arguments[i] = argument_of(plan, &launch->argument[i], values);
+    call->function = plan->launch[index].function;
+    call->arguments = arguments;
+    call->argument_count = launch->argument_count;
+    call->group_size = plan->variant.config.group_size;
+    return clattn__queue_launch(queue, call, event);
+}
+
+clattn_status clattn__plan_launch(const clattn_plan *plan, uint32_t index,
+                                  const clattn__bound *bound, clattn__queue *queue,
+                                  clattn__wait_list wait, struct _cl_event **event)
+{
+    call_values values = {
+        .bound = bound, .first = plan->launch[index].first, .count = plan->launch[index].count};
+    fill_base(plan, bound, &values.base);
+    clattn__launch_call call = {
+        .groups = values.count, .wait = wait.event, .wait_count = wait.count};
+    return enqueue(plan, index, &values, queue, &call, event);
+}
+
+clattn_status clattn__plan_warm_up(const clattn_plan *plan)
+{
+    if (clattn__program_is_ready(plan->program))
+        return CLATTN_OK;
+    const clattn__bound nothing = {0};
+    const call_values values = {.bound = &nothing};
+    clattn__queue *queue;
+    CLATTN__TRY(clattn__queue_create(plan->context->device, &queue));
+    clattn_status status = CLATTN_OK;
+    for (uint32_t i = 0; i < plan->variant.launch_count && status == CLATTN_OK; i++) {
+        clattn__launch_call call = {.groups = 1};
+        status = enqueue(plan, i, &values, queue, &call, NULL);
+    }
+    if (status == CLATTN_OK)
+        status = clattn__queue_finish(queue);
+    clattn__queue_destroy(queue);
+    if (status == CLATTN_OK)
+        clattn__program_ready(plan->program);
+    return status;
+}

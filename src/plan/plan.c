@@ -1,0 +1,136 @@
+/* Making a plan: select, look up functions, write the tables, warm up, explain. */
+#include "plan/plan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "plan/explain.h"
+#include "plan/launch.h"
+#include "plan/select_kernel.h"
+
+static clattn_status make_rows(clattn_plan *plan)
+{
+    clattn_problem_row row;
+    memset(&row, 0, sizeof row);
+    clattn__problem_row_fill(&plan->problem, &plan->variant, &row);
+    return clattn__memory_create_constant(plan->context->device, &row, sizeof row, &plan->rows);
+}
+
+/* Counts the items of every launch; *total is their sum. */
+static clattn_status count_items(clattn_plan *plan, uint64_t *total)
+{
+    *total = 0;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
+        const clattn__tiling *tiling = &plan->variant.launch[i].tiling;
+        const uint64_t count = clattn__work_list_count(&plan->problem, tiling);
+        if (count > INT32_MAX || *total + count > INT32_MAX)
+            return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                                "the problem has more than 2^31-1 work-groups (%s needs %" PRIu64
+                                "); split the batch",
+                                plan->variant.launch[i].function, count);
+        plan->launch[i].first = (uint32_t)*total;
+        plan->launch[i].count = (uint32_t)count;
+        *total += count;
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status make_items(clattn_plan *plan)
+{
+    uint64_t total;
+    CLATTN__TRY(count_items(plan, &total));
+    if (total == 0)
+        return CLATTN_OK;
+    const clattn__env *env = &plan->context->env;
+    clattn_work_item *items = clattn__alloc_array(env, (size_t)total, sizeof *items);
+    if (!items)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        if (plan->launch[i].count)
+            clattn__work_list_fill(&plan->problem, &plan->variant.launch[i].tiling,
+                                   items + plan->launch[i].first);
+    const clattn_status status = clattn__memory_create_constant(
+        plan->context->device, items, total * sizeof *items, &plan->items);
+    clattn__free(env, items);
+    return status;
+}
+
+static clattn_status find_functions(clattn_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        CLATTN__TRY(clattn__program_function(plan->program, plan->variant.launch[i].function,
+                                             &plan->launch[i].function));
+    return CLATTN_OK;
+}
+
+static clattn_status fill(clattn_plan *plan, clattn__text *declined)
+{
+    clattn__selection selection;
+    CLATTN__TRY(clattn__select_kernel(plan->context, &plan->problem, declined, &selection));
+    plan->kernel = selection.kernel;
+    plan->variant = selection.variant;
+    plan->program = selection.program;
+    plan->from_cache = selection.from_cache;
+    CLATTN__TRY(find_functions(plan));
+    CLATTN__TRY(make_rows(plan));
+    CLATTN__TRY(make_items(plan));
+    CLATTN__TRY(clattn__plan_warm_up(plan));
+    return clattn__plan_explain(plan, clattn__text_get(declined));
+}
+
+static void destroy(clattn_plan *plan)
+{
+    clattn_context *context = plan->context;
+    clattn__memory_release(plan->items);
+    clattn__memory_release(plan->rows);
+    clattn__program_release(plan->program);
+    clattn__free(&context->env, plan->explanation);
+    clattn__free(&context->env, plan);
+    clattn__context_drop(context);
+}
+
+clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
+                                  clattn_plan **plan)
+{
+    const uint64_t start = clattn__now_ns();
+    clattn_plan *made = clattn__alloc_array(&context->env, 1, sizeof *made);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    atomic_init(&made->references, 1);
+    made->context = context;
+    memcpy(&made->problem, problem, sizeof *problem);
+    clattn__context_hold(context);
+    clattn__text declined;
+    clattn__text_init(&declined, &context->env);
+    const clattn_status status = fill(made, &declined);
+    clattn__text_finish(&declined);
+    if (status != CLATTN_OK) {
+        destroy(made);
+        return status;
+    }
+    made->seconds = (double)(clattn__now_ns() - start) * 1e-9;
+    clattn__log(&context->env, CLATTN_LOG_DISPATCH, "planned with %s in %.6f s%s",
+                made->kernel->name, made->seconds, made->from_cache ? " (cached)" : "");
+    *plan = made;
+    return CLATTN_OK;
+}
+
+/* A plan's own count is the one thing in it that changes. */
+void clattn__plan_retain(const clattn_plan *plan)
+{
+    atomic_fetch_add(&((clattn_plan *)plan)->references, 1);
+}
+
+void clattn__plan_release(const clattn_plan *plan)
+{
+    if (plan && atomic_fetch_sub(&((clattn_plan *)plan)->references, 1) == 1)
+        destroy((clattn_plan *)plan);
+}
+
+clattn_status clattn__plan_check(const clattn_plan *plan)
+{
+    if (!plan)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: is NULL");
+    return clattn__context_check(plan->context);
+}

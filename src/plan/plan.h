@@ -1,0 +1,39 @@
+/* A plan: problem, kernel, configuration, compiled program, and the tables that its launches read.
+ * Immutable after plan_create; counted, because submissions in flight keep it. */
+#ifndef CLATTN_PLAN_PLAN_H
+#define CLATTN_PLAN_PLAN_H
+
+#include "kernels/registry.h"
+#include "opencl/queue.h"
+#include "plan/context.h"
+
+typedef struct clattn__planned_launch {
+    clattn__function *function; /* owned by the program */
+    uint32_t first;             /* index of its first item in the table of items */
+    uint32_t count;             /* items; 0: nothing to launch */
+} clattn__planned_launch;
+
+struct clattn_plan {
+    atomic_int references;
+    clattn_context *context; /* borrowed, held */
+    clattn__problem problem;
+    const clattn__kernel *kernel; /* of the registry */
+    clattn__variant variant;
+    clattn__program *program;                            /* a reference */
+    clattn__planned_launch launch[CLATTN__MAX_LAUNCHES]; /* (variant.launch_count) */
+    clattn__memory *rows;                                /* owned; clattn_problem_row[1] */
+    clattn__memory *items; /* owned; clattn_work_item, of all launches; NULL: none */
+    char *explanation;     /* owned */
+    double seconds;        /* that planning took */
+    bool from_cache;
+};
+
+clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
+                                  clattn_plan **plan);
+void clattn__plan_retain(const clattn_plan *plan);
+void clattn__plan_release(const clattn_plan *plan); /* NULL is allowed */
+
+/* CLATTN_ERR_ARGUMENT for NULL. */
+clattn_status clattn__plan_check(const clattn_plan *plan);
+
+#endif

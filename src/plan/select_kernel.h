@@ -1,0 +1,22 @@
+/* Selection: which kernel of the registry, with which configuration and program, and why not the
+ * others. */
+#ifndef CLATTN_PLAN_SELECT_KERNEL_H
+#define CLATTN_PLAN_SELECT_KERNEL_H
+
+#include "kernels/registry.h"
+#include "opencl/program.h"
+#include "plan/context.h"
+
+typedef struct clattn__selection {
+    const clattn__kernel *kernel;
+    clattn__variant variant;
+    clattn__program *program; /* a reference, the caller's to release */
+    bool from_cache;
+} clattn__selection;
+
+/* The first kernel that accepts and builds; each one before it adds a line "NAME declined: why" to
+ * `declined`. CLATTN_ERR_UNSUPPORTED where all decline. */
+clattn_status clattn__select_kernel(clattn_context *context, const clattn__problem *problem,
+                                    clattn__text *declined, clattn__selection *selection);
+
+#endif

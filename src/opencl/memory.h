@@ -12,6 +12,9 @@ typedef struct clattn__memory clattn__memory;
 /* A slice of an arena, aligned to at least 256 bytes. Larger than caps.max_allocation is
  * CLATTN_ERR_OUT_OF_MEMORY. */
 clattn_status clattn__memory_create(clattn__device *device, uint64_t size, clattn__memory **memory);
+/* A cl_mem of its own (offset 0) with a copy of `data`, only read by the device. */
+clattn_status clattn__memory_create_constant(clattn__device *device, const void *data,
+                                             uint64_t size, clattn__memory **memory);
 /* CL_MEM_USE_HOST_PTR; CLATTN_ERR_UNSUPPORTED unless caps.unified_memory. `read_only` promises
  * that the device only reads. */
 clattn_status clattn__memory_wrap_host(clattn__device *device, void *data, uint64_t size,

@@ -24,6 +24,12 @@ clattn_status clattn__program_get(clattn__device *device, const clattn__program_
 void clattn__program_retain(clattn__program *program);
 void clattn__program_release(clattn__program *program); /* NULL is allowed */
 
+/* Devices with caps.lazy_compile compile a kernel at its first launch. Whoever got a program that
+ * is not ready launches each of its kernels once without work and then calls program_ready, which
+ * ends the crash marker and stores the program in the cache. Elsewhere a program is always ready. */
+bool clattn__program_is_ready(const clattn__program *program);
+void clattn__program_ready(clattn__program *program);
+
 /* The kernel of this name, valid as long as the program. CLATTN_ERR_INTERNAL if there is none. */
 clattn_status clattn__program_function(clattn__program *program, const char *name,
                                        clattn__function **function);

@@ -1,0 +1,78 @@
+#!/bin/bash
+# All tests under AddressSanitizer and UndefinedBehaviorSanitizer, the unit tests under valgrind's
+# memcheck as well. Criterion runs each test in a child and drops that child's exit status, so the
+# checkers write log files, and any log is a failure. Defects planted in tests/sanitize prove first
+# that they would be seen.
+. "$(dirname "$0")/lib.sh"
+
+logs=$root/build-asan/logs
+asan=log_path=$logs/asan:detect_leaks=1:check_initialization_order=1:strict_string_checks=1
+ubsan=print_stacktrace=1:halt_on_error=1
+lsan=suppressions=$root/ci/lsan.supp:print_suppressions=0
+
+fresh_logs() {
+    rm -rf "$logs"
+    mkdir -p "$logs"
+}
+
+# Succeeds if no checker wrote anything; shows what was written otherwise.
+logs_are_empty() {
+    local found
+    found=$(find "$logs" -type f -size +0)
+    [ -n "$found" ] || return 0
+    printf 'checkers reported:\n'
+    # shellcheck disable=SC2086 # one path a word
+    head -n 60 $found
+    return 1
+}
+
+with_sanitizers() {
+    ASAN_OPTIONS=$asan UBSAN_OPTIONS=$ubsan LSAN_OPTIONS=$lsan "$@"
+}
+
+with_memcheck() {
+    valgrind -q --log-file="$logs/valgrind.%p" --trace-children=yes --child-silent-after-fork=no \
+        --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99 "$@"
+}
+
+# must_be_seen CHECKER PROGRAM: a planted defect has to leave a log or a failure.
+must_be_seen() {
+    fresh_logs
+    if "$1" "$2" >/dev/null 2>&1 && logs_are_empty >/dev/null; then
+        printf '%s does not see the defect planted in %s\n' "$1" "$2" >&2
+        return 1
+    fi
+}
+
+test_with_sanitizers() {
+    fresh_logs
+    with_sanitizers meson test -C build-asan --print-errorlogs --quiet -t 4 && logs_are_empty
+}
+
+test_with_memcheck() {
+    local program programs=0
+    fresh_logs
+    for program in build/tests/unit/*; do
+        [ -f "$program" ] && [ -x "$program" ] || continue
+        programs=$((programs + 1))
+        with_memcheck "$program" >"$logs/output" 2>&1 || { cat "$logs/output"; return 1; }
+        rm -f "$logs/output"
+    done
+    logs_are_empty && [ "$programs" -gt 0 ]
+}
+
+build_tree build
+build_tree build-asan -Dbuildtype=debugoptimized -Db_sanitize=address,undefined
+
+for program in leak write undefined; do
+    must_be_seen with_sanitizers "build-asan/tests/sanitize/planted_$program"
+done
+for program in leak write; do
+    must_be_seen with_memcheck "build/tests/sanitize/planted_$program"
+done
+echo 'planted defects are seen'
+
+test_with_sanitizers
+echo 'all tests: nothing found by AddressSanitizer and UndefinedBehaviorSanitizer'
+test_with_memcheck
+echo 'unit tests: nothing found by memcheck'

@@ -1,0 +1,181 @@
+/* Opening and closing a device. */
+#include <string.h>
+
+#include "opencl/enumerate.h"
+#include "opencl/select.h"
+
+/* Locks and queue of a device whose context, id and caps are known. */
+static clattn_status set_up(clattn__device *device)
+{
+    cl_int error;
+    CLATTN__TRY(clattn__mutex_init(&device->memory_lock));
+    CLATTN__TRY(clattn__mutex_init(&device->program_lock));
+    device->transfer = device->cl.clCreateCommandQueue(device->context, device->id, 0, &error);
+    if (!device->transfer)
+        return clattn__cl_fail(error, "clCreateCommandQueue");
+    return CLATTN_OK;
+}
+
+static clattn_status begin(const clattn__env *env, clattn__device **device)
+{
+    clattn__device *made = clattn__alloc_array(env, 1, sizeof *made);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    made->env = env;
+    const clattn_status status = clattn__cl_load(env, &made->cl);
+    if (status != CLATTN_OK)
+        clattn__free(env, made);
+    else
+        *device = made;
+    return status;
+}
+
+static clattn_status choose(clattn__device *device)
+{
+    clattn__found found;
+    uint32_t at = 0;
+    CLATTN__TRY(clattn__enumerate(device->env, &device->cl, &found));
+    const clattn_status status =
+        clattn__select_device(device->env->device, found.info, found.count, &at);
+    if (status == CLATTN_OK) {
+        device->platform = found.platform[at];
+        device->id = found.device[at];
+        device->info = found.info[at];
+        device->caps = found.caps[at];
+    }
+    clattn__found_finish(device->env, &found);
+    return status;
+}
+
+static clattn_status create_context(clattn__device *device)
+{
+    const cl_context_properties properties[] = {
+        CL_CONTEXT_PLATFORM, (cl_context_properties)device->platform, 0};
+    cl_int error;
+    device->context =
+        device->cl.clCreateContext(properties, 1, &device->id, NULL, NULL, &error);
+    if (!device->context)
+        return clattn__cl_fail(error, "clCreateContext");
+    return CLATTN_OK;
+}
+
+clattn_status clattn__device_open(const clattn__env *env, clattn__device **device)
+{
+    clattn__device *made;
+    CLATTN__TRY(begin(env, &made));
+    clattn_status status = choose(made);
+    if (status == CLATTN_OK)
+        status = create_context(made);
+    if (status == CLATTN_OK)
+        status = set_up(made);
+    if (status != CLATTN_OK)
+        clattn__device_close(made);
+    else
+        *device = made;
+    return status;
+}
+
+static clattn_status check_membership(const clattn__device *device, cl_context context,
+                                      cl_device_id id)
+{
+    size_t size = 0;
+    CLATTN__CL_TRY(&device->cl, clGetContextInfo, context, CL_CONTEXT_DEVICES, 0, NULL, &size);
+    cl_device_id *ids = clattn__alloc(device->env, size);
+    if (!ids)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    const cl_int error =
+        device->cl.clGetContextInfo(context, CL_CONTEXT_DEVICES, size, ids, NULL);
+    bool member = false;
+    for (size_t i = 0; error == CL_SUCCESS && i < size / sizeof *ids; i++)
+        member = member || ids[i] == id;
+    clattn__free(device->env, ids);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clGetContextInfo");
+    if (!member)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "device: is not one of the context's devices");
+    return CLATTN_OK;
+}
+
+static clattn_status adopt(clattn__device *device, cl_context context, cl_device_id id)
+{
+    CLATTN__TRY(check_membership(device, context, id));
+    CLATTN__CL_TRY(&device->cl, clGetDeviceInfo, id, CL_DEVICE_PLATFORM, sizeof device->platform,
+                   &device->platform, NULL);
+    CLATTN__CL_TRY(&device->cl, clRetainContext, context);
+    device->context = context;
+    device->id = id;
+    clattn__inspect(&device->cl, device->platform, id, &device->info, &device->caps);
+    return set_up(device);
+}
+
+clattn_status clattn__device_open_from_cl(const clattn__env *env, cl_context context,
+                                          cl_device_id id, clattn__device **device)
+{
+    clattn__device *made;
+    CLATTN__TRY(begin(env, &made));
+    const clattn_status status = adopt(made, context, id);
+    if (status != CLATTN_OK)
+        clattn__device_close(made);
+    else
+        *device = made;
+    return status;
+}
+
+void clattn__device_close(clattn__device *device)
+{
+    if (device->transfer) { /* the last thing that set_up makes */
+        device->cl.clFinish(device->transfer);
+        clattn__programs_close(device);
+        clattn__arenas_close(device);
+        device->cl.clReleaseCommandQueue(device->transfer);
+        clattn__mutex_finish(&device->program_lock);
+        clattn__mutex_finish(&device->memory_lock);
+    }
+    if (device->context)
+        device->cl.clReleaseContext(device->context);
+    clattn__free(device->env, device);
+}
+
+const clattn__env *clattn__device_env(const clattn__device *device)
+{
+    return device->env;
+}
+
+const clattn__caps *clattn__device_caps(const clattn__device *device)
+{
+    return &device->caps;
+}
+
+const clattn_device_info *clattn__device_info(const clattn__device *device)
+{
+    return &device->info;
+}
+
+cl_context clattn__device_cl_context(const clattn__device *device)
+{
+    return device->context;
+}
+
+clattn_status clattn__device_list(const clattn__env *env, clattn_device_info *infos,
+                                  uint32_t capacity, uint32_t *count)
+{
+    clattn__cl cl;
+    clattn__found found;
+    uint32_t fitting = 0, ignored;
+    CLATTN__TRY(clattn__cl_load(env, &cl));
+    CLATTN__TRY(clattn__enumerate(env, &cl, &found));
+    clattn_status status = CLATTN_OK;
+    if (env->device)
+        status = clattn__select_device(env->device, found.info, found.count, &ignored);
+    for (uint32_t i = 0; status == CLATTN_OK && i < found.count; i++) {
+        if (!clattn__selector_fits(env->device, &found.info[i], i))
+            continue;
+        if (fitting < capacity)
+            infos[fitting] = found.info[i];
+        fitting++;
+    }
+    clattn__found_finish(env, &found);
+    if (status == CLATTN_OK)
+        *count = fitting;
+    return status;
+}

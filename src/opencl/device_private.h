@@ -1,0 +1,32 @@
+/* What a device is inside. Private to src/opencl. */
+#ifndef CLATTN_OPENCL_DEVICE_PRIVATE_H
+#define CLATTN_OPENCL_DEVICE_PRIVATE_H
+
+#include "base/thread.h"
+#include "opencl/cl_error.h"
+#include "opencl/device.h"
+#include "opencl/loader.h"
+
+struct clattn__arena;
+struct clattn__program;
+
+struct clattn__device {
+    const clattn__env *env; /* borrowed */
+    clattn__cl cl;          /* OpenCL's functions */
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context; /* a reference */
+    clattn__caps caps;
+    clattn_device_info info;
+    cl_command_queue transfer;    /* owned; blocking copies */
+    clattn__mutex memory_lock;    /* guards `arenas` */
+    struct clattn__arena *arenas; /* owned list */
+    clattn__mutex program_lock;   /* guards `programs` */
+    struct clattn__program *programs; /* owned list */
+};
+
+/* Frees what is left of programs and arenas, when the device closes. */
+void clattn__programs_close(clattn__device *device);
+void clattn__arenas_close(clattn__device *device);
+
+#endif

@@ -1,0 +1,67 @@
+/* The table of kinds, and what their functions share. */
+#include "kinds.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void run_not_supported(clattn_context *context, const test_case *c, results *r)
+{
+    (void)context;
+    results_decline(c, r, "cases of kind %s are not supported yet", c->kind);
+}
+
+static const kind kinds[] = {
+    {"onnx", run_onnx},
+    {"attention", run_attention},
+    {"multiplicative", run_multiplicative},
+    {"ragged", run_not_supported},
+    {"additive", run_not_supported},
+    {"multi_head", run_not_supported},
+    {"decode", run_not_supported},
+    {"top_k", run_not_supported},
+};
+
+const kind *kind_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    return NULL;
+}
+
+result *results_find(const test_case *c, results *r, const char *name)
+{
+    for (int i = 0; i < c->output_count; i++)
+        if (r->output[i].wanted && strcmp(c->output[i].name, name) == 0)
+            return &r->output[i];
+    return NULL;
+}
+
+void results_decline(const test_case *c, results *r, const char *format, ...)
+{
+    char reason[sizeof r->output[0].reason];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    for (int i = 0; i < c->output_count; i++)
+        if (!r->output[i].computed && !r->output[i].reason[0])
+            memcpy(r->output[i].reason, reason, sizeof reason);
+}
+
+void results_finish(const test_case *c, results *r)
+{
+    for (int i = 0; i < c->output_count; i++)
+        if (r->output[i].computed)
+            npy_free(&r->output[i].array);
+    *r = (results){0};
+}
+
+const char *first_input_of(const test_case *c, const char *const *names)
+{
+    for (; *names; names++)
+        if (case_input(c, *names))
+            return *names;
+    return NULL;
+}

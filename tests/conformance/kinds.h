@@ -1,0 +1,46 @@
+/* The kinds of cases and how each is computed with clattn's public functions. A kind is a row of
+ * the table in kinds.c and a function in a file of its own. */
+#ifndef KINDS_H
+#define KINDS_H
+
+#include <clattn/clattn.h>
+
+#include "case.h"
+
+/* What was computed for one output of the case. */
+typedef struct result {
+    bool wanted;
+    bool computed;
+    npy_array array;  /* owned, if computed */
+    char reason[320]; /* why not, otherwise; "" is the kind's word for "not supported yet" */
+} result;
+
+typedef struct results {
+    result output[CASE_MOST_ARRAYS]; /* (output_count of the case), in its order */
+} results;
+
+typedef struct kind {
+    const char *name;
+    /* Computes what it can of the wanted outputs; says for the rest why not. */
+    void (*run)(clattn_context *context, const test_case *c, results *r);
+} kind;
+
+/* NULL for a kind that isn't known. */
+const kind *kind_find(const char *name);
+
+/* The result of an output by name; NULL if the case doesn't have it or it isn't wanted. */
+result *results_find(const test_case *c, results *r, const char *name);
+/* Sets the reason of each output that is wanted and not computed. */
+void results_decline(const test_case *c, results *r, const char *format, ...);
+void results_finish(const test_case *c, results *r);
+
+/* An option of a kind that clattn has not yet: by the input or attribute that asks for it. The
+ * first one that the case uses, or NULL. `names` ends with NULL. */
+const char *first_input_of(const test_case *c, const char *const *names);
+
+/* The kinds' functions. */
+void run_attention(clattn_context *context, const test_case *c, results *r);
+void run_multiplicative(clattn_context *context, const test_case *c, results *r);
+void run_onnx(clattn_context *context, const test_case *c, results *r);
+
+#endif

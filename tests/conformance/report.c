@@ -1,0 +1,124 @@
+/* The report of report.h. */
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compare.h"
+
+static void add_pair(report *to, const char *name, const char *output)
+{
+    if (to->pair_count == to->pair_capacity) {
+        const size_t capacity = to->pair_capacity ? 2 * to->pair_capacity : 64;
+        char **grown = realloc(to->pair, capacity * sizeof *grown);
+        if (!grown)
+            return;
+        to->pair = grown;
+        to->pair_capacity = capacity;
+    }
+    const size_t size = strlen(name) + strlen(output) + 2;
+    char *pair = malloc(size);
+    if (!pair)
+        return;
+    snprintf(pair, size, "%s:%s", name, output);
+    to->pair[to->pair_count++] = pair;
+    if (to->list)
+        printf("%s\n", pair);
+}
+
+/* Sets the reason of a computed result that is wrong; true: it is right. */
+static bool judge(const test_case *c, int index, result *r)
+{
+    if (!r->computed)
+        return false;
+    const case_array *output = &c->output[index];
+    return compare_arrays(&r->array, &output->array, tolerance_of(c, output), r->reason,
+                          sizeof r->reason);
+}
+
+/* "FAIL name: out, lse: reason; dq: reason" */
+static void print_failures(const test_case *c, const results *r, const bool *good)
+{
+    const char *last = NULL;
+    printf("FAIL %s: ", c->name);
+    for (int i = 0; i < c->output_count; i++) {
+        if (!r->output[i].wanted || good[i])
+            continue;
+        const char *reason = r->output[i].reason[0] ? r->output[i].reason : "was not computed";
+        if (last && strcmp(last, reason) == 0)
+            printf(", %s", c->output[i].name);
+        else
+            printf("%s%s%s%s", last ? ": " : "", last ? last : "", last ? "; " : "",
+                   c->output[i].name);
+        last = reason;
+    }
+    printf(": %s\n", last);
+}
+
+void report_case(report *to, const test_case *c, results *r)
+{
+    bool good[CASE_MOST_ARRAYS] = {false};
+    int wanted = 0, right = 0;
+    for (int i = 0; i < c->output_count; i++) {
+        if (!r->output[i].wanted)
+            continue;
+        wanted++;
+        good[i] = judge(c, i, &r->output[i]);
+        if (good[i]) {
+            right++;
+            add_pair(to, c->name, c->output[i].name);
+        }
+    }
+    if (wanted == 0)
+        return;
+    if (right == wanted) {
+        to->passed++;
+        return;
+    }
+    to->failed++;
+    print_failures(c, r, good);
+}
+
+void report_broken(report *to, const char *name, const char *why)
+{
+    printf("FAIL %s: %s\n", name, why);
+    to->failed++;
+}
+
+static bool has_pair(const report *from, const char *pair)
+{
+    for (size_t i = 0; i < from->pair_count; i++)
+        if (strcmp(from->pair[i], pair) == 0)
+            return true;
+    return false;
+}
+
+int report_missing(const report *from, const char *path)
+{
+    char line[1024];
+    int pairs = 0, missing = 0;
+    FILE *stream = fopen(path, "r");
+    if (!stream)
+        return -1;
+    while (fgets(line, sizeof line, stream)) {
+        line[strcspn(line, "#\r\n \t")] = 0;
+        if (!line[0])
+            continue;
+        pairs++;
+        if (has_pair(from, line))
+            continue;
+        missing++;
+        printf("MUST PASS, but does not: %s\n", line);
+    }
+    fclose(stream);
+    return pairs ? missing : -1;
+}
+
+void report_finish(report *r)
+{
+    for (size_t i = 0; i < r->pair_count; i++)
+        free(r->pair[i]);
+    free(r->pair);
+    *r = (report){0};
+}

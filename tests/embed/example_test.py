@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""example_test.py PROGRAM SOURCE README: the example runs, prints what it should, is short, and the
+README shows the same text."""
+
+import pathlib
+import subprocess
+import sys
+
+EXPECTED = """\
+1.212 2.194 3.177 4.159
+5.000 5.982 6.965 7.947
+"""
+
+
+def main():
+    program, source_path, readme_path = sys.argv[1:]
+    source = pathlib.Path(source_path).read_text(encoding="utf-8")
+    readme = pathlib.Path(readme_path).read_text(encoding="utf-8")
+    run = subprocess.run([program], capture_output=True, text=True)
+    wrong = []
+    if run.returncode != 0 or run.stdout != EXPECTED:
+        wrong.append(f"exit {run.returncode}, printed\n{run.stdout}{run.stderr}expected\n{EXPECTED}")
+    if source.count("\n") >= 40:
+        wrong.append(f"{source_path} has {source.count(chr(10))} lines, fewer than 40 are wanted")
+    if f"```c\n{source}```" not in readme:
+        wrong.append(f"{readme_path} does not show the text of {source_path}")
+    print("\n".join(wrong) if wrong else "the example works and is the README's")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

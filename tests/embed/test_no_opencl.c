@@ -1,0 +1,43 @@
+/* A program on a machine without OpenCL: it starts, and the library returns its status. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include <clattn/clattn.h>
+
+static void hide_opencl(void)
+{
+    setenv("CLATTN_OPENCL_LIBRARY", "/nonexistent", 1);
+}
+
+TestSuite(no_opencl, .init = hide_opencl);
+
+Test(no_opencl, context_names_what_to_install)
+{
+    clattn_context *context = NULL;
+    cr_assert_eq(clattn_context_create(NULL, &context), CLATTN_ERR_NO_OPENCL);
+    cr_assert_null(context, "the result was written although the call failed");
+    cr_assert(strlen(clattn_error_message()) > 20, "the sentence is '%s'", clattn_error_message());
+    cr_assert_not_null(strstr(clattn_error_message(), "/nonexistent"), "'%s' names no file",
+                       clattn_error_message());
+}
+
+Test(no_opencl, device_list)
+{
+    uint32_t count = 7;
+    cr_assert_eq(clattn_device_list(NULL, NULL, 0, &count), CLATTN_ERR_NO_OPENCL);
+    cr_assert_eq(count, 7, "the result was written although the call failed");
+}
+
+Test(no_opencl, what_needs_no_device_still_works)
+{
+    cr_assert_str_not_empty(clattn_version_string());
+    cr_assert(clattn_kernel_count() > 0);
+    char path[4096];
+    clattn_context_options options;
+    clattn_context_options_init(&options);
+    options.cache_dir = "/tmp/clattn-no-opencl";
+    cr_assert_eq(clattn_program_cache_path(&options, path, sizeof path), CLATTN_OK);
+    cr_assert_str_eq(path, options.cache_dir);
+}

@@ -15,9 +15,8 @@
  * so that the kernel's own default holds. */
 typedef struct clattn__config {
     uint32_t vec;        /* VEC: float vector width */
-    uint32_t rows;       /* ROWS: query rows of the register tile */
+    uint32_t rows;       /* ROWS: query rows of the register tiles */
     uint32_t cols;       /* COLS: vectors of keys of the register tile of Q K^T */
-    uint32_t value_rows; /* VALUE_ROWS: query rows of the register tile of P V */
     uint32_t value_cols; /* VALUE_COLS: vectors of values of the register tile of P V */
     uint32_t block_m;    /* BLOCK_M: largest number of query rows of an item */
     uint32_t block_n;    /* BLOCK_N: keys */

@@ -15,8 +15,7 @@ static uint64_t round_up(const clattn__device *device, uint64_t size)
     return (size + alignment - 1) / alignment * alignment;
 }
 
-static bool take_from(const clattn__env *env, clattn__arena *arena, uint64_t size,
-                      uint64_t *offset)
+static bool take_from(const clattn__env *env, clattn__arena *arena, uint64_t size, uint64_t *offset)
 {
     for (clattn__hole **link = &arena->holes; *link; link = &(*link)->next) {
         clattn__hole *hole = *link;
@@ -43,8 +42,8 @@ static clattn_status add_arena(clattn__device *device, uint64_t size, clattn__ar
     clattn__hole *hole = clattn__alloc_array(device->env, 1, sizeof *hole);
     if (!made || !hole)
         goto fail;
-    made->mem = device->cl.clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)size, NULL,
-                                          &error);
+    made->mem =
+        device->cl.clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)size, NULL, &error);
     if (!made->mem) {
         status = clattn__cl_fail(error, "clCreateBuffer");
         goto fail;

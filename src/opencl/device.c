@@ -49,11 +49,10 @@ static clattn_status choose(clattn__device *device)
 
 static clattn_status create_context(clattn__device *device)
 {
-    const cl_context_properties properties[] = {
-        CL_CONTEXT_PLATFORM, (cl_context_properties)device->platform, 0};
+    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
+                                                (cl_context_properties)device->platform, 0};
     cl_int error;
-    device->context =
-        device->cl.clCreateContext(properties, 1, &device->id, NULL, NULL, &error);
+    device->context = device->cl.clCreateContext(properties, 1, &device->id, NULL, NULL, &error);
     if (!device->context)
         return clattn__cl_fail(error, "clCreateContext");
     return CLATTN_OK;
@@ -83,8 +82,7 @@ static clattn_status check_membership(const clattn__device *device, cl_context c
     cl_device_id *ids = clattn__alloc(device->env, size);
     if (!ids)
         return CLATTN_ERR_OUT_OF_MEMORY;
-    const cl_int error =
-        device->cl.clGetContextInfo(context, CL_CONTEXT_DEVICES, size, ids, NULL);
+    const cl_int error = device->cl.clGetContextInfo(context, CL_CONTEXT_DEVICES, size, ids, NULL);
     bool member = false;
     for (size_t i = 0; error == CL_SUCCESS && i < size / sizeof *ids; i++)
         member = member || ids[i] == id;

@@ -18,10 +18,10 @@ struct clattn__device {
     cl_context context; /* a reference */
     clattn__caps caps;
     clattn_device_info info;
-    cl_command_queue transfer;    /* owned; blocking copies */
-    clattn__mutex memory_lock;    /* guards `arenas` */
-    struct clattn__arena *arenas; /* owned list */
-    clattn__mutex program_lock;   /* guards `programs` */
+    cl_command_queue transfer;        /* owned; blocking copies */
+    clattn__mutex memory_lock;        /* guards `arenas` */
+    struct clattn__arena *arenas;     /* owned list */
+    clattn__mutex program_lock;       /* guards `programs` */
     struct clattn__program *programs; /* owned list */
 };
 

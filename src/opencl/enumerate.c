@@ -72,8 +72,7 @@ static clattn_status add_platform(const clattn__env *env, const clattn__cl *cl,
     return CLATTN_OK;
 }
 
-clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl,
-                                clattn__found *found)
+clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl, clattn__found *found)
 {
     cl_platform_id *platforms;
     cl_uint count;

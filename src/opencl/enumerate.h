@@ -6,15 +6,14 @@
 
 typedef struct clattn__found {
     uint32_t count;
-    cl_platform_id *platform;  /* (count) owned */
-    cl_device_id *device;      /* (count) owned */
-    clattn_device_info *info;  /* (count) owned */
-    clattn__caps *caps;        /* (count) owned */
+    cl_platform_id *platform; /* (count) owned */
+    cl_device_id *device;     /* (count) owned */
+    clattn_device_info *info; /* (count) owned */
+    clattn__caps *caps;       /* (count) owned */
 } clattn__found;
 
 /* All devices of all platforms. CLATTN_ERR_NO_PLATFORM, CLATTN_ERR_NO_DEVICE. */
-clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl,
-                                clattn__found *found);
+clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl, clattn__found *found);
 void clattn__found_finish(const clattn__env *env, clattn__found *found);
 
 /* Asks one device for all there is to know. What a driver does not say gets a careful default. */

@@ -95,27 +95,24 @@ static void fill_info(const subject *of, clattn_device_info *info)
     ask_text(of, CL_PLATFORM_NAME, true, info->platform, sizeof info->platform);
     ask_text(of, CL_DEVICE_VENDOR, false, info->vendor, sizeof info->vendor);
     ask_text(of, CL_DRIVER_VERSION, false, info->driver, sizeof info->driver);
-    ask_text(of, CL_PLATFORM_VERSION, true, info->platform_version,
-             sizeof info->platform_version);
+    ask_text(of, CL_PLATFORM_VERSION, true, info->platform_version, sizeof info->platform_version);
     ask_text(of, CL_DEVICE_OPENCL_C_VERSION, false, info->opencl_c, sizeof info->opencl_c);
     info->type = type_of(ask_number(of, CL_DEVICE_TYPE, sizeof(uint64_t), 0));
     info->compute_units =
         (uint32_t)ask_number(of, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(uint32_t), 1);
-    info->vector_width = vector_width_of(
-        ask_number(of, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(uint32_t), 1));
+    info->vector_width =
+        vector_width_of(ask_number(of, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(uint32_t), 1));
     info->local_memory = ask_number(of, CL_DEVICE_LOCAL_MEM_SIZE, sizeof(uint64_t), 0);
     info->global_memory = ask_number(of, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(uint64_t), 0);
     info->max_allocation =
         ask_number(of, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(uint64_t), (uint64_t)128 << 20);
     info->max_work_group = ask_number(of, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof(size_t), 1);
-    info->clock_mhz =
-        (uint32_t)ask_number(of, CL_DEVICE_MAX_CLOCK_FREQUENCY, sizeof(uint32_t), 0);
+    info->clock_mhz = (uint32_t)ask_number(of, CL_DEVICE_MAX_CLOCK_FREQUENCY, sizeof(uint32_t), 0);
     info->fp16 = has_extension(of, "cl_khr_fp16");
     info->fp64 = ask_number(of, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof(uint64_t), 0) != 0;
     info->subgroups =
         has_extension(of, "cl_khr_subgroups") || has_extension(of, "cl_intel_subgroups");
-    info->unified_memory =
-        ask_number(of, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(uint32_t), 0) != 0;
+    info->unified_memory = ask_number(of, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(uint32_t), 0) != 0;
 }
 
 static void fill_caps(const subject *of, const clattn_device_info *info, clattn__caps *caps)

@@ -37,8 +37,8 @@ static clattn_status open_library(void **library)
         if (*library)
             return CLATTN_OK;
     }
-    return clattn__fail(CLATTN_ERR_NO_OPENCL,
-                        "no OpenCL: %s could not be opened; " INSTALL_HINT, library_names[0]);
+    return clattn__fail(CLATTN_ERR_NO_OPENCL, "no OpenCL: %s could not be opened; " INSTALL_HINT,
+                        library_names[0]);
 }
 
 /* Addresses of functions and of data have one size wherever dlsym() exists (POSIX). */
@@ -50,9 +50,8 @@ static clattn_status open_library(void **library)
 
 #define REQUIRE(name)                                                                              \
     if (!table.name)                                                                               \
-        return clattn__fail(CLATTN_ERR_NO_OPENCL,                                                  \
-                            "no OpenCL: the library lacks " #name                                  \
-                            ", a function of OpenCL 1.2; " INSTALL_HINT);
+        return clattn__fail(CLATTN_ERR_NO_OPENCL, "no OpenCL: the library lacks " #name            \
+                                                  ", a function of OpenCL 1.2; " INSTALL_HINT);
 
 static clattn_status require_all(clattn__cl table)
 {

@@ -26,8 +26,7 @@ static clattn_status begin(clattn__device *device, uint64_t size, clattn__memory
     return CLATTN_OK;
 }
 
-clattn_status clattn__memory_create(clattn__device *device, uint64_t size,
-                                    clattn__memory **memory)
+clattn_status clattn__memory_create(clattn__device *device, uint64_t size, clattn__memory **memory)
 {
     clattn__memory *made;
     CLATTN__TRY(begin(device, size, &made));
@@ -141,18 +140,16 @@ uint64_t clattn__memory_size(const clattn__memory *memory)
 clattn_status clattn__memory_write(clattn__memory *memory, uint64_t offset, const void *data,
                                    uint64_t size)
 {
-    CLATTN__CL_TRY(&memory->device->cl, clEnqueueWriteBuffer, memory->device->transfer,
-                   memory->mem, CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0,
-                   NULL, NULL);
+    CLATTN__CL_TRY(&memory->device->cl, clEnqueueWriteBuffer, memory->device->transfer, memory->mem,
+                   CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0, NULL, NULL);
     return CLATTN_OK;
 }
 
 clattn_status clattn__memory_read(clattn__memory *memory, uint64_t offset, void *data,
                                   uint64_t size)
 {
-    CLATTN__CL_TRY(&memory->device->cl, clEnqueueReadBuffer, memory->device->transfer,
-                   memory->mem, CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0,
-                   NULL, NULL);
+    CLATTN__CL_TRY(&memory->device->cl, clEnqueueReadBuffer, memory->device->transfer, memory->mem,
+                   CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0, NULL, NULL);
     return CLATTN_OK;
 }
 
@@ -160,9 +157,9 @@ clattn_status clattn__memory_map(clattn__memory *memory, void **data)
 {
     const clattn__cl *cl = &memory->device->cl;
     cl_int error;
-    void *mapped = cl->clEnqueueMapBuffer(
-        memory->device->transfer, memory->mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE,
-        (size_t)memory->offset, (size_t)memory->size, 0, NULL, NULL, &error);
+    void *mapped = cl->clEnqueueMapBuffer(memory->device->transfer, memory->mem, CL_TRUE,
+                                          CL_MAP_READ | CL_MAP_WRITE, (size_t)memory->offset,
+                                          (size_t)memory->size, 0, NULL, NULL, &error);
     if (!mapped)
         return clattn__cl_fail(error, "clEnqueueMapBuffer");
     *data = mapped;

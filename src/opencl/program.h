@@ -1,5 +1,6 @@
-/* Programs: resolved sources + macros, built once per device, shared, kept in memory and on disk
- * (program_cache.h). Any thread; two threads that ask for the same program build it once. */
+/* Programs: resolved sources + macros, built once per device, shared, kept in memory until the
+ * device closes, and on disk (program_cache.h). Any thread; two threads that ask for the same
+ * program build it once. */
 #ifndef CLATTN_OPENCL_PROGRAM_H
 #define CLATTN_OPENCL_PROGRAM_H
 
@@ -21,12 +22,11 @@ typedef struct clattn__program_request {
  * the build log's first lines in its message, with the original files and lines. */
 clattn_status clattn__program_get(clattn__device *device, const clattn__program_request *request,
                                   clattn__program **program, bool *from_cache);
-void clattn__program_retain(clattn__program *program);
-void clattn__program_release(clattn__program *program); /* NULL is allowed */
 
 /* Devices with caps.lazy_compile compile a kernel at its first launch. Whoever got a program that
  * is not ready launches each of its kernels once without work and then calls program_ready, which
- * ends the crash marker and stores the program in the cache. Elsewhere a program is always ready. */
+ * ends the crash marker and stores the program in the cache. Elsewhere a program is always ready.
+ */
 bool clattn__program_is_ready(const clattn__program *program);
 void clattn__program_ready(clattn__program *program);
 

@@ -9,8 +9,8 @@
 #include "opencl/program.h"
 
 struct clattn__function {
-    cl_kernel kernel;    /* a reference */
-    clattn__mutex lock;  /* guards its arguments, from setting to enqueueing */
+    cl_kernel kernel;                /* a reference */
+    clattn__mutex lock;              /* guards its arguments, from setting to enqueueing */
     struct clattn__program *program; /* borrowed */
     char name[64];
     struct clattn__function *next;
@@ -18,13 +18,14 @@ struct clattn__function {
 
 struct clattn__program {
     clattn__device *device; /* borrowed */
-    clattn__hash key;
-    cl_program program; /* a reference */
-    char *label;        /* owned */
-    bool built;         /* from source, in this process: to be stored when ready */
+    clattn__hash request;   /* of files and macros: its key in memory */
+    clattn__hash key;       /* of everything that matters: its key on disk */
+    cl_program program;     /* a reference */
+    char *label;            /* owned */
+    bool built;             /* from source, in this process: to be stored when ready */
     atomic_bool ready;
-    clattn__mutex lock;          /* guards `functions` */
-    clattn__function *functions; /* owned list */
+    clattn__mutex lock;           /* guards `functions` */
+    clattn__function *functions;  /* owned list */
     struct clattn__program *next; /* in the device's list */
 };
 

@@ -46,10 +46,9 @@ static clattn_status check_queue(const clattn__device *device, cl_command_queue 
                    &context, NULL);
     CLATTN__CL_TRY(&device->cl, clGetCommandQueueInfo, cl, CL_QUEUE_DEVICE, sizeof id, &id, NULL);
     if (context != device->context || id != device->id)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "queue: belongs to another cl_context or device");
-    CLATTN__CL_TRY(&device->cl, clGetCommandQueueInfo, cl, CL_QUEUE_PROPERTIES,
-                   sizeof *properties, properties, NULL);
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "queue: belongs to another cl_context or device");
+    CLATTN__CL_TRY(&device->cl, clGetCommandQueueInfo, cl, CL_QUEUE_PROPERTIES, sizeof *properties,
+                   properties, NULL);
     return CLATTN_OK;
 }
 

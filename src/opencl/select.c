@@ -27,8 +27,7 @@ static bool is_number(const char *text)
     return *text && text[strspn(text, "0123456789")] == 0;
 }
 
-static bool fits_both_names(const char *selector, const char *slash,
-                            const clattn_device_info *info)
+static bool fits_both_names(const char *selector, const char *slash, const clattn_device_info *info)
 {
     char platform[128];
     const size_t size = (size_t)(slash - selector);

@@ -84,7 +84,6 @@ static void destroy(clattn_plan *plan)
     clattn_context *context = plan->context;
     clattn__memory_release(plan->items);
     clattn__memory_release(plan->rows);
-    clattn__program_release(plan->program);
     clattn__free(&context->env, plan->explanation);
     clattn__free(&context->env, plan);
     clattn__context_drop(context);

@@ -1,0 +1,48 @@
+/* The exponential of the softmax, and the steps of the online softmax that several kernels share.
+ * Scores are in natural units. An invisible key has score -INFINITY. */
+#ifndef CLATTN_SOFTMAX_H
+#define CLATTN_SOFTMAX_H
+
+/* e^d for d <= 0, NaN for NaN, and exactly 0 from -88.03 down (results below 2^-126 are flushed).
+ * d log2(e) = n + f: adding and taking away 1.5 * 2^23 rounds to n, and 127 more makes the low bits
+ * of the sum the exponent of 2^n. 2^f on [-1/2, 1/2] by a polynomial of degree 5 (minimax in the
+ * relative error, 1.5e-7 in all). */
+#define EXP_OF_NONPOSITIVE(name, float_type, as_float_type, as_int_type)                           \
+    static inline float_type name(float_type d)                                                    \
+    {                                                                                              \
+        const float_type least = (float_type)(-88.03f);                                            \
+        const float_type shift = (float_type)(12582912.0f + 127.0f);                               \
+        const float_type log2e = (float_type)(1.44269504f);                                        \
+        const float_type bounded = d < least ? least : d; /* NaN stays */                          \
+        const float_type t = fma(bounded, log2e, shift);                                           \
+        const float_type f = fma(bounded, log2e, shift - t);                                       \
+        float_type p = fma((float_type)(1.32647267e-3f), f, (float_type)(9.67151268e-3f));         \
+        p = fma(p, f, (float_type)(5.55073375e-2f));                                               \
+        p = fma(p, f, (float_type)(0.240222421f));                                                 \
+        p = fma(p, f, (float_type)(0.693146978f));                                                 \
+        p = fma(p, f, (float_type)(1.0f));                                                         \
+        return p * as_float_type(as_int_type(t) << 23);                                            \
+    }
+
+EXP_OF_NONPOSITIVE(exp_nonpositive, float, as_float, as_int)
+
+/* What scores are subtracted from: the maximum, or 0 where nothing is visible yet, so that
+ * -INFINITY - m is never NaN. */
+static inline float softmax_shift(float m)
+{
+    return m == -INFINITY ? 0.0f : m;
+}
+
+/* log of the sum of exponentials; -INFINITY where no key was visible. */
+static inline float softmax_lse(float m, float l)
+{
+    return l == 0.0f ? -INFINITY : m + log(l);
+}
+
+/* 1 / l; 0 where no key was visible. NaN stays. */
+static inline float softmax_normaliser(float l)
+{
+    return l == 0.0f ? 0.0f : 1.0f / l;
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* The list of kernels, and what is done alike for all of them. */
+#include "kernels/registry.h"
+
+#include <string.h>
+
+extern const clattn__kernel clattn__attention_simd;
+extern const clattn__kernel clattn__attention_reference;
+
+/* In order of preference; the last accepts every valid problem. */
+static const clattn__kernel *const kernels[] = {
+    &clattn__attention_simd,
+    &clattn__attention_reference,
+};
+
+uint32_t clattn__kernel_count(void)
+{
+    return (uint32_t)(sizeof kernels / sizeof kernels[0]);
+}
+
+const clattn__kernel *clattn__kernel_get(uint32_t index)
+{
+    return kernels[index];
+}
+
+void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
+                                 const clattn__caps *caps, clattn__variant *variant)
+{
+    memset(variant, 0, sizeof *variant);
+    kernel->configure(problem, caps, &variant->config);
+    if (kernel->workspace)
+        kernel->workspace(problem, caps, variant);
+    kernel->launches(problem, variant);
+}

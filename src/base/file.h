@@ -18,6 +18,9 @@ clattn_status clattn__file_write_atomic(const clattn__env *env, const char *path
  * elsewhere, belongs to someone else, or others may write to it. */
 clattn_status clattn__folder_make_private(const clattn__env *env, const char *path);
 
+/* CLATTN_OK if the folder is private as above, CLATTN_ERR_IO if not or if it isn't there. */
+clattn_status clattn__folder_check_private(const char *path);
+
 /* Calls `visit` with each file name in the folder, sorted; a missing folder is empty. A status
  * other than CLATTN_OK ends the walk and is returned. */
 typedef clattn_status (*clattn__visit_fn)(void *user, const char *name);

@@ -74,8 +74,8 @@ static clattn_status add_platform(const clattn__env *env, const clattn__cl *cl,
 
 clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl, clattn__found *found)
 {
-    cl_platform_id *platforms;
-    cl_uint count;
+    cl_platform_id *platforms = NULL;
+    cl_uint count = 0;
     memset(found, 0, sizeof *found);
     CLATTN__TRY(list_platforms(env, cl, &platforms, &count));
     clattn_status status = CLATTN_OK;

@@ -1,0 +1,230 @@
+/* Files and folders on POSIX systems. */
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+static clattn_status fail_io(const char *path, const char *what)
+{
+    return clattn__fail(CLATTN_ERR_IO, "%s: %s: %s", path, what, strerror(errno));
+}
+
+/* Reads all `size` bytes; a file that shrinks meanwhile fails. */
+static bool read_all(int file, char *data, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t got = read(file, data + done, size - done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static clattn_status read_open(const clattn__env *env, const char *path, int file, uint64_t limit,
+                               char **data, size_t *size)
+{
+    struct stat state;
+    if (fstat(file, &state) != 0)
+        return fail_io(path, "can't be read");
+    if (!S_ISREG(state.st_mode))
+        return clattn__fail(CLATTN_ERR_IO, "%s: is not a file", path);
+    if ((uint64_t)state.st_size > limit)
+        return clattn__fail(CLATTN_ERR_IO, "%s: has %" PRIu64 " bytes, more than %" PRIu64, path,
+                            (uint64_t)state.st_size, limit);
+    char *made = clattn__alloc(env, (size_t)state.st_size + 1);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    if (!read_all(file, made, (size_t)state.st_size)) {
+        clattn__free(env, made);
+        return clattn__fail(CLATTN_ERR_IO, "%s: could not be read to its end", path);
+    }
+    made[state.st_size] = 0;
+    *data = made;
+    *size = (size_t)state.st_size;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__file_read(const clattn__env *env, const char *path, uint64_t limit,
+                                char **data, size_t *size)
+{
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        return fail_io(path, "can't be opened");
+    const clattn_status status = read_open(env, path, file, limit, data, size);
+    close(file);
+    return status;
+}
+
+static bool write_all(int file, const char *data, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        const ssize_t put = write(file, data + done, size - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        done += (size_t)put;
+    }
+    return true;
+}
+
+clattn_status clattn__file_write_atomic(const clattn__env *env, const char *path, const void *data,
+                                        size_t size)
+{
+    clattn__text temporary;
+    clattn__text_init(&temporary, env);
+    clattn__text_add(&temporary, "%s.XXXXXX", path);
+    char *name = clattn__text_take(&temporary);
+    if (!name)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    clattn_status status = CLATTN_OK;
+    const int file = mkstemp(name);
+    if (file < 0) {
+        status = fail_io(path, "can't be written");
+    } else {
+        const bool written = write_all(file, data, size);
+        const bool closed = close(file) == 0;
+        if (!written || !closed || rename(name, path) != 0) {
+            status = fail_io(path, "can't be written");
+            unlink(name);
+        }
+    }
+    clattn__free(env, name);
+    return status;
+}
+
+/* Creates the folders above the last one, which may exist and belong to anyone. */
+static clattn_status make_parents(const clattn__env *env, const char *path)
+{
+    char *copy = clattn__copy_text(env, path);
+    if (!copy)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    clattn_status status = CLATTN_OK;
+    for (char *slash = strchr(copy + 1, '/'); slash && status == CLATTN_OK;
+         slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST && access(copy, F_OK) != 0)
+            status = fail_io(copy, "can't be created");
+        *slash = '/';
+    }
+    clattn__free(env, copy);
+    return status;
+}
+
+clattn_status clattn__folder_check_private(const char *path)
+{
+    struct stat state;
+    if (lstat(path, &state) != 0)
+        return fail_io(path, "can't be read");
+    if (!S_ISDIR(state.st_mode))
+        return clattn__fail(CLATTN_ERR_IO, "%s: is not a folder", path);
+    if (state.st_uid != geteuid())
+        return clattn__fail(CLATTN_ERR_IO, "%s: belongs to another user", path);
+    if (state.st_mode & (S_IWGRP | S_IWOTH))
+        return clattn__fail(CLATTN_ERR_IO, "%s: others may write to it", path);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__folder_make_private(const clattn__env *env, const char *path)
+{
+    CLATTN__TRY(make_parents(env, path));
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return fail_io(path, "can't be created");
+    return clattn__folder_check_private(path);
+}
+
+/* Names of a folder, in an array that grows. */
+typedef struct names {
+    const clattn__env *env;
+    char **name; /* (count) owned */
+    size_t count, capacity;
+} names;
+
+static void names_finish(names *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        clattn__free(list->env, list->name[i]);
+    clattn__free(list->env, list->name);
+}
+
+static clattn_status names_add(names *list, const char *name)
+{
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity ? 2 * list->capacity : 16;
+        char **grown = clattn__resize(list->env, list->name, capacity * sizeof *grown);
+        if (!grown)
+            return CLATTN_ERR_OUT_OF_MEMORY;
+        list->name = grown;
+        list->capacity = capacity;
+    }
+    char *copy = clattn__copy_text(list->env, name);
+    if (!copy)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    list->name[list->count++] = copy;
+    return CLATTN_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static clattn_status read_names(DIR *folder, names *list)
+{
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            CLATTN__TRY(names_add(list, entry->d_name));
+    if (list->count > 1)
+        qsort(list->name, list->count, sizeof *list->name, by_name);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__folder_list(const clattn__env *env, const char *path, clattn__visit_fn visit,
+                                  void *user)
+{
+    names list = {.env = env};
+    DIR *folder = opendir(path);
+    if (!folder)
+        return errno == ENOENT ? CLATTN_OK : fail_io(path, "can't be read");
+    clattn_status status = read_names(folder, &list);
+    closedir(folder);
+    for (size_t i = 0; i < list.count && status == CLATTN_OK; i++)
+        status = visit(user, list.name[i]);
+    names_finish(&list);
+    return status;
+}
+
+bool clattn__file_remove(const char *path)
+{
+    return unlink(path) == 0;
+}
+
+clattn_status clattn__default_cache_dir(const clattn__env *env, char **path)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *below = "/clattn";
+    if (!base || base[0] != '/') {
+        base = getenv("HOME");
+        below = "/.cache/clattn";
+    }
+    *path = NULL;
+    if (!base || base[0] != '/')
+        return CLATTN_OK;
+    clattn__text text;
+    clattn__text_init(&text, env);
+    clattn__text_add(&text, "%s%s", base, below);
+    *path = clattn__text_take(&text);
+    return *path ? CLATTN_OK : CLATTN_ERR_OUT_OF_MEMORY;
+}

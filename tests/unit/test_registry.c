@@ -1,0 +1,182 @@
+/* The registry with invented devices: what is accepted, how it is configured, that workspaces and
+ * macros hold what the kernels need. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/registry.h"
+
+static clattn__caps caps_of(clattn__family family, uint32_t width, uint32_t registers)
+{
+    clattn__caps caps;
+    memset(&caps, 0, sizeof caps);
+    caps.type = family == CLATTN__SIMD ? CLATTN_DEVICE_CPU : CLATTN_DEVICE_GPU;
+    caps.family = family;
+    caps.compute_units = 2;
+    caps.vector_width = width;
+    caps.vector_registers = registers;
+    caps.opencl_c = 120;
+    caps.max_allocation = (uint64_t)1 << 30;
+    caps.max_work_group = 256;
+    caps.memory_alignment = 256;
+    return caps;
+}
+
+static clattn__problem problem_of(int64_t n, int64_t head_dim, int64_t value_dim, uint64_t slots)
+{
+    clattn_attention_desc desc;
+    clattn__problem problem;
+    clattn_attention_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_head = 4;
+    desc.n_kv_head = 2;
+    desc.n_q = desc.n_kv = n;
+    desc.head_dim = head_dim;
+    desc.value_dim = value_dim;
+    desc.slots = slots;
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+    return problem;
+}
+
+static const clattn__kernel *kernel_named(const char *name)
+{
+    const clattn__kernel *found = NULL;
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        if (strcmp(clattn__kernel_get(i)->name, name) == 0)
+            found = clattn__kernel_get(i);
+    cr_assert_not_null(found, "no kernel %s", name);
+    return found;
+}
+
+static bool accepts(const char *name, const clattn__problem *problem, const clattn__caps *caps,
+                    char *why, size_t size)
+{
+    clattn__env env;
+    clattn__text reason;
+    cr_assert_eq(clattn__env_init(&env, NULL), CLATTN_OK);
+    clattn__text_init(&reason, &env);
+    const bool accepted = kernel_named(name)->check(problem, caps, &reason);
+    snprintf(why, size, "%s", clattn__text_get(&reason));
+    clattn__text_finish(&reason);
+    clattn__env_finish(&env);
+    return accepted;
+}
+
+Test(registry, the_last_kernel_takes_everything)
+{
+    const clattn__problem problem = problem_of(100, 575, 3, 0);
+    const clattn__caps devices[] = {caps_of(CLATTN__SIMD, 1, 16), caps_of(CLATTN__TILE, 4, 16)};
+    char why[256];
+    const clattn__kernel *last = clattn__kernel_get(clattn__kernel_count() - 1);
+    cr_assert_str_eq(last->name, "attention_reference");
+    for (size_t i = 0; i < 2; i++)
+        cr_assert(accepts(last->name, &problem, &devices[i], why, sizeof why));
+}
+
+Test(registry, simd_declines_with_a_sentence)
+{
+    const clattn__problem problem = problem_of(1 << 20, 128, 128, 0);
+    const clattn__caps gpu = caps_of(CLATTN__TILE, 1, 16), cpu = caps_of(CLATTN__SIMD, 8, 16);
+    char why[256];
+    cr_assert_not(accepts("attention_simd", &problem, &gpu, why, sizeof why));
+    cr_assert(strstr(why, "lanes"), "%s", why);
+    cr_assert_not(accepts("attention_simd", &problem, &cpu, why, sizeof why));
+    cr_assert(strstr(why, "largest allocation"), "%s", why);
+}
+
+/* What the kernels' #error guards demand, for every device that can be invented. */
+Test(registry, configurations_hold_what_kernels_demand)
+{
+    static const uint32_t widths[] = {1, 2, 4, 8, 16};
+    static const int64_t dims[] = {1, 64, 65, 128, 129, 256, 257, 576};
+    for (size_t w = 0; w < 5; w++)
+        for (uint32_t registers = 16; registers <= 32; registers *= 2)
+            for (size_t d = 0; d < 8; d++) {
+                const clattn__caps caps = caps_of(CLATTN__SIMD, widths[w], registers);
+                const clattn__problem problem = problem_of(33, dims[d], dims[7 - d], 0);
+                clattn__variant variant;
+                clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps,
+                                            &variant);
+                const clattn__config *c = &variant.config;
+                cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
+                cr_assert(c->vec <= caps.vector_width || c->vec == 4);
+                cr_assert_eq(c->block_m % c->rows, 0);
+                cr_assert_eq(c->block_n % (c->cols * c->vec), 0);
+                cr_assert(c->dim_max >= dims[d] && c->dim_max >= dims[7 - d]);
+                cr_assert(c->rows * c->cols + c->cols < registers || c->vec == 4,
+                          "the register tile does not fit");
+                cr_assert_eq(c->group_size, 1);
+            }
+}
+
+/* Launches name their functions' files; arguments fit the array. */
+Test(registry, launches)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    const clattn__problem problem = problem_of(33, 40, 17, 0);
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
+        clattn__variant variant;
+        clattn__kernel_make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
+        cr_assert(variant.launch_count >= 1 && variant.launch_count <= CLATTN__MAX_LAUNCHES);
+        cr_assert_eq(variant.file_count, variant.launch_count);
+        for (uint32_t n = 0; n < variant.launch_count; n++) {
+            cr_assert(strstr(variant.file[n], variant.launch[n].function));
+            cr_assert(variant.launch[n].argument_count <= CLATTN__MAX_ARGUMENTS);
+            cr_assert(variant.launch[n].tiling.block >= 1);
+        }
+    }
+}
+
+Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    clattn__variant variant;
+    clattn__problem problem = problem_of(33, 64, 64, 0);
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(variant.launch_count, 2);
+    /* 2 sequences, 2 key/value heads, 33 keys rounded up to panels of 16, 64 floats */
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * 48 * 64);
+    problem.layout[CLATTN_SLOT_V].stride[3] = 2;
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(variant.launch_count, 3);
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (48 * 64 + 33 * 64));
+    problem = problem_of(33, 64, 63, 0);
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (48 * 64 + 33 * 64));
+}
+
+Test(registry, rows)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    clattn__problem problem = problem_of(33, 64, 63, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
+    clattn__variant variant;
+    clattn_problem_row row;
+    problem.causal = 1;
+    problem.causal_offset = (int64_t)1 << 40;
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    clattn__problem_row_fill(&problem, &variant, &row);
+    cr_assert_eq(row.flags, CLATTN_F_CAUSAL | CLATTN_F_LSE);
+    cr_assert_eq(row.causal_offset, INT32_MAX);
+    cr_assert_eq(row.group, 2);
+    cr_assert_eq(row.tensor[CLATTN_T_K].stride[2], 64);
+    cr_assert_eq(row.tensor[CLATTN_T_K_PANELS].stride[2], 64 * 16);
+    cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].stride[2], 64);
+    cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].offset, 2 * 2 * 48 * 64);
+}
+
+Test(registry, macros)
+{
+    const clattn__config config = {.vec = 8, .dim_max = 64};
+    clattn__env env;
+    clattn__text text;
+    cr_assert_eq(clattn__env_init(&env, NULL), CLATTN_OK);
+    clattn__text_init(&text, &env);
+    clattn__config_macros(&config, &text);
+    cr_assert_str_eq(clattn__text_get(&text), "-D VEC=8 -D DIM_MAX=64");
+    clattn__text_finish(&text);
+    clattn__text_init(&text, &env);
+    clattn__config_describe(&config, &text);
+    cr_assert_str_eq(clattn__text_get(&text), "VEC=8 DIM_MAX=64");
+    clattn__text_finish(&text);
+    clattn__env_finish(&env);
+}

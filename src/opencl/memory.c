@@ -172,7 +172,10 @@ clattn_status clattn__memory_unmap(clattn__memory *memory, void *data)
     cl_event done;
     CLATTN__CL_TRY(cl, clEnqueueUnmapMemObject, memory->device->transfer, memory->mem, data, 0,
                    NULL, &done);
-    const cl_int error = cl->clWaitForEvents(1, &done);
+    /* It is on its way: when waiting for it fails, waiting for the queue must do. */
+    cl_int error = cl->clWaitForEvents(1, &done);
+    if (error != CL_SUCCESS)
+        error = cl->clFinish(memory->device->transfer);
     cl->clReleaseEvent(done);
-    return error == CL_SUCCESS ? CLATTN_OK : clattn__cl_fail(error, "clWaitForEvents");
+    return error == CL_SUCCESS ? CLATTN_OK : clattn__cl_fail(error, "clFinish");
 }

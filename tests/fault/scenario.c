@@ -257,7 +257,8 @@ const char *scenario_message(void)
 
 void scenario_begin(clattn_context_options *options)
 {
-    static char folder[] = "/tmp/clattn-fault-XXXXXX";
+    static char folder[64];
+    strcpy(folder, "/tmp/clattn-fault-XXXXXX"); /* mkdtemp replaces the last letters */
     cr_assert_not_null(mkdtemp(folder));
     clattn_context_options_init(options);
     options->get_proc = faulty_get_proc;

@@ -20,8 +20,8 @@ typedef VECTOR_JOIN(int, VEC) vint;
  * something on 512-bit vectors, so these are macros. */
 #define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
 #define store_vector(vector, pointer) VECTOR_JOIN(vstore, VEC)(vector, 0, pointer)
-#define as_vfloat(x)            VECTOR_JOIN(as_float, VEC)(x)
-#define as_vint(x)              VECTOR_JOIN(as_int, VEC)(x)
+#define as_vfloat(x)                  VECTOR_JOIN(as_float, VEC)(x)
+#define as_vint(x)                    VECTOR_JOIN(as_int, VEC)(x)
 
 #if VEC == 4
 #define LANES (vint)(0, 1, 2, 3)

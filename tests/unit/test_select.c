@@ -1,0 +1,80 @@
+/* Device selectors and quirks, on invented devices. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "opencl/quirk.h"
+#include "opencl/select.h"
+
+static clattn_device_info device(clattn_device_type type, const char *platform, const char *name,
+                                 uint32_t units)
+{
+    clattn_device_info info;
+    memset(&info, 0, sizeof info);
+    info.type = type;
+    info.compute_units = units;
+    info.vector_width = 8;
+    info.clock_mhz = 2000;
+    snprintf(info.platform, sizeof info.platform, "%s", platform);
+    snprintf(info.name, sizeof info.name, "%s", name);
+    return info;
+}
+
+/* The index chosen, -1 for none. */
+static int choose(const char *selector)
+{
+    const clattn_device_info infos[] = {
+        device(CLATTN_DEVICE_CPU, "Portable Computing Language", "pthread-some CPU", 4),
+        device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8),
+        device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Large", 64),
+    };
+    uint32_t chosen = 99;
+    const clattn_status status = clattn__select_device(selector, infos, 3, &chosen);
+    return status == CLATTN_OK ? (int)chosen : -1;
+}
+
+Test(select, selectors)
+{
+    static const struct {
+        const char *selector;
+        int expected;
+    } table[] = {
+        {NULL, 2},
+        {"cpu", 0},
+        {"CPU", 0},
+        {"gpu", 2},
+        {"accelerator", -1},
+        {"0", 0},
+        {"1", 1},
+        {"3", -1},
+        {"99999999999", -1},
+        {"small", 1},
+        {"maker", 2},
+        {"maker/small", 1},
+        {"portable/large", -1},
+        {"nothing", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        cr_assert_eq(choose(table[i].selector), table[i].expected, "selector %s",
+                     table[i].selector ? table[i].selector : "NULL");
+}
+
+Test(select, what_fits_nothing_is_told_what_there_is)
+{
+    cr_assert_eq(choose("nothing"), -1);
+    cr_assert(strstr(clattn__message(), "nothing") && strstr(clattn__message(), "Large"), "%s",
+              clattn__message());
+}
+
+Test(select, quirks_are_by_platform)
+{
+    clattn__caps caps;
+    memset(&caps, 0, sizeof caps);
+    clattn_device_info info = device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(!caps.driver_caches && !caps.lazy_compile);
+    info = device(CLATTN_DEVICE_CPU, "Portable Computing Language", "CPU", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(caps.driver_caches && caps.lazy_compile);
+}

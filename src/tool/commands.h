@@ -1,0 +1,20 @@
+/* The commands: one file each, one row each in the table of main.c. */
+#ifndef CLATTN_TOOL_COMMANDS_H
+#define CLATTN_TOOL_COMMANDS_H
+
+#include <clattn/clattn.h>
+
+#include "tool/options.h"
+
+int command_devices(const command *self, int argc, char **argv);
+int command_attention(const command *self, int argc, char **argv);
+int command_bench(const command *self, int argc, char **argv);
+int command_heatmap(const command *self, int argc, char **argv);
+int command_programs(const command *self, int argc, char **argv);
+int command_version(const command *self, int argc, char **argv);
+
+/* Opens a context for --device (NULL: default). false: printed one line; *status is the exit
+ * status, 1. */
+bool open_context(const char *device, clattn_context **context, int *status);
+
+#endif

@@ -40,7 +40,8 @@ static clattn_status get_function(bench *of, const char *file, const char *macro
     const char *stem = strrchr(file, '/') + 1;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(stem, "."), stem);
     snprintf(label, sizeof label, "%s %s", name, macros);
-    const clattn__program_request request = {&file, 1, macros, label};
+    const clattn__program_request request = {
+        .sources = {.files = &file, .file_count = 1}, .macros = macros, .label = label};
     CLATTN__TRY(clattn__program_get(of->device, &request, &of->program, NULL));
     return clattn__program_function(of->program, name, function);
 }

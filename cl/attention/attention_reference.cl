@@ -1,5 +1,5 @@
 /* Attention as the formula says it, one query a work-item at a time; see reference.h. */
-#include "attention/reference.h"
+#include "common/reference.h"
 
 /* The largest score, NaN left aside: the exponentials show it. */
 static float maximum(const query *x)

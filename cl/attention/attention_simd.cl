@@ -1,7 +1,7 @@
 /* Attention for devices whose work-item is a core with vectors: one work-item a group, blocks of
  * queries against blocks of keys, online softmax (Milakov and Gimelshein 2018; Dao et al. 2022).
  * Reads keys from the panels of pack_keys and values as rows of whole vectors. */
-#include "attention/simd_block.h"
+#include "common/simd_block.h"
 
 /* VALUE_COLS: vectors of value dimensions of a register tile of P V. */
 #ifndef VALUE_COLS

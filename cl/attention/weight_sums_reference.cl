@@ -1,5 +1,5 @@
 /* Weights summed over the queries, one key a work-item at a time; see reference.h. */
-#include "attention/reference.h"
+#include "common/reference.h"
 
 /* Whether key j is in a run of the query; finish_scores sees to the rest. */
 static int may_see(const query *x, int j)

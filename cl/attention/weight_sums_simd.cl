@@ -1,6 +1,6 @@
 /* How much each key was attended to: weights summed over the queries in ascending order, without
  * ever holding more of them than a block. An item is a block of keys of one head. */
-#include "attention/simd_block.h"
+#include "common/simd_block.h"
 
 /* Adds the weights of the block's queries with the item's keys to sum (BLOCK_N). */
 INLINE void add_queries(const block *b, const clattn_work_item *item, __global const float *stats,

@@ -1,6 +1,6 @@
 /* Returned weights and scores, one query a work-item at a time; see reference.h. An item is a block
  * of queries of one head, or of all heads, whose mean is summed in ascending order. */
-#include "attention/reference.h"
+#include "common/reference.h"
 
 static void write_scores(const query *x, __global float *scores, long step)
 {

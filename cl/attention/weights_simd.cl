@@ -1,7 +1,7 @@
 /* Weights and scores that are returned, computed once more when maximum and sum of every row are
  * known: WEIGHTS, WEIGHTS_MEAN, SCORES. An item is a block of queries of one head, or of all heads
  * in ascending order, so that the mean is summed in fixed order. */
-#include "attention/simd_block.h"
+#include "common/simd_block.h"
 
 /* A score-shaped tensor at (batch, head, 0, 0). */
 typedef struct target {

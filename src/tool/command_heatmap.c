@@ -61,10 +61,8 @@ static int check_index(const char *argument, option_integer index, int64_t count
 {
     if (!index.given || (index.value >= 0 && index.value < count))
         return EXIT_RAN;
-    return usage_error(argument,
-                       "%" PRId64 " is out of range: the weights have %" PRId64 " %s%s, "
-                       "counted from 0",
-                       index.value, count, what, count == 1 ? "" : "s");
+    return usage_error(argument, "%" PRId64 " is out of range: the weights have %s 0 to %" PRId64,
+                       index.value, what, count - 1);
 }
 
 /* Chooses the panels. */
@@ -75,9 +73,9 @@ static int select_panels(const heatmap_job *job, heatmap *map)
     int status = find_shape(job, &shape);
 
     if (status == EXIT_RAN)
-        status = check_index("--batch", options->batch, shape.batch, "batch entry");
+        status = check_index("--batch", options->batch, shape.batch, "batch entries");
     if (status == EXIT_RAN)
-        status = check_index("--head", options->head, shape.n_head, "head");
+        status = check_index("--head", options->head, shape.n_head, "heads");
     if (status == EXIT_RAN && shape.batch > 1 && !options->batch.given)
         status = usage_error("--batch", "the weights have %" PRId64 " batch entries; choose one",
                              shape.batch);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "tool/options.h"
+
 static const canvas_kind *const kinds[] = {&canvas_png, &canvas_svg};
 
 const canvas_kind *canvas_kind_of(const char *path)
@@ -42,4 +44,24 @@ void canvas_frame(heatmap_canvas *canvas, canvas_box box)
 
     canvas->kind->rectangle(canvas, frame, COLOUR_FRAME);
     canvas->kind->rectangle(canvas, box, COLOUR_PAPER);
+}
+
+void canvas_paint_cells(cairo_t *cairo, canvas_box box, cairo_surface_t *cells)
+{
+    cairo_save(cairo);
+    cairo_translate(cairo, box.x, box.y);
+    cairo_scale(cairo, box.width / cairo_image_surface_get_width(cells),
+                box.height / cairo_image_surface_get_height(cells));
+    cairo_set_source_surface(cairo, cells, 0, 0);
+    cairo_pattern_set_filter(cairo_get_source(cairo), CAIRO_FILTER_NEAREST);
+    cairo_paint(cairo);
+    cairo_restore(cairo);
+}
+
+void canvas_check(heatmap_canvas *canvas, cairo_status_t status)
+{
+    if (status == CAIRO_STATUS_SUCCESS || canvas->failed)
+        return;
+    failure(canvas->file->argument, "%s: %s", canvas->file->path, cairo_status_to_string(status));
+    canvas->failed = true;
 }

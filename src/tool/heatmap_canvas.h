@@ -41,7 +41,7 @@ typedef struct canvas_kind {
     void (*begin)(heatmap_canvas *canvas);
     void (*rectangle)(heatmap_canvas *canvas, canvas_box box, rgb colour);
     void (*text)(heatmap_canvas *canvas, canvas_text place, const char *text);
-    /* Each pixel of the surface becomes an equal part of the box, with sharp edges. */
+    /* As canvas_paint_cells. */
     void (*cells)(heatmap_canvas *canvas, canvas_box box, cairo_surface_t *cells);
     void (*end)(heatmap_canvas *canvas); /* writes what is left */
 } canvas_kind;
@@ -53,6 +53,12 @@ const canvas_kind *canvas_kind_of(const char *path);
 
 /* A thin frame just outside the box. */
 void canvas_frame(heatmap_canvas *canvas, canvas_box box);
+
+/* Each pixel of `cells` becomes an equal part of the box, with sharp edges. */
+void canvas_paint_cells(cairo_t *cairo, canvas_box box, cairo_surface_t *cells);
+
+/* Marks the canvas failed, with the line, unless the status is a success. */
+void canvas_check(heatmap_canvas *canvas, cairo_status_t status);
 
 /* Width in pixels of a text at a font size, the same for all formats. */
 double canvas_text_width(const char *text, double size);

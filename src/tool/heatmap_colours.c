@@ -3,7 +3,6 @@
 #include "tool/heatmap_colours.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 /* The curve is walked in this many steps to measure its length. */
 #define CURVE_STEPS 1024
@@ -28,32 +27,13 @@ static void lab_to_linear(lab c, double linear[3])
     linear[2] = -0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s;
 }
 
-static bool in_gamut(lab c)
-{
-    double linear[3];
-
-    lab_to_linear(c, linear);
-    for (int i = 0; i < 3; i++)
-        if (linear[i] < 0 || linear[i] > 1)
-            return false;
-    return true;
-}
-
-/* One point of the curve, 0 <= t <= 1; the chroma is lowered until a screen can show it. */
+/* One point of the curve, 0 <= t <= 1. All of it is within sRGB, so no colour has to be clipped. */
 static lab curve(double t)
 {
-    const double hue = (105 + 185 * t) * PI / 180;
-    const double wanted = 0.035 + 0.125 * sin(PI * sqrt(t) * 0.95);
-    const double lightness = 0.985 - 0.745 * t;
-    lab c = {lightness, 0, 0};
+    const double hue = (110 + 190 * t) * PI / 180;
+    const double chroma = 0.015 + 0.085 * (1 - pow(1 - t, 4));
 
-    for (double share = 1; share > 0; share -= 1.0 / 256) {
-        c.a = share * wanted * cos(hue);
-        c.b = share * wanted * sin(hue);
-        if (in_gamut(c))
-            break;
-    }
-    return c;
+    return (lab){0.985 - 0.735 * t, chroma * cos(hue), chroma * sin(hue)};
 }
 
 static double distance(lab x, lab y)

@@ -2,6 +2,7 @@
 #include "tool/heatmap.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "tool/heatmap_layout.h"
@@ -41,37 +42,55 @@ static int64_t step_of(const heatmap_axis *axis)
 static void draw_query_axis(heatmap_canvas *canvas, const heatmap_layout *layout, canvas_box panel)
 {
     const heatmap_axis *axis = &layout->query;
-    const double right = panel.x - 0.5 * layout->text;
+    const double gap = LABEL_GAP * axis->font;
+    canvas_text place = {panel.x - gap, 0, axis->font, 0, ANCHOR_END};
     char number[HEATMAP_TITLE_BYTES];
 
-    for (int64_t i = 0; i < axis->count; i += step_of(axis))
-        canvas->kind->text(
-            canvas, (canvas_text){right, panel.y + middle_of(axis, i), axis->font, 0, ANCHOR_END},
-            label_at(axis, i, number));
+    for (int64_t i = 0; i < axis->count; i += step_of(axis)) {
+        place.y = panel.y + middle_of(axis, i);
+        canvas->kind->text(canvas, place, label_at(axis, i, number));
+        if (!axis->labels)
+            canvas->kind->rectangle(
+                canvas, (canvas_box){panel.x - gap / 2, floor(place.y), gap / 2, 1}, COLOUR_FRAME);
+    }
     canvas->kind->text(canvas,
-                       (canvas_text){right - axis->margin - 1.1 * layout->text,
+                       (canvas_text){panel.x - gap - axis->margin - layout->text,
                                      panel.y + panel.height / 2, layout->text, -90, ANCHOR_MIDDLE},
                        "query");
+}
+
+/* How the labels of keys lie under the middle of their cells. */
+static canvas_text key_label_place(const heatmap_layout *layout)
+{
+    const double font = layout->key.font, gap = LABEL_GAP * font;
+
+    if (!layout->key.labels)
+        return (canvas_text){0, gap + font / 2, font, 0, ANCHOR_MIDDLE};
+    if (layout->slanted)
+        return (canvas_text){font / 4, gap, font, -45, ANCHOR_END};
+    return (canvas_text){0, gap, font, -90, ANCHOR_END};
 }
 
 static void draw_key_axis(heatmap_canvas *canvas, const heatmap_layout *layout, canvas_box panel)
 {
     const heatmap_axis *axis = &layout->key;
-    const double bottom = panel.y + panel.height;
-    const double angle = !axis->labels ? 0 : layout->slanted ? -45 : -90;
-    const double down = !axis->labels     ? 0.5 * layout->text + axis->font / 2
-                        : layout->slanted ? 0.7 * axis->font
-                                          : 0.5 * layout->text;
+    const canvas_text place = key_label_place(layout);
+    const double gap = LABEL_GAP * axis->font, bottom = panel.y + panel.height;
     char number[HEATMAP_TITLE_BYTES];
 
-    for (int64_t i = 0; i < axis->count; i += step_of(axis))
-        canvas->kind->text(canvas,
-                           (canvas_text){panel.x + middle_of(axis, i), bottom + down, axis->font,
-                                         angle, axis->labels ? ANCHOR_END : ANCHOR_MIDDLE},
-                           label_at(axis, i, number));
+    for (int64_t i = 0; i < axis->count; i += step_of(axis)) {
+        const double x = panel.x + middle_of(axis, i);
+        canvas_text label = place;
+        label.x += x;
+        label.y += bottom;
+        canvas->kind->text(canvas, label, label_at(axis, i, number));
+        if (!axis->labels)
+            canvas->kind->rectangle(canvas, (canvas_box){floor(x), bottom, 1, gap / 2},
+                                    COLOUR_FRAME);
+    }
     canvas->kind->text(canvas,
                        (canvas_text){panel.x + panel.width / 2,
-                                     bottom + axis->margin + 1.6 * layout->text, layout->text, 0,
+                                     bottom + gap + axis->margin + layout->text, layout->text, 0,
                                      ANCHOR_MIDDLE},
                        "key");
 }

@@ -12,10 +12,11 @@
 
 /* Cells along one side of a panel without labels: the most for one panel, for all panels beside
  * each other, and what a panel needs to show anything. */
-enum { PANEL_MOST_CELLS = 2048, GRID_MOST_CELLS = 8192, PANEL_LEAST_CELLS = 32 };
+enum { PANEL_MOST_CELLS = 2048, GRID_MOST_CELLS = 4096, PANEL_LEAST_CELLS = 32 };
 
-/* Pixels of a panel's side: the least, and what a panel without labels aims at. */
-enum { LEAST_LENGTH = 48, LENGTH_WITHOUT_LABELS = 800 };
+/* Pixels of a panel's side: the least, and what a panel without labels aims at; and how many times
+ * one side may be as long as the other. */
+enum { LEAST_LENGTH = 48, LENGTH_WITHOUT_LABELS = 800, MOST_ASPECT = 24 };
 
 enum { CELL_MOST = 28 };
 
@@ -79,9 +80,17 @@ static void size_axis(heatmap_axis *axis, int cell, int64_t most_cells)
     axis->cell = cell;
     if (!axis->labels && axis->cells * cell > most_cells)
         axis->cell = (int)longer(most_cells / axis->cells, 1);
-    if (axis->cells * axis->cell < LEAST_LENGTH)
-        axis->cell = (int)((LEAST_LENGTH + axis->cells - 1) / axis->cells);
     axis->length = (int)fmin((double)axis->cells * axis->cell, INT32_MAX);
+}
+
+/* Makes cells longer where there are so few that the panel would be a mere line. */
+static void thicken(heatmap_axis *axis, const heatmap_axis *other)
+{
+    const int64_t least = longer(LEAST_LENGTH, other->length / MOST_ASPECT);
+
+    if (axis->length < least)
+        axis->cell = (int)((least + axis->cells - 1) / axis->cells);
+    axis->length = (int)axis->cells * axis->cell;
 }
 
 static double widest(const heatmap_axis *axis)
@@ -137,7 +146,7 @@ static void measure_panel(const heatmap *map, heatmap_layout *layout)
     key->step = number_step(key, widest(key) + 0.8 * key->font);
     layout->slanted = key->labels && key->cell >= 1.6 * key->font;
 
-    double left = 2.4 * text + query->margin;
+    double left = 1.8 * text + query->margin + LABEL_GAP * query->font;
     if (layout->slanted) {
         left = fmax(left, overhang(key));
         key->margin = (key->margin + key->font) * slant;
@@ -150,7 +159,7 @@ static void measure_panel(const heatmap *map, heatmap_layout *layout)
     layout->left = (int)ceil(fmax(left, outside));
     layout->right = (int)ceil(fmax(outside, key->labels ? 2 : widest(key) / 2));
     layout->top = (int)ceil(title_width > 0 ? 1.8 * text : 2);
-    layout->bottom = (int)ceil(key->margin + 2.6 * text);
+    layout->bottom = (int)ceil(LABEL_GAP * key->font + key->margin + 1.8 * text);
 }
 
 /* As many columns as make the picture about as wide as a page, without many gaps. */
@@ -230,8 +239,11 @@ static bool try_layout(const heatmap *map, layout_attempt attempt, heatmap_layou
     size_axis(&layout->key, cell, attempt.most_cells);
     if (layout->query.length > CANVAS_MOST_SIDE || layout->key.length > CANVAS_MOST_SIDE)
         return false;
+    thicken(&layout->query, &layout->key);
+    thicken(&layout->key, &layout->query);
     const double side = (double)longer(layout->query.length, layout->key.length);
-    layout->text = fmin(fmax(round(side / 45), 12), 48);
+    const double area = (double)layout->query.length * layout->key.length * (double)map->n_panel;
+    layout->text = fmin(fmax(round(fmax(side / 60, sqrt(area) / 120)), 12), 48);
     layout->gap = (int)round(1.2 * layout->text);
     measure_panel(map, layout);
     return measure_picture(map, layout);

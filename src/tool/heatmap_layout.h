@@ -9,6 +9,9 @@
 #define LAYOUT_MOST_NOTES 2
 #define LAYOUT_NOTE_BYTES 128
 
+/* Between the cells and their labels, in units of the labels' font. */
+#define LABEL_GAP 0.6
+
 /* One side of a panel: queries from top to bottom, or keys from left to right. */
 typedef struct heatmap_axis {
     const label_list *labels; /* NULL: numbers */

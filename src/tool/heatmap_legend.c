@@ -8,7 +8,7 @@
 
 /* In units of the font size. */
 static const double bar_width = 1.4, heading = 1.9, line = 1.7, swatch = 1.1, gap = 0.5;
-static const double bar_least = 8, bar_most = 22;
+static const double bar_least = 11, bar_most = 22;
 
 /* About five steps of 1, 2 or 5 times a power of ten. */
 static double nice_step(double range)

@@ -1,8 +1,6 @@
 /* Pictures as PNG, drawn by cairo. */
 #include "tool/heatmap_canvas.h"
 
-#include "tool/options.h"
-
 #define RADIANS_PER_DEGREE 0.017453292519943295
 
 static void set_colour(cairo_t *cairo, rgb colour)
@@ -49,16 +47,7 @@ static void png_text(heatmap_canvas *canvas, canvas_text place, const char *text
 
 static void png_cells(heatmap_canvas *canvas, canvas_box box, cairo_surface_t *cells)
 {
-    cairo_t *cairo = canvas->cairo;
-
-    cairo_save(cairo);
-    cairo_translate(cairo, box.x, box.y);
-    cairo_scale(cairo, box.width / cairo_image_surface_get_width(cells),
-                box.height / cairo_image_surface_get_height(cells));
-    cairo_set_source_surface(cairo, cells, 0, 0);
-    cairo_pattern_set_filter(cairo_get_source(cairo), CAIRO_FILTER_NEAREST);
-    cairo_paint(cairo);
-    cairo_restore(cairo);
+    canvas_paint_cells(canvas->cairo, box, cells);
 }
 
 static cairo_status_t write_bytes(void *closure, const unsigned char *bytes, unsigned size)
@@ -76,11 +65,7 @@ static void png_end(heatmap_canvas *canvas)
     if (status == CAIRO_STATUS_SUCCESS)
         status =
             cairo_surface_write_to_png_stream(cairo_get_target(canvas->cairo), write_bytes, canvas);
-    if (status != CAIRO_STATUS_SUCCESS && !canvas->failed) {
-        failure(canvas->file->argument, "%s: %s", canvas->file->path,
-                cairo_status_to_string(status));
-        canvas->failed = true;
-    }
+    canvas_check(canvas, status);
     cairo_destroy(canvas->cairo);
     canvas->cairo = NULL;
 }

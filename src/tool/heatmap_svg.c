@@ -1,12 +1,11 @@
 /* Pictures as SVG: text stays text, so that it can be searched and copied; the cells of a panel are
- * an embedded image of one pixel each. */
+ * an embedded image, in the picture's own resolution because not every viewer enlarges an image
+ * with sharp edges. */
 #include "tool/heatmap_canvas.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "tool/options.h"
 
 static void put(heatmap_canvas *canvas, const char *bytes, size_t size)
 {
@@ -120,18 +119,22 @@ static cairo_status_t write_base64(void *closure, const unsigned char *bytes, un
 static void svg_cells(heatmap_canvas *canvas, canvas_box box, cairo_surface_t *cells)
 {
     base64 out = {canvas, {0}, 0};
+    cairo_surface_t *image =
+        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)box.width, (int)box.height);
+    cairo_t *cairo = cairo_create(image);
 
+    canvas_paint_cells(cairo, (canvas_box){0, 0, box.width, box.height}, cells);
+    cairo_status_t status = cairo_status(cairo);
+    cairo_destroy(cairo);
     put_markup(canvas,
                "<image x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
                "preserveAspectRatio=\"none\" image-rendering=\"optimizeSpeed\" "
                "style=\"image-rendering:pixelated\" xlink:href=\"data:image/png;base64,",
                box.x, box.y, box.width, box.height);
-    const cairo_status_t status = cairo_surface_write_to_png_stream(cells, write_base64, &out);
-    if (status != CAIRO_STATUS_SUCCESS && !canvas->failed) {
-        failure(canvas->file->argument, "%s: %s", canvas->file->path,
-                cairo_status_to_string(status));
-        canvas->failed = true;
-    }
+    if (status == CAIRO_STATUS_SUCCESS)
+        status = cairo_surface_write_to_png_stream(image, write_base64, &out);
+    cairo_surface_destroy(image);
+    canvas_check(canvas, status);
     if (out.filled > 0)
         put_group(&out);
     put_markup(canvas, "\"/>\n");

@@ -7,6 +7,7 @@
 #include "tool/options.h"
 
 static const command commands[] = {
+    {"heatmap", "Draws attention weights as a picture.", NULL, command_heatmap},
     {"version", "Prints the version.", NULL, command_version},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

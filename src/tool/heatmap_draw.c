@@ -1,5 +1,5 @@
 /* Draws a heat-map by its layout. */
-#include "tool/heatmap.h"
+#include "tool/heatmap_draw.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -3,7 +3,7 @@
 #ifndef CLATTN_TOOL_HEATMAP_LAYOUT_H
 #define CLATTN_TOOL_HEATMAP_LAYOUT_H
 
-#include "tool/heatmap.h"
+#include "tool/heatmap_draw.h"
 #include "tool/heatmap_legend.h"
 
 #define LAYOUT_MOST_NOTES 2

@@ -4,7 +4,7 @@
 
 #include <cairo.h>
 
-#include "tool/heatmap.h"
+#include "tool/heatmap_draw.h"
 #include "tool/heatmap_colours.h"
 
 typedef struct value_range {

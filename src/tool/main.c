@@ -7,6 +7,10 @@
 #include "tool/options.h"
 
 static const command commands[] = {
+    {"devices", "Lists the OpenCL devices, or measures them.", NULL, command_devices},
+    {"attention", "Computes attention on .npy files.", NULL, command_attention},
+    {"programs", "The cache of compiled programs: lists, clears or checks it.", "list|clear|verify",
+     command_programs},
     {"heatmap", "Draws attention weights as a picture.", NULL, command_heatmap},
     {"version", "Prints the version.", NULL, command_version},
 };

@@ -1,5 +1,6 @@
 /* Opening a device for a command, and what to say where that fails. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tool/commands.h"
 
@@ -12,7 +13,11 @@ int device_failure(const char *device, clattn_status status)
         what = "CLATTN_DEVICE";
     else if (status == CLATTN_ERR_NO_OPENCL && getenv("CLATTN_OPENCL_LIBRARY"))
         what = "CLATTN_OPENCL_LIBRARY";
-    return failure(what, "%s", clattn_error_message());
+    const char *message = clattn_error_message();
+    static const char prefix[] = "device: "; /* `what` says it already */
+    if (strncmp(message, prefix, sizeof prefix - 1) == 0)
+        message += sizeof prefix - 1;
+    return failure(what, "%s", message);
 }
 
 bool open_context(const char *device, clattn_context **context, int *status)

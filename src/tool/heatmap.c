@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 
-#include "tool/heatmap.h"
 #include "tool/heatmap_canvas.h"
+#include "tool/heatmap_draw.h"
 #include "tool/labels.h"
 #include "tool/npy.h"
+#include "tool/output_file.h"
+#include "tool/progress.h"
 
 typedef struct heatmap_options {
     const char *weights, *out;
@@ -123,6 +125,16 @@ static int read_labels(heatmap_job *job, heatmap *map)
     map->query_labels = rows ? &job->row_labels : NULL;
     map->key_labels = columns ? &job->column_labels : NULL;
     return status;
+}
+
+static int draw(heatmap_job *job, const heatmap *map)
+{
+    if (!output_open(&job->file, "--out", job->options.out))
+        return EXIT_FAILED;
+    progress *line = progress_start("heat-map");
+    const bool good = heatmap_draw(map, &job->file);
+    progress_stop(line);
+    return good && output_commit(&job->file) ? EXIT_RAN : EXIT_FAILED;
 }
 
 static int run(heatmap_job *job)

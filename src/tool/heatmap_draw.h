@@ -1,6 +1,6 @@
 /* A heat-map: panels of weights, one a head, with a legend and labels on both axes. */
-#ifndef CLATTN_TOOL_HEATMAP_H
-#define CLATTN_TOOL_HEATMAP_H
+#ifndef CLATTN_TOOL_HEATMAP_DRAW_H
+#define CLATTN_TOOL_HEATMAP_DRAW_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -149,9 +149,8 @@ static int run(heatmap_job *job)
         status = select_panels(job, &map);
     if (status == EXIT_RAN)
         status = read_labels(job, &map);
-    if (status == EXIT_RAN && !(output_open(&job->file, "--out", options->out) &&
-                                heatmap_draw(&map, &job->file) && output_commit(&job->file)))
-        status = EXIT_FAILED;
+    if (status == EXIT_RAN)
+        status = draw(job, &map);
     return status;
 }
 

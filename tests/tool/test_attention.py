@@ -154,10 +154,18 @@ class Reports(tool_case.ToolCase):
         self.assertIn("allowed", line)
 
     def test_verify_knows_what_float32_can_do(self):
-        # Scores of 1e5 have steps of 1/128: the weights can't be right to 1e-5.
-        self.write("q.npy", (2, 5, 4), [x * 1000 for x in arrays.random_values((2, 5, 4), "q")])
-        self.write("k.npy", (2, 7, 4), [x / 7 for x in arrays.random_values((2, 7, 4), "k")])
-        self.run_good(*ALL, "--verify", "--scale", "100")
+        # Scores near 1e5, where float32 has steps of 1/128, that differ by about 1: the weights
+        # can't be right to 1e-5, and the plain computation is not either.
+        row = [1 + abs(x) for x in arrays.random_values((64,), "k")]
+        keys = [x + 1e-5 * j for j in range(8) for x in row]
+        queries = [1 + abs(x) for x in arrays.random_values((40, 64), "q")]
+        self.write_problem((40, 64), (8, 64))
+        self.write("q.npy", (40, 64), queries)
+        self.write("k.npy", (8, 64), keys)
+        said = json.loads(self.run_good(*ALL, "--verify", "--json", "--scale", "300"))
+        weights = said["verified"][2]
+        self.assertGreater(weights["largest_error"], 1e-5)
+        self.assertGreater(weights["allowed"], weights["largest_error"])
 
     def test_not_a_number_is_expected_where_it_belongs(self):
         self.write("v.npy", (2, 7, 4), [float("nan")] * 4 + [1.0] * 52)

@@ -1,16 +1,12 @@
 """Help, JSON and plain output of every command, and how long the tool takes to start."""
 
 import json
-import os
 import re
 import time
 import unittest
 
 import tool_case
 from tool_case import ATTENTION
-
-# Sanitizers make everything slower.
-IS_INSTRUMENTED = bool(os.environ.get("CLATTN_TEST_INSTRUMENTED"))
 
 
 class Help(tool_case.ToolCase):
@@ -114,7 +110,7 @@ class Programs(tool_case.ToolCase):
         self.assertFalse(entry.exists())
 
 
-@unittest.skipIf(IS_INSTRUMENTED, "times are for a plain build")
+@unittest.skipIf(tool_case.IS_INSTRUMENTED, "times are for a plain build")
 class Start(tool_case.ToolCase):
     """From the start of the process to the result on disk."""
 

@@ -174,6 +174,11 @@ class Files(tool_case.ToolCase):
         (self.folder / "k.npy").mkdir()
         self.run_bad(1, "--k", *ATTENTION)
 
+    def test_device_that_has_nothing(self):
+        self.write_problem((2, 3, 4))
+        words = [word.replace("v.npy", "/dev/null") for word in ATTENTION]
+        self.assertIn("truncated", self.run_bad(1, "--v", *words))
+
     def test_name_with_newline_stays_one_line(self):
         self.write_problem((2, 3, 4))
         words = [word.replace("q.npy", "new\nline\x1b[31m.npy") for word in ATTENTION]
@@ -206,6 +211,11 @@ class Outputs(tool_case.ToolCase):
         self.run_bad(1, "--out", "attention", *INPUTS, "--out", "file")
         (self.folder / "folder").chmod(0o555)
         self.run_bad(1, "--out", "attention", *INPUTS, "--out", "folder/out.npy")
+
+    @unittest.skipIf(tool_case.IS_INSTRUMENTED, "sanitizers end a program that asks for too much")
+    def test_more_than_an_address_space(self):
+        self.write_problem((6000000, 1), values=[0.0] * 6000000)
+        self.run_bad(1, "--weights", *ATTENTION, "--weights", "weights.npy")
 
     def test_one_file_for_two(self):
         os.symlink("file", self.folder / "link")

@@ -12,6 +12,8 @@ import unittest
 import arrays
 
 BOUND = 1e-5
+# Built with sanitizers, which make everything slower.
+IS_INSTRUMENTED = bool(os.environ.get("CLATTN_TEST_INSTRUMENTED"))
 tool = None
 arguments = []
 

@@ -246,22 +246,24 @@ static bool read_elements(reader *r, npy_array *array)
     return true;
 }
 
-/* Memory for array->count elements of a kind. */
+/* Memory for array->count elements of a kind, all 0. Large memory from calloc costs nothing until
+ * it is used, so a shape that is never computed can't exhaust the machine. */
 static bool allocate(npy_array *array, element_kind kind)
 {
+    enum { ALIGNMENT = 64 };
     const size_t size = (size_t)array->count * kinds[kind].size;
-    if (size > PTRDIFF_MAX - 128)
+    if (size > PTRDIFF_MAX - ALIGNMENT)
         return false;
-    void *memory = aligned_alloc(64, (size + 64) / 64 * 64);
-    if (!memory)
+    array->memory = calloc(1, size + ALIGNMENT);
+    if (!array->memory)
         return false;
-    memset(memory, 0, size);
+    char *aligned = (char *)array->memory + (ALIGNMENT - (uintptr_t)array->memory % ALIGNMENT);
     if (kind == FLOATS)
-        array->data = memory;
+        array->data = (float *)(void *)aligned;
     else if (kind == INTEGERS)
-        array->integers = memory;
+        array->integers = (int64_t *)(void *)aligned;
     else
-        array->bools = memory;
+        array->bools = (uint8_t *)aligned;
     return true;
 }
 
@@ -322,8 +324,6 @@ bool npy_allocate(const char *argument, const int64_t *shape, uint32_t rank, npy
 
 void npy_finish(npy_array *array)
 {
-    free(array->data);
-    free(array->integers);
-    free(array->bools);
+    free(array->memory);
     memset(array, 0, sizeof *array);
 }

@@ -9,8 +9,8 @@
 
 #define NPY_MOST_DIMS 8
 
-/* One of the pointers has the elements, in C order, owned, aligned to 64 bytes and never NULL; the
- * function that makes the array says which. The others are NULL. */
+/* One of data, integers and bools has the elements, in C order, aligned to 64 bytes, never NULL;
+ * the function that makes the array says which. The others are NULL. */
 typedef struct npy_array {
     uint32_t rank;
     int64_t shape[NPY_MOST_DIMS]; /* (rank) */
@@ -18,6 +18,7 @@ typedef struct npy_array {
     float *data;                  /* (count) */
     int64_t *integers;            /* (count) */
     uint8_t *bools;               /* (count), 0 or 1 */
+    void *memory;                 /* that they lie in, owned */
 } npy_array;
 
 /* Each reads a file of one kind: float32 or float16 into data, int32 or int64 into integers, bool

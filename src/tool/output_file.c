@@ -91,6 +91,7 @@ static bool create_temporary(output_file *file)
     file->temporary = malloc(size);
     if (!file->temporary)
         return refuse(file, "out of memory");
+    catch_signals();
     for (int attempt = 0; attempt < 100 && descriptor < 0; attempt++) {
         snprintf(file->temporary, size, "%s.%ld-%d.tmp", file->target, (long)getpid(), attempt);
         descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -100,7 +101,6 @@ static bool create_temporary(output_file *file)
     file->stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
     if (file->stream) {
         exchange_temporary(NULL, file->temporary);
-        catch_signals();
         return true;
     }
     refuse_by_errno(file);

@@ -58,6 +58,16 @@ static clattn_status elements_are_distinct(const clattn__problem *problem,
     return CLATTN_OK;
 }
 
+/* The caller's functions get a plain pointer. */
+static clattn_status params_are_contiguous(const clattn__problem *problem)
+{
+    const int64_t stride = problem->layout[CLATTN_SLOT_PARAMS].stride[0];
+    if (problem->extent[CLATTN__N_PARAMS] > 1 && stride != 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "PARAMS: stride[0] is %" PRId64 ", must be 1",
+                            stride);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
 {
     for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
@@ -68,5 +78,5 @@ clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
         if (info->written)
             CLATTN__TRY(elements_are_distinct(problem, info));
     }
-    return CLATTN_OK;
+    return params_are_contiguous(problem);
 }

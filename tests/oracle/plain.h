@@ -1,25 +1,18 @@
-/* Attention as a program writes it that knows nothing better: unfused, in float32, with scores,
- * weights and output rounded to the type of the output. Its error against the oracle is what the
- * error of a kernel is measured by (docs/numerics.md, Accuracy).
- *
- * scores = q k^T; scores times scale; softmax of each row, its maximum subtracted; out = weights v.
- * Every sum goes in ascending order, one float32 addition after the other, without fused
- * multiply-add. */
+/* The plain unfused computation that the accuracy of results is measured by: scores, then weights,
+ * then output, each a tensor of its own in a storage type; sums in float32, in ascending order. It
+ * is what a program without fused attention does. Not exact: oracle.h has what is right. */
 #ifndef PLAIN_H
 #define PLAIN_H
 
 #include "oracle.h"
+#include "storage.h"
 
-typedef enum plain_type { PLAIN_F32, PLAIN_F16, PLAIN_BF16, PLAIN_TYPES } plain_type;
+/* Fills the same outputs as oracle_attention(). Scores, weights and out are rounded to `type`, and
+ * so are the outputs made from them; lse is float32. A score beyond the type's largest number
+ * becomes that number. The caller's functions get and give float32. false: out of memory. */
+bool oracle_plain(const oracle_problem *problem, oracle_type type);
 
-/* The nearest number of the type, ties to even; beyond its range infinity. NaN stays. */
-float plain_round(float x, plain_type type);
-
-/* The distance from 1 to the next number of the type. */
-double plain_ulp(plain_type type);
-
-/* out: (batch, n_head, n_q, value_dim). The problem's own out, lse and weights are not touched.
- * false: out of memory, and nothing was written. Any thread. */
-bool plain_attention(const oracle_problem *problem, plain_type type, float *out);
+/* The same outputs as oracle_merge(): the parts' shares and out are rounded to `type`. */
+void oracle_plain_merge(const oracle_merge_problem *problem, oracle_type type);
 
 #endif

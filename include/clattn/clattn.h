@@ -101,10 +101,10 @@ enum {                                     /* clattn_context_options.flags */
 
 typedef struct clattn_context_options {
     uint32_t struct_size;
-    uint32_t flags;         /* CLATTN_CONTEXT_*, or-ed */
-    const char *device;     /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
-    const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel;     /* use only the kernel of this name (for tests); NULL: all kernels */
+    uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
+    const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
+    const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
+    const char *kernel; /* use only the kernel of this name for its operation; NULL: all kernels */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;
@@ -195,57 +195,179 @@ CLATTN_API const char *clattn_kernel_name(uint32_t index);
  * Describing attention
  * --------------------------------------------------------------------------------------------- */
 
-typedef enum clattn_dtype { CLATTN_F32 = 0 } clattn_dtype;
+/* How elements are stored. Arithmetic is float32 in any case; see docs/numerics.md. */
+typedef enum clattn_dtype {
+    CLATTN_F32 = 0,
+    CLATTN_F16 = 1,  /* IEEE 754 binary16 */
+    CLATTN_BF16 = 2, /* the upper half of a float32; written rounded to nearest even */
+    CLATTN_BOOL = 3, /* one byte, 0 is false */
+    CLATTN_I32 = 4,
+    CLATTN_I64 = 5
+} clattn_dtype;
 
-/* Which tensor of an operation. B batch, H n_head, Hkv n_kv_head, D head_dim, Dv value_dim. */
+/* Which tensor of an operation. B batch, H n_head, Hkv n_kv_head, D head_dim, Dv value_dim,
+ * Nkv = n_past + n_kv the keys that queries meet. "float" is F32, F16 or BF16, each tensor its own.
+ *
+ * A score-shaped tensor, (B, H, n_q, Nkv), is broadcast by strides of 0. Small tensors, marked
+ * "host too", can also be given as host arrays that are copied at submission: clattn_binding. */
 typedef enum clattn_slot {
-    CLATTN_SLOT_Q = 0,      /* (B, H, n_q, D)       read */
-    CLATTN_SLOT_K = 1,      /* (B, Hkv, n_kv, D)    read */
-    CLATTN_SLOT_V = 2,      /* (B, Hkv, n_kv, Dv)   read */
-    CLATTN_SLOT_OUT = 3,    /* (B, H, n_q, Dv)      written */
-    CLATTN_SLOT_LSE = 4,    /* (B, H, n_q)          written; log of the sum of exp(score) */
-    CLATTN_SLOT_WEIGHTS = 5 /* (B, H, n_q, n_kv)    written; softmax of the scores */
+    CLATTN_SLOT_Q = 0,             /* (B, H, n_q, D)      float, read */
+    CLATTN_SLOT_K = 1,             /* (B, Hkv, n_kv, D)   float, read */
+    CLATTN_SLOT_V = 2,             /* (B, Hkv, n_kv, Dv)  float, read */
+    CLATTN_SLOT_OUT = 3,           /* (B, H, n_q, Dv)     float, written */
+    CLATTN_SLOT_LSE = 4,           /* (B, H, n_q)         F32, written; log of the sum of
+                                      exp(score), the sink's included */
+    CLATTN_SLOT_WEIGHTS = 5,       /* (B, H, n_q, Nkv)    F32, written; softmax of the scores */
+    CLATTN_SLOT_MASK = 6,          /* (B, H, n_q, Nkv)    BOOL, read; true: the key is visible */
+    CLATTN_SLOT_BIAS = 7,          /* (B, H, n_q, Nkv)    float, read; added to the scores */
+    CLATTN_SLOT_ALIBI = 8,         /* (H)                 F32, read, host too; slopes: a score gets
+                                      - slope * |i + offset - j|. Press et al. 2022 */
+    CLATTN_SLOT_SINK = 9,          /* (H)                 F32, read, host too; logits that take
+                                      part in the softmax's sum alone. Xiao et al. 2024 */
+    CLATTN_SLOT_Q_LENGTHS = 10,    /* (B)                 I32, read, host too; queries from it on
+                                      give OUT 0 and LSE -inf. Ragged: (B + 1), see `ragged` */
+    CLATTN_SLOT_KV_LENGTHS = 11,   /* (B)                 I32, read, host too; keys from it on are
+                                      invisible and never read. Ragged: (B + 1) */
+    CLATTN_SLOT_BLOCK_COUNT = 12,  /* (B, H, ceil(n_q / block_q))  I32, read, host too */
+    CLATTN_SLOT_BLOCK_INDEX = 13,  /* (B, H, ceil(n_q / block_q), block_limit)  I32, read, host
+                                      too; see block_q */
+    CLATTN_SLOT_PARAMS = 14,       /* (n_params)          F32, read, host too; for the caller's
+                                      score and mask functions */
+    CLATTN_SLOT_SEED = 15,         /* (2)                 I64, read, host too; seed and offset of
+                                      the dropout */
+    CLATTN_SLOT_PAST_K = 16,       /* (B, Hkv, n_past, D)   float, read; keys before those of K */
+    CLATTN_SLOT_PAST_V = 17,       /* (B, Hkv, n_past, Dv)  float, read; of PAST_K's values */
+    CLATTN_SLOT_PRESENT_K = 18,    /* (B, Hkv, Nkv, D)    float, written; PAST_K, then K */
+    CLATTN_SLOT_PRESENT_V = 19,    /* (B, Hkv, Nkv, Dv)   float, written; PAST_V, then V */
+    CLATTN_SLOT_WEIGHTS_MEAN = 20, /* (B, n_q, Nkv)       F32, written; WEIGHTS, mean of heads */
+    CLATTN_SLOT_WEIGHTS_SUM = 21,  /* (B, H, Nkv)         F32, written; WEIGHTS summed over the
+                                      queries: how much each key was attended to */
+    CLATTN_SLOT_SCORES = 22,       /* (B, H, n_q, Nkv)    F32, written; see score_stage */
+    CLATTN_SLOT_PARTIAL_OUT = 23,  /* merge: (parts, B, H, n_q, Dv)  float, read */
+    CLATTN_SLOT_PARTIAL_LSE = 24   /* merge: (parts, B, H, n_q)      F32, read */
 } clattn_slot;
-#define CLATTN_SLOT_LIMIT     24 /* room in clattn_attention_desc for slots to come */
+#define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
+#define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
 #define CLATTN_SLOT_BIT(slot) ((uint64_t)1 << (slot))
 
-/* How query i meets key j, for causal attention: i sees j <= i + offset. There is no default,
- * because systems differ; with n_q = n_kv both are the same. */
+/* How query i meets key j: as if it stood at position i + offset among the keys. Causal attention,
+ * windows, ALiBi and the caller's functions use it. Causal, window and ALiBi have no default,
+ * because systems differ. */
 typedef enum clattn_align {
     CLATTN_ALIGN_NONE = 0,
-    CLATTN_ALIGN_TOP_LEFT = 1,    /* offset = 0 */
-    CLATTN_ALIGN_BOTTOM_RIGHT = 2 /* offset = n_kv - n_q */
+    CLATTN_ALIGN_TOP_LEFT = 1,     /* offset = 0 */
+    CLATTN_ALIGN_BOTTOM_RIGHT = 2, /* offset = keys - queries, each batch entry's own lengths */
+    CLATTN_ALIGN_OFFSET = 3        /* offset = align_offset */
 } clattn_align;
 
-/* Layout of one tensor. Without `strided` it is contiguous in the order of its slot's shape. */
+/* What CLATTN_SLOT_SCORES holds. Keys beyond a length have -inf at the first three stages. */
+typedef enum clattn_score_stage {
+    CLATTN_SCORES_SCALED = 0,  /* scale * q . k */
+    CLATTN_SCORES_CAPPED = 1,  /* after the softcap */
+    CLATTN_SCORES_VISIBLE = 2, /* after everything; -inf where not visible */
+    CLATTN_SCORES_WEIGHTS = 3  /* as CLATTN_SLOT_WEIGHTS */
+} clattn_score_stage;
+
+/* Layout of one tensor. Without `strided` it is contiguous in the order of its slot's shape; in a
+ * ragged problem Q, K, V, OUT and LSE are contiguous as (token, head, dim). */
 typedef struct clattn_tensor {
-    clattn_dtype dtype;
-    uint32_t strided;  /* 1: `stride` holds */
-    int64_t stride[4]; /* elements; one for each dimension of the slot's shape, the rest ignored */
+    clattn_dtype dtype; /* where the slot allows only one type, F32 (0) stands for it */
+    uint32_t strided;   /* 1: `stride` holds */
+    int64_t stride[CLATTN_RANK_LIMIT]; /* elements; one for each dimension of the slot's shape */
 } clattn_tensor;
 
-/* out[b,h,i,:] = sum over visible j of softmax_j(scale * q[b,h,i,:] . k[b,g,j,:]) v[b,g,j,:]
- * with g = h / (n_head / n_kv_head). Vaswani et al. 2017, "Attention Is All You Need", eq. 1;
- * shared key/value heads: Ainslie et al. 2023. A query that sees no key gives 0, and LSE -inf. */
+enum {                                      /* clattn_attention_desc.flags */
+       CLATTN_ATTENTION_WEIGHTS_DROPPED = 1 /* WEIGHTS, _MEAN and _SUM after dropout, not before */
+};
+
+/* out[b,h,i,:] = sum over visible j of softmax_j(s[b,h,i,j]) v[b,g,j,:], g = h / (H / Hkv).
+ * Vaswani et al. 2017, "Attention Is All You Need", eq. 1; shared key/value heads: Ainslie et al.
+ * 2023. A score is made in this order:
+ *    s = scale * q[b,h,i,:] . k[b,g,j,:]
+ *    s = softcap * tanh(s / softcap)                   with softcap
+ *    s = s - alibi[h] * |i + offset - j|               with ALIBI
+ *    s = score(s, b, h, i + offset, j, params)         with score_function
+ *    s = s + bias[b,h,i,j]                             with BIAS
+ * and key j is visible to query i if s is not -inf and
+ *    j < the batch entry's number of keys, i < its number of queries
+ *    mask[b,h,i,j]                                     with MASK
+ *    j <= i + offset                                   causal
+ *    i + offset - left <= j <= i + offset + right      with a window
+ *    j / block_kv is listed for i / block_q            with BLOCK_INDEX
+ *    visible(b, h, i + offset, j, params)              with mask_function
+ * A query that sees no key gives 0, and LSE -inf, or the sink's logit. docs/numerics.md has more.
+ */
 typedef struct clattn_attention_desc {
     uint32_t struct_size;
-    uint32_t has_scale; /* 1: use `scale`; 0: 1 / sqrt(head_dim) */
-    float scale;
-    uint32_t causal;    /* 1: key j is visible to query i only if j <= i + offset, see align */
-    clattn_align align; /* needed if causal */
-    uint32_t reserved;  /* 0 */
-    uint64_t slots;     /* optional tensors that take part: CLATTN_SLOT_BIT(...) or-ed */
-    int64_t batch;      /* 0 .. 2^31-1, as are all extents but those that follow with a range */
-    int64_t n_head;     /* query heads */
-    int64_t n_kv_head;  /* key/value heads; divides n_head */
-    int64_t n_q;        /* queries */
-    int64_t n_kv;       /* keys and values */
-    int64_t head_dim;   /* 1 .. 576 */
-    int64_t value_dim;  /* 1 .. 576 */
+    uint32_t has_scale;   /* 1: use `scale`; 0: 1 / sqrt(head_dim) */
+    float scale;          /* finite */
+    float softcap;        /* 0: none; otherwise > 0 and finite */
+    uint32_t causal;      /* 1 or 0 */
+    clattn_align align;   /* needed with causal, has_window and ALIBI */
+    int64_t align_offset; /* of CLATTN_ALIGN_OFFSET, else 0; -(2^31-1) .. 2^31-1 */
+    uint32_t has_window;  /* 1: window_left and window_right hold */
+    float dropout;        /* probability that a weight is set to 0, others are divided by 1 minus
+                             it; 0 <= dropout < 1. Not 0: SEED takes part */
+    int64_t window_left;  /* keys before the aligned one that are visible; -1: all */
+    int64_t window_right; /* keys after it; -1: all */
+    uint32_t flags;       /* CLATTN_ATTENTION_*, or-ed */
+    clattn_score_stage score_stage; /* of SCORES, else 0 */
+    /* 1: sequences of different lengths lie one after the other. Q_LENGTHS and KV_LENGTHS take
+     * part, have batch + 1 elements, begin with 0 and never descend: entry b has the tokens
+     * Q_LENGTHS[b] .. Q_LENGTHS[b + 1] - 1 of Q, OUT and LSE, and those of KV_LENGTHS of K and V.
+     * These tensors have no batch dimension (stride[0] is not used) and total_q or total_kv
+     * tokens. n_q and n_kv are bounds: no sequence may be longer. Others stay (B, H, n_q, Nkv). */
+    uint32_t ragged;
+    uint32_t reserved;         /* 0 */
+    int64_t total_q, total_kv; /* ragged, else 0 */
+    uint64_t slots;            /* optional tensors that take part: CLATTN_SLOT_BIT(...) or-ed */
+    int64_t batch;     /* 0 .. 2^31-1, as are all extents but those that follow with a range */
+    int64_t n_head;    /* query heads, at least 1 */
+    int64_t n_kv_head; /* key/value heads; divides n_head */
+    int64_t n_q;       /* queries */
+    int64_t n_kv;      /* keys and values of K and V */
+    int64_t n_past;    /* of PAST_K and PAST_V, else 0 */
+    int64_t head_dim;  /* 1 .. 576 */
+    int64_t value_dim; /* 1 .. 576 */
+    /* Block-sparse attention, with BLOCK_COUNT and BLOCK_INDEX: queries of block i / block_q visit
+     * the keys of the first BLOCK_COUNT[b,h,i / block_q] blocks of BLOCK_INDEX[b,h,i / block_q,:],
+     * each block_kv keys wide, indices strictly ascending. */
+    int64_t block_q, block_kv, block_limit; /* at least 1 with these slots, else 0 */
+    int64_t n_params;                       /* of PARAMS, else 0 */
+    /* OpenCL C texts, or NULL; copied. They define
+     *    float score(float s, int batch, int head, int q, int k, __global const float *params)
+     *    int visible(int batch, int head, int q, int k, __global const float *params)
+     * q is i + offset, params NULL without PARAMS. docs/functions.md: vector forms, predicates that
+     * skip whole tiles, examples. */
+    const char *score_function;
+    const char *mask_function;
     clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = (uint32_t)sizeof *desc;
+}
+
+/* Merging partial results over disjoint sets of keys (split keys, cascades, rings across machines):
+ * lse = log(sum over parts of exp(partial_lse) + exp(sink)), out = sum over parts of
+ * exp(partial_lse - lse) * partial_out. Slots: PARTIAL_OUT, PARTIAL_LSE, OUT; optional LSE and
+ * SINK. The partial LSEs must not include the sink. A part whose LSE is -inf counts for nothing,
+ * whatever its PARTIAL_OUT holds. */
+typedef struct clattn_merge_desc {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    uint64_t slots;    /* optional tensors that take part */
+    int64_t parts;     /* 1 .. 2^31-1 */
+    int64_t batch;     /* 0 .. 2^31-1, as are n_head (at least 1) and n_q */
+    int64_t n_head;
+    int64_t n_q;
+    int64_t value_dim;                       /* 1 .. 576 */
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_merge_desc;
+
+static inline void clattn_merge_desc_init(clattn_merge_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
     desc->struct_size = (uint32_t)sizeof *desc;
@@ -271,6 +393,10 @@ typedef struct clattn_host_binding {
 CLATTN_API clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *desc,
                                     const clattn_host_binding *bindings, uint32_t count);
 
+/* Merging on host pointers, in the same manner. */
+CLATTN_API clattn_status clattn_merge(clattn_context *context, const clattn_merge_desc *desc,
+                                      const clattn_host_binding *bindings, uint32_t count);
+
 /* ------------------------------------------------------------------------------------------------
  * Plans
  * --------------------------------------------------------------------------------------------- */
@@ -283,6 +409,8 @@ typedef struct clattn_plan clattn_plan;
 CLATTN_API clattn_status clattn_plan_attention(clattn_context *context,
                                                const clattn_attention_desc *desc,
                                                clattn_plan **plan);
+CLATTN_API clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
+                                           clattn_plan **plan);
 
 /* Frees the plan. Submissions in flight are not disturbed. */
 CLATTN_API void clattn_plan_destroy(clattn_plan *plan);
@@ -373,12 +501,15 @@ CLATTN_API void clattn_dispatcher_destroy(clattn_dispatcher *dispatcher);
 /* Waits until everything submitted so far is done; the first failure since the last call. */
 CLATTN_API clattn_status clattn_dispatcher_finish(clattn_dispatcher *dispatcher);
 
-/* Where a slot's memory is. Layout and type are those of the plan. */
+/* Where a slot's memory is. Layout and type are those of the plan. Values that index (lengths,
+ * block lists) are checked where they come from `host`; in buffers they are clamped to what is
+ * valid when they are used. */
 typedef struct clattn_binding {
     clattn_slot slot;
-    uint32_t reserved;
-    clattn_buffer *buffer;
-    uint64_t offset; /* bytes to element (0, 0, ...); a multiple of the element's size */
+    uint32_t reserved;     /* 0 */
+    clattn_buffer *buffer; /* NULL: `host` */
+    uint64_t offset;       /* bytes to element (0, 0, ...); a multiple of the element's size */
+    const void *host;      /* slots marked "host too": copied at submission; NULL with `buffer` */
 } clattn_binding;
 
 /* One plan with its memory. */

@@ -11,6 +11,8 @@ typedef struct passage {
     clattn_dispatcher *dispatcher;
     const clattn_submission *submission;
     clattn_event *event;
+    uint64_t workspace; /* bytes of the dispatcher's scratch memory that the largest step needs */
+    uint64_t copies;    /* bytes of all host arrays */
 } passage;
 
 static clattn_status check_sizes(const clattn_submission *submission)
@@ -127,15 +129,15 @@ static clattn_status check_caller_workspace(const passage *way)
     return CLATTN_OK;
 }
 
-static clattn_status check_steps(const passage *way, uint64_t *workspace)
+static clattn_status check_steps(passage *way)
 {
-    *workspace = 0;
     for (uint32_t i = 0; i < way->submission->step_count; i++) {
         clattn__bound bound;
         uint64_t needed;
         CLATTN__TRY(name_step(bind_step(way, i, &bound, &needed), i, way->submission->step_count));
-        if (needed > *workspace)
-            *workspace = needed;
+        if (needed > way->workspace)
+            way->workspace = needed;
+        way->copies += bound.host_size;
     }
     return way->submission->workspace ? check_caller_workspace(way) : CLATTN_OK;
 }
@@ -168,7 +170,22 @@ static clattn_status reserve_command(const passage *way)
     return CLATTN_OK;
 }
 
-static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait)
+/* Room for the host arrays of all steps in the record, which keeps it from use to use. */
+static clattn_status reserve_copies(const passage *way)
+{
+    clattn__memory *grown;
+    if (way->copies == 0 ||
+        (way->event->copies && clattn__memory_size(way->event->copies) >= way->copies))
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__memory_create(way->dispatcher->context->device, way->copies, &grown));
+    clattn__memory_release(way->event->copies);
+    way->event->copies = grown;
+    return CLATTN_OK;
+}
+
+/* *copied is where the step's host arrays go in the record's memory; moves on behind them. */
+static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait,
+                                 uint64_t *copied)
 {
     const clattn_plan *plan = step_at(way->submission, index)->plan;
     clattn__keep *commands = &way->event->commands;
@@ -179,6 +196,8 @@ static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_
         bound.workspace.memory = way->dispatcher->workspace;
         bound.workspace.offset = clattn__memory_offset(way->dispatcher->workspace);
     }
+    CLATTN__TRY(clattn__bind_copies(plan, way->event->copies, *copied, &bound));
+    *copied += bound.host_size;
     CLATTN__TRY(keep_step(way, plan, &bound));
     for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
         struct _cl_event *command;
@@ -195,8 +214,9 @@ static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_
 static clattn_status launch_all(const passage *way, struct _cl_event *const *wait)
 {
     clattn__keep *commands = &way->event->commands;
+    uint64_t copied = 0;
     for (uint32_t i = 0; i < way->submission->step_count; i++)
-        CLATTN__TRY(launch_step(way, i, wait));
+        CLATTN__TRY(launch_step(way, i, wait, &copied));
     if (commands->count == 0) {
         struct _cl_event *marker;
         CLATTN__TRY(reserve_command(way));
@@ -232,13 +252,15 @@ static void abandon(const passage *way)
     clattn__queue_finish(way->dispatcher->queue);
 }
 
-static clattn_status submit_locked(passage *way, uint64_t workspace)
+static clattn_status submit_locked(passage *way)
 {
     clattn_dispatcher *dispatcher = way->dispatcher;
     clattn__dispatcher_reap(dispatcher);
-    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, workspace));
+    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, way->workspace));
     CLATTN__TRY(clattn__dispatcher_take_event(dispatcher, &way->event));
-    const clattn_status status = launch(way);
+    clattn_status status = reserve_copies(way);
+    if (status == CLATTN_OK)
+        status = launch(way);
     if (status == CLATTN_OK)
         clattn__dispatcher_add_flight(dispatcher, way->event);
     else
@@ -252,11 +274,10 @@ clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submiss
     CLATTN__TRY(check_sizes(submission));
     CLATTN__TRY(check_fields(submission));
     passage way = {.dispatcher = dispatcher, .submission = submission};
-    uint64_t workspace;
     CLATTN__TRY(check_wait(&way));
-    CLATTN__TRY(check_steps(&way, &workspace));
+    CLATTN__TRY(check_steps(&way));
     clattn__mutex_lock(&dispatcher->lock);
-    const clattn_status status = submit_locked(&way, workspace);
+    const clattn_status status = submit_locked(&way);
     clattn__mutex_unlock(&dispatcher->lock);
     if (way.event && (status != CLATTN_OK || !event))
         clattn__event_unref(way.event);

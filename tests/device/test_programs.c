@@ -261,7 +261,7 @@ Test(programs, an_entry_of_another_program_is_not_used)
 {
     static blob other;
     char path[160], other_path[160];
-    options.kernel = clattn_kernel_name(clattn_kernel_count() - 1);
+    options.kernel = "attention_reference";
     cr_assert_not(plan_and_run());
     entry_path(other_path);
     read_blob(other_path, &other);
@@ -408,12 +408,12 @@ Test(programs, list_and_clear)
     char path[160], small[4];
     int calls = 0;
     uint32_t removed = 99;
-    for (uint32_t i = 0; i < clattn_kernel_count(); i++) {
+    for (uint32_t i = 0; i + 1 < clattn_kernel_count(); i++) {
         options.kernel = clattn_kernel_name(i);
         cr_assert_not(plan_and_run());
     }
     options.kernel = "attention";
-    cr_assert_eq(list_entries().valid, clattn_kernel_count());
+    cr_assert_eq(list_entries().valid, clattn_kernel_count() - 1, "merge adds none");
     cr_assert_eq(clattn_program_cache_list(&options, stop, &calls), CLATTN_ERR_TIMEOUT);
     cr_assert_eq(calls, 1);
     cr_assert_eq(clattn_program_cache_list(&options, NULL, NULL), CLATTN_ERR_ARGUMENT);
@@ -425,7 +425,7 @@ Test(programs, list_and_clear)
     cr_assert_eq(truncate(path, 70), 0);
     cr_assert_eq(clattn_program_cache_clear(&options, 1, &removed), CLATTN_OK);
     cr_assert_eq(removed, 1u);
-    cr_assert_eq(list_entries().valid, clattn_kernel_count() - 1);
+    cr_assert_eq(list_entries().valid, clattn_kernel_count() - 2);
     cr_assert_eq(list_entries().invalid, 0u);
     cr_assert_eq(clattn_program_cache_clear(&options, 0, NULL), CLATTN_OK);
     cr_assert_eq(files_in(folder), 0);

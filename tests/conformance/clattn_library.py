@@ -5,7 +5,7 @@ import ctypes
 import ml_dtypes
 import numpy as np
 
-# A slot that takes part, and clattn's types by NumPy's.
+# clattn's types by NumPy's.
 DTYPES = {
     "float32": "CLATTN_F32",
     "float16": "CLATTN_F16",
@@ -60,8 +60,8 @@ class Library:
         return f"{info.name.decode()} ({info.platform.decode()}, {info.driver.decode()})"
 
     def check_size_of_description(self):
-        """The library refuses what is shorter than its own description, and unknown fields behind it:
-        that gives both sizes away."""
+        """The library refuses what is shorter than its own description, and unknown fields behind
+        it: that gives both sizes away."""
         size = ctypes.sizeof(self.header.struct["clattn_attention_desc"])
         memory = (ctypes.c_uint8 * (size + 8))()
         memory[size] = 1
@@ -71,12 +71,12 @@ class Library:
             statuses.append(self.calls.clattn_run(self.context, memory, None, 0))
         value = self.header.value
         if statuses != [value["CLATTN_ERR_ARGUMENT"], value["CLATTN_ERR_UNSUPPORTED"]]:
-            raise Failed(f"the library's clattn_attention_desc does not have the {size} bytes of the "
-                         f"header's: statuses {statuses}")
+            raise Failed(f"the library's clattn_attention_desc does not have the {size} bytes of "
+                         f"the header's: statuses {statuses}")
 
     def run(self, desc, slots):
-        """slots: arrays by slot's name ("Q", "MASK"), each of the slot's shape, with strides of any
-        kind; those that are written must not be broadcast."""
+        """slots: arrays by the slot's name ("Q", "MASK"), each of the slot's shape, with any
+        strides; those that are written must not be broadcast."""
         bindings = (self.header.struct["clattn_host_binding"] * len(slots))()
         desc.slots = 0
         for binding, (name, array) in zip(bindings, slots.items()):

@@ -2,9 +2,10 @@
 """onnx_backend.py LIBCLATTN: ONNX' operator Attention, computed by a built libclattn.so.
 
 Runs the operator's own node tests, as the onnx package generates them, and compares random
-combinations of its inputs and attributes with ONNX's reference evaluator. Needs the packages onnx and
-numpy: ci/matrix.sh makes a virtual environment with them. The last line is "N passed, M failed"; exit
-status 1 if M is not 0. With --kernel, problems that this kernel declines are counted apart."""
+combinations of its inputs and attributes with ONNX' reference evaluator. Needs the packages onnx
+and numpy: ci/matrix.sh makes a virtual environment with them. The last line is "N passed, M
+failed"; exit status 1 if M is not 0. With --kernel, problems that this kernel declines are counted
+apart."""
 
 import argparse
 import collections

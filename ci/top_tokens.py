@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""top_tokens.py WEIGHTS.npy CASE.json [--head N] [--top N]: what each token attends to most.
+"""top_tokens.py WEIGHTS.npy CASE.json [--head N] [--top N] [--without TOKEN...]: what each token
+attends to most.
 
-Without --head the weights are averaged over the heads.
+Without --head the weights are averaged over the heads. Tokens named by --without are passed over.
 """
 
 import argparse
@@ -21,8 +22,9 @@ def rows_of(shape, weights, head):
         yield [sum(weights[s + key] for s in starts) / len(starts) for key in range(n_kv)]
 
 
-def describe(row, tokens, top):
-    best = sorted(range(len(row)), key=lambda key: -row[key])[:top]
+def describe(row, tokens, options):
+    keys = [key for key in range(len(row)) if tokens[key] not in options.without]
+    best = sorted(keys, key=lambda key: -row[key])[: options.top]
     return ", ".join(f"{tokens[key]} {row[key]:.2f}" for key in best)
 
 
@@ -40,13 +42,14 @@ def main():
     parser.add_argument("case")
     parser.add_argument("--head", type=int)
     parser.add_argument("--top", type=int, default=1)
+    parser.add_argument("--without", nargs="*", default=[])
     options = parser.parse_args()
     shape, weights = npy.read(options.weights)
     with open(options.case, encoding="utf-8") as file:
         tokens = json.load(file)["tokens"]
     pad = max(map(len, tokens))
     cells = [
-        f"{token:>{pad}} -> {describe(row, tokens, options.top)}"
+        f"{token:>{pad}} -> {describe(row, tokens, options)}"
         for token, row in zip(tokens, rows_of(shape, weights, options.head))
     ]
     print("\n".join(in_columns(cells)))

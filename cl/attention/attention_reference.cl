@@ -1,110 +1,87 @@
-/* Attention as the formula says it, one query a work-item at a time: short, for every valid
- * problem on every device. Fast kernels are compared with it. */
-#include "common/arguments.h"
-#include "common/item.h"
-#include "common/softmax.h"
-
-/* DIM_MAX: bound of head_dim and value_dim; 64, 128, 256 or 576. */
-#ifndef DIM_MAX
-#define DIM_MAX 576
-#endif
-/* WG_SIZE: work-items of a group. */
-#ifndef WG_SIZE
-#define WG_SIZE 1
-#endif
-#if DIM_MAX < 1 || DIM_MAX > 576 || WG_SIZE < 1
-#error "DIM_MAX must be 1 to 576, WG_SIZE at least 1"
-#endif
-
-/* One query and the keys and values of its head. */
-typedef struct query {
-    __global const clattn_problem_row *row;
-    __global const float *q, *k, *v; /* (head_dim), (n_kv, head_dim), (n_kv, value_dim) */
-    int keys;                        /* visible ones, from key 0 on */
-} query;
-
-static float score(const query *of, int j)
-{
-    __global const clattn_tensor_row *tensor = of->row->tensor;
-    __global const float *k = of->k + j * tensor[CLATTN_T_K].stride[2];
-    float s = 0.0f;
-    for (int d = 0; d < of->row->head_dim; d++)
-        s += of->q[d * tensor[CLATTN_T_Q].stride[3]] * k[d * tensor[CLATTN_T_K].stride[3]];
-    return of->row->scale * s;
-}
+/* Attention as the formula says it, one query a work-item at a time; see reference.h. */
+#include "common/reference.h"
 
 /* The largest score, NaN left aside: the exponentials show it. */
-static float maximum(const query *of)
+static float maximum(const query *x)
 {
     float m = -INFINITY;
-    for (int j = 0; j < of->keys; j++) {
-        const float s = score(of, j);
-        m = s > m ? s : m;
-    }
+    run r = run_init();
+    while (next_keys(x, &r))
+        for (int j = r.begin; j < r.end; j++) {
+            const float s = score(x, j);
+            m = s > m ? s : m;
+        }
     return m;
 }
 
-/* Sum of exponentials; o (value_dim) is the sum of exponentials times values. */
-static float accumulate(const query *of, float m, float *o)
+/* Sum of exponentials; o (value_dim) is the sum of exponentials, after dropout, times values. */
+static float accumulate(const query *x, const rows_of *values, float shift, float *o)
 {
-    __global const clattn_tensor_row *v = &of->row->tensor[CLATTN_T_V];
+    const int value_dim = x->of.row->value_dim;
     float l = 0.0f;
-    for (int d = 0; d < of->row->value_dim; d++)
+    run r = run_init();
+    for (int d = 0; d < value_dim; d++)
         o[d] = 0.0f;
-    for (int j = 0; j < of->keys; j++) {
-        const float s = score(of, j);
-        if (s == -INFINITY)
-            continue; /* not visible: its value must not count, not even as 0 * NaN */
-        const float p = exp(s - m);
-        l += p;
-        for (int d = 0; d < of->row->value_dim; d++)
-            o[d] += p * of->v[j * v->stride[2] + d * v->stride[3]];
-    }
+    while (next_keys(x, &r))
+        for (int j = r.begin; j < r.end; j++) {
+            const float s = score(x, j);
+            const int past = j < values->n_past ? 0 : 1;
+            const long v = values->begin[past] + j * values->step[past];
+            if (s == -INFINITY)
+                continue; /* not visible: its value must not count, not even as 0 * NaN */
+            float p = exp(s - shift);
+            l += p;
+            if (x->of.flags & CLATTN_F_DROPOUT)
+                p = drop_weight(&x->of, p, x->i, j);
+            for (int d = 0; d < value_dim; d++)
+                o[d] += p * load_element(values->memory[past], v + d * values->inner[past],
+                                         values->dtype[past]);
+        }
     return l;
 }
 
-static void write_weights(const query *of, float m, float l, __global float *weights)
-{
-    const long step = of->row->tensor[CLATTN_T_WEIGHTS].stride[3];
-    const float normaliser = softmax_normaliser(l);
-    for (int j = 0; j < of->row->n_kv; j++) {
-        const float s = j < of->keys ? score(of, j) : -INFINITY;
-        weights[j * step] = s == -INFINITY ? 0.0f : exp(s - m) * normaliser;
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
-attention_reference(__global const float *q, __global const float *k, __global const float *v,
-                    __global float *out, __global float *lse, __global float *weights,
-                    const clattn_base base, __global const clattn_problem_row *rows,
+attention_reference(__global const void *q, __global const void *k, __global const void *past_k,
+                    __global const void *v, __global const void *past_v, __global void *out,
+                    __global float *lse, __global float *stats, __global const float *sink,
+                    OPTION_PARAMETERS, const clattn_base base,
+                    __global const clattn_problem_row *rows,
                     __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
-    __global const clattn_tensor_row *tensor = row->tensor;
-    const int b = item.batch, h = item.head, g = item.head / row->group;
+    __global const clattn_tensor_row *t = row->tensor;
+    const int b = item.batch, h = item.head;
     float o[DIM_MAX];
-    query of;
-    of.row = row;
-    of.k = k + tensor_begin(row, &base, CLATTN_T_K, b, g);
-    of.v = v + tensor_begin(row, &base, CLATTN_T_V, b, g);
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
-        of.q = q + tensor_begin(row, &base, CLATTN_T_Q, b, h) + i * tensor[CLATTN_T_Q].stride[2];
-        of.keys = visible_keys(row, i, item.k_end);
-        const float m = softmax_shift(maximum(&of));
-        const float l = accumulate(&of, m, o);
-        __global float *out_row = out + tensor_begin(row, &base, CLATTN_T_OUT, b, h) +
-                                  i * tensor[CLATTN_T_OUT].stride[2];
+        const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
+        const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
+                                         h / row->group, x.of.keys.first);
+        const int beyond = i >= x.of.queries.count;
+        if (beyond && row->flags & CLATTN_F_RAGGED)
+            continue;
+        const float logit = row->flags & CLATTN_F_SINK && !beyond
+                                ? sink[base.offset[CLATTN_T_SINK] + h * t[CLATTN_T_SINK].stride[0]]
+                                : -INFINITY;
+        const float most = maximum(&x);
+        const float m = logit > most ? logit : most;
+        const float l = accumulate(&x, &values, softmax_shift(m), o) +
+                        (logit == -INFINITY ? 0.0f : exp(logit - softmax_shift(m)));
+        const long token = x.of.queries.first + i;
+        const long out_begin =
+            tensor_begin(row, &base, CLATTN_T_OUT, b, h) + token * t[CLATTN_T_OUT].stride[2];
         for (int d = 0; d < row->value_dim; d++)
-            out_row[d * tensor[CLATTN_T_OUT].stride[3]] = o[d] * softmax_normaliser(l);
+            store_element(o[d] * softmax_normaliser(l), out,
+                          out_begin + d * t[CLATTN_T_OUT].stride[3], row->dtype[CLATTN_T_OUT]);
         if (row->flags & CLATTN_F_LSE)
-            lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + i * tensor[CLATTN_T_LSE].stride[2]] =
+            lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + token * t[CLATTN_T_LSE].stride[2]] =
                 softmax_lse(m, l);
-        if (row->flags & CLATTN_F_WEIGHTS)
-            write_weights(&of, m, l,
-                          weights + tensor_begin(row, &base, CLATTN_T_WEIGHTS, b, h) +
-                              i * tensor[CLATTN_T_WEIGHTS].stride[2]);
+        if (row->flags & CLATTN_F_STATS) {
+            const long at = tensor_begin(row, &base, CLATTN_T_STATS, b, h) + (long)i * 2;
+            stats[at] = m;
+            stats[at + 1] = l;
+        }
     }
 }

@@ -1,11 +1,11 @@
-/* Copies values for attention_simd where their rows can't be read as whole vectors: contiguous
- * rows, padded with 0 to a multiple of VEC. */
-#include "common/arguments.h"
+/* Copies values for the simd family where their rows can't be read as whole vectors of float:
+ * contiguous rows, padded with 0 to a multiple of VEC. */
 #include "common/item.h"
-#include "common/vector.h"
+#include "common/types.h"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-pack_values(__global const float *v, __global float *v_rows, const clattn_base base,
+pack_values(__global const void *v, __global const void *past_v, __global float *v_rows,
+            __global const int *kv_lengths, const clattn_base base,
             __global const clattn_problem_row *rows, __global const clattn_work_item *items,
             uint first, uint count)
 {
@@ -13,15 +13,21 @@ pack_values(__global const float *v, __global float *v_rows, const clattn_base b
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
-    __global const clattn_tensor_row *from = &row->tensor[CLATTN_T_V];
+    const tokens own = keys_of(row, &base, kv_lengths, item.batch);
+    const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V,
+                                     item.batch, item.head, own.first);
     const long width = row->tensor[CLATTN_T_V_ROWS].stride[2];
-    __global const float *values = v + tensor_begin(row, &base, CLATTN_T_V, item.batch, item.head);
-    __global float *packed =
-        v_rows + tensor_begin(row, &base, CLATTN_T_V_ROWS, item.batch, item.head);
-    for (int j = item.k_begin; j < item.k_end; j++) {
-        for (int d = 0; d < row->value_dim; d++)
-            packed[j * width + d] = values[j * from->stride[2] + d * from->stride[3]];
-        for (int d = row->value_dim; d < width; d++)
-            packed[j * width + d] = 0.0f;
+    __global float *packed = v_rows +
+                             tensor_begin(row, &base, CLATTN_T_V_ROWS, item.batch, item.head) +
+                             own.first * width;
+    for (int j = item.k_begin; j < min(item.k_end, own.count); j++) {
+        const int past = j < values.n_past ? 0 : 1;
+        for (int d = 0; d < row->value_dim; d += VEC)
+            store_vector(gather_elements(values.memory[past],
+                                         values.begin[past] + j * values.step[past] +
+                                             d * values.inner[past],
+                                         values.inner[past], row->value_dim - d,
+                                         values.dtype[past]),
+                         packed + j * width + d);
     }
 }

@@ -4,7 +4,7 @@
 #ifndef CLATTN_ARGUMENTS_H
 #define CLATTN_ARGUMENTS_H
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 typedef int clattn_i32;
 typedef uint clattn_u32;
 typedef long clattn_i64;
@@ -18,40 +18,103 @@ typedef int64_t clattn_i64;
 #endif
 
 /* Tensors of a problem row: first the slots, with the numbers of clattn_slot, then scratch. */
-#define CLATTN_T_Q        0
-#define CLATTN_T_K        1
-#define CLATTN_T_V        2
-#define CLATTN_T_OUT      3
-#define CLATTN_T_LSE      4
-#define CLATTN_T_WEIGHTS  5
-#define CLATTN_T_SLOTS    6 /* number of slots */
-#define CLATTN_T_K_PANELS 6 /* keys packed by the simd family, see kernels/attention_simd.c */
-#define CLATTN_T_V_ROWS   7 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_COUNT    8
+#define CLATTN_T_Q            0
+#define CLATTN_T_K            1
+#define CLATTN_T_V            2
+#define CLATTN_T_OUT          3
+#define CLATTN_T_LSE          4
+#define CLATTN_T_WEIGHTS      5
+#define CLATTN_T_MASK         6
+#define CLATTN_T_BIAS         7
+#define CLATTN_T_ALIBI        8
+#define CLATTN_T_SINK         9
+#define CLATTN_T_Q_LENGTHS    10
+#define CLATTN_T_KV_LENGTHS   11
+#define CLATTN_T_BLOCK_COUNT  12
+#define CLATTN_T_BLOCK_INDEX  13
+#define CLATTN_T_PARAMS       14
+#define CLATTN_T_SEED         15
+#define CLATTN_T_PAST_K       16
+#define CLATTN_T_PAST_V       17
+#define CLATTN_T_PRESENT_K    18
+#define CLATTN_T_PRESENT_V    19
+#define CLATTN_T_WEIGHTS_MEAN 20
+#define CLATTN_T_WEIGHTS_SUM  21
+#define CLATTN_T_SCORES       22
+#define CLATTN_T_PARTIAL_OUT  23
+#define CLATTN_T_PARTIAL_LSE  24
+#define CLATTN_T_SLOTS        25 /* number of slots */
+#define CLATTN_T_K_PANELS     25 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS       26 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS        27 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_COUNT        28
 
-/* Flags of a problem row. */
-#define CLATTN_F_CAUSAL  1u /* key j visible to query i only if j <= i + causal_offset */
-#define CLATTN_F_LSE     2u /* write LSE */
-#define CLATTN_F_WEIGHTS 4u /* write WEIGHTS */
+/* Data types, with the numbers of clattn_dtype. */
+#define CLATTN_D_F32  0
+#define CLATTN_D_F16  1
+#define CLATTN_D_BF16 2
+
+/* Flags of a problem row: slots that take part, and options that are on. */
+#define CLATTN_F_LSE             (1u << 0)
+#define CLATTN_F_WEIGHTS         (1u << 1)
+#define CLATTN_F_MASK            (1u << 2)
+#define CLATTN_F_BIAS            (1u << 3)
+#define CLATTN_F_ALIBI           (1u << 4)
+#define CLATTN_F_SINK            (1u << 5)
+#define CLATTN_F_Q_LENGTHS       (1u << 6)
+#define CLATTN_F_KV_LENGTHS      (1u << 7)
+#define CLATTN_F_BLOCKS          (1u << 8)
+#define CLATTN_F_PARAMS          (1u << 9)
+#define CLATTN_F_PRESENT_K       (1u << 10)
+#define CLATTN_F_PRESENT_V       (1u << 11)
+#define CLATTN_F_WEIGHTS_MEAN    (1u << 12)
+#define CLATTN_F_WEIGHTS_SUM     (1u << 13)
+#define CLATTN_F_SCORES          (1u << 14)
+#define CLATTN_F_RAGGED          (1u << 15) /* lengths are cumulative, tokens have no batch */
+#define CLATTN_F_SOFTCAP         (1u << 16)
+#define CLATTN_F_DROPOUT         (1u << 17)
+#define CLATTN_F_WEIGHTS_DROPPED (1u << 18) /* returned weights are those after dropout */
+#define CLATTN_F_BOTTOM_RIGHT    (1u << 19) /* add keys - queries to `offset` */
+#define CLATTN_F_STATS           (1u << 20) /* write the softmax's statistics for a later launch */
+
+/* Values of `stage`, with the numbers of clattn_score_stage. */
+#define CLATTN_STAGE_SCALED  0
+#define CLATTN_STAGE_CAPPED  1
+#define CLATTN_STAGE_VISIBLE 2
+#define CLATTN_STAGE_WEIGHTS 3
+
+#define CLATTN_UNLIMITED ((clattn_i64)1 << 40) /* `left` or `right` that hides nothing */
 
 typedef struct clattn_tensor_row {
     clattn_i64 offset;    /* elements, added to the launch's base offset */
-    clattn_i64 stride[4]; /* elements, by dimension of the slot's shape; 0 beyond its rank */
+    clattn_i64 stride[5]; /* elements, by dimension of the slot's shape; 0 beyond its rank */
 } clattn_tensor_row;
-CLATTN_ASSERT_SIZE(clattn_tensor_row, 40);
+CLATTN_ASSERT_SIZE(clattn_tensor_row, 48);
 
 typedef struct clattn_problem_row {
     clattn_tensor_row tensor[CLATTN_T_COUNT];
+    /* Key j is visible to query i only if i + o - left <= j <= i + o + right, o = offset, plus
+     * keys - queries of the batch entry with CLATTN_F_BOTTOM_RIGHT. */
+    clattn_i64 offset, left, right;
     clattn_i32 n_head, n_kv_head, n_q, n_kv, head_dim, value_dim;
-    clattn_i32 causal_offset;
+    clattn_i32 group;  /* n_head / n_kv_head */
+    clattn_i32 n_past; /* of the n_kv keys, those in PAST_K */
+    clattn_i32 block_q, block_kv, block_limit;
+    clattn_i32 total_q, total_kv; /* ragged: tokens of the tensors */
+    clattn_i32 parts;
     clattn_u32 flags; /* CLATTN_F_* */
-    float scale;
-    clattn_i32 group; /* n_head / n_kv_head */
+    clattn_u32 stage; /* of SCORES */
+    float scale, softcap, inverse_softcap;
+    float kept;                       /* factor of the weights that dropout keeps */
+    clattn_u32 drop_below;            /* random words below it drop their weight */
+    clattn_u32 reserved;              /* 0 */
+    clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 40 + 40);
+CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 52 + 112);
 
-/* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1. The
- * packing kernels use only batch, head (a key/value head there), k_begin and k_end. */
+/* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
+ * by the bounds of the problem; lengths end it earlier. head -1: all heads, one after the other.
+ * The packing kernels use only batch, head (a key/value head there), k_begin and k_end. */
 typedef struct clattn_work_item {
     clattn_i32 batch, head;
     clattn_i32 q_begin, q_end;

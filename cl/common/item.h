@@ -1,4 +1,4 @@
-/* How a work-group finds its work: its item, the row of its problem, and its tensors. */
+/* How a work-group finds its work: where tensors begin, and what lengths leave of a batch entry. */
 #ifndef CLATTN_ITEM_H
 #define CLATTN_ITEM_H
 
@@ -12,12 +12,82 @@ static inline long tensor_begin(__global const clattn_problem_row *row, const cl
     return base->offset[tensor] + t->offset + batch * t->stride[0] + head * t->stride[1];
 }
 
-/* How many keys, from key 0 on, query `q` of an item sees; keys from `k_end` on are nobody's. */
-static inline int visible_keys(__global const clattn_problem_row *row, int q, int k_end)
+/* The tokens of a batch entry along one axis. */
+typedef struct tokens {
+    int first; /* in a ragged tensor, else 0 */
+    int count;
+} tokens;
+
+/* What the caller's numbers, `step` apart, leave, clamped to `bound` tokens and, ragged, to `total`
+ * in all. lengths (B), ragged: (B + 1) */
+static inline tokens tokens_of(__global const int *lengths, long step, int batch, int bound,
+                               int total, int ragged)
 {
-    if (!(row->flags & CLATTN_F_CAUSAL))
-        return k_end;
-    return (int)clamp((long)q + row->causal_offset + 1, 0L, (long)k_end);
+    tokens of;
+    of.first = 0;
+    if (!ragged) {
+        of.count = clamp(lengths[batch * step], 0, bound);
+        return of;
+    }
+    of.first = clamp(lengths[batch * step], 0, total);
+    const long count = (long)lengths[(batch + 1) * step] - of.first;
+    of.count = (int)clamp(count, 0L, (long)min(bound, total - of.first));
+    return of;
+}
+
+static inline tokens queries_of(__global const clattn_problem_row *row, const clattn_base *base,
+                                __global const int *q_lengths, int batch)
+{
+    tokens all;
+    all.first = 0;
+    all.count = row->n_q;
+    if (!(row->flags & CLATTN_F_Q_LENGTHS))
+        return all;
+    return tokens_of(q_lengths + base->offset[CLATTN_T_Q_LENGTHS],
+                     row->tensor[CLATTN_T_Q_LENGTHS].stride[0], batch, row->n_q, row->total_q,
+                     row->flags & CLATTN_F_RAGGED);
+}
+
+static inline tokens keys_of(__global const clattn_problem_row *row, const clattn_base *base,
+                             __global const int *kv_lengths, int batch)
+{
+    tokens all;
+    all.first = 0;
+    all.count = row->n_kv;
+    if (!(row->flags & CLATTN_F_KV_LENGTHS))
+        return all;
+    return tokens_of(kv_lengths + base->offset[CLATTN_T_KV_LENGTHS],
+                     row->tensor[CLATTN_T_KV_LENGTHS].stride[0], batch, row->n_kv, row->total_kv,
+                     row->flags & CLATTN_F_RAGGED);
+}
+
+/* Where key or value `j` of a head is: in the tensor of past ones or in that of new ones. */
+typedef struct rows_of {
+    __global const void *memory[2]; /* past, new */
+    long begin[2]; /* element (batch, head, 0, 0); new: of key 0, if it were there */
+    long step[2], inner[2];
+    uint dtype[2];
+    int n_past;
+} rows_of;
+
+static inline rows_of rows_init(__global const clattn_problem_row *row, const clattn_base *base,
+                                __global const void *past, int past_tensor,
+                                __global const void *now, int now_tensor, int batch, int head,
+                                int first)
+{
+    rows_of of;
+    of.memory[0] = past;
+    of.memory[1] = now;
+    of.n_past = row->n_past;
+    for (int i = 0; i < 2; i++) {
+        const int tensor = i ? now_tensor : past_tensor;
+        of.begin[i] = tensor_begin(row, base, tensor, batch, head);
+        of.step[i] = row->tensor[tensor].stride[2];
+        of.inner[i] = row->tensor[tensor].stride[3];
+        of.dtype[i] = row->dtype[tensor];
+    }
+    of.begin[1] += (first - row->n_past) * of.step[1];
+    return of;
 }
 
 #endif

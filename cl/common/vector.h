@@ -1,73 +1,99 @@
-/* The float vector of the simd family: VEC lanes, one register of the core. */
+/* The float vector of the simd family: VEC lanes, one register of the core. With VEC 1 the same
+ * text works on single numbers, as the reference kernels do. A comparison of vectors is -1 or 0 in
+ * each lane, of numbers 1 or 0; use it only before ? : and &. */
 #ifndef CLATTN_VECTOR_H
 #define CLATTN_VECTOR_H
 
-/* VEC: lanes of a vector; 4, 8 or 16. */
+/* VEC: lanes of a vector; 1, 4, 8 or 16. */
 #ifndef VEC
 #define VEC 8
 #endif
-#if VEC != 4 && VEC != 8 && VEC != 16
-#error "VEC must be 4, 8 or 16"
+#if VEC != 1 && VEC != 4 && VEC != 8 && VEC != 16
+#error "VEC must be 1, 4, 8 or 16"
 #endif
 
 #define VECTOR_JOIN_(a, b) a##b
 #define VECTOR_JOIN(a, b)  VECTOR_JOIN_(a, b)
 
-typedef VECTOR_JOIN(float, VEC) vfloat;
-typedef VECTOR_JOIN(int, VEC) vint;
-
 /* Unaligned loads and stores. LLVM uses 512-bit registers only in a function whose own body calls
  * something on 512-bit vectors, so these are macros. */
+#if VEC == 1
+typedef float vfloat;
+typedef int vint;
+typedef uint vuint;
+#define load_vector(pointer)          (*(pointer))
+#define store_vector(vector, pointer) (*(pointer) = (vector))
+#define as_vfloat(x)                  as_float(x)
+#define as_vint(x)                    as_int(x)
+#define as_vuint(x)                   as_uint(x)
+#define convert_vfloat(x)             convert_float(x)
+#define convert_vint(x)               convert_int(x)
+#define convert_vuint(x)              convert_uint(x)
+#define load_bytes(pointer)           (*(pointer))
+#define LANES                         0
+#else
+typedef VECTOR_JOIN(float, VEC) vfloat;
+typedef VECTOR_JOIN(int, VEC) vint;
+typedef VECTOR_JOIN(uint, VEC) vuint;
+#define load_bytes(pointer)           VECTOR_JOIN(vload, VEC)(0, pointer)
 #define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
 #define store_vector(vector, pointer) VECTOR_JOIN(vstore, VEC)(vector, 0, pointer)
 #define as_vfloat(x)                  VECTOR_JOIN(as_float, VEC)(x)
 #define as_vint(x)                    VECTOR_JOIN(as_int, VEC)(x)
+#define as_vuint(x)                   VECTOR_JOIN(as_uint, VEC)(x)
+#define convert_vfloat(x)             VECTOR_JOIN(convert_float, VEC)(x)
+#define convert_vint(x)               VECTOR_JOIN(convert_int, VEC)(x)
+#define convert_vuint(x)              VECTOR_JOIN(convert_uint, VEC)(x)
+#endif
 
 #if VEC == 4
 #define LANES (vint)(0, 1, 2, 3)
 #elif VEC == 8
 #define LANES (vint)(0, 1, 2, 3, 4, 5, 6, 7)
-#else
+#elif VEC == 16
 #define LANES (vint)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #endif
 
+#define INLINE static inline __attribute__((always_inline))
+
 /* The larger of two, lane by lane; b where one is NaN (one instruction on x86). */
-static inline vfloat larger(vfloat a, vfloat b)
+INLINE vfloat larger(vfloat a, vfloat b)
 {
     return a > b ? a : b;
 }
 
+/* largest_lane(x), sum_of_lanes(x): in halves, so that the order of the sum is fixed. */
+#define FOLD_4(x, op) op(op((x).s0, (x).s2), op((x).s1, (x).s3))
+#define LARGER_(a, b) ((a) > (b) ? (a) : (b))
+#define SUM_(a, b)    ((a) + (b))
 static inline float largest_lane4(float4 x)
 {
-    const float2 y = x.lo > x.hi ? x.lo : x.hi;
-    return y.x > y.y ? y.x : y.y;
+    return FOLD_4(x, LARGER_);
 }
-
 static inline float sum_of_lanes4(float4 x)
 {
-    const float2 y = x.lo + x.hi;
-    return y.x + y.y;
+    return FOLD_4(x, SUM_);
 }
-
-#if VEC == 4
-#define largest_lane(x) largest_lane4(x)
-#define sum_of_lanes(x) sum_of_lanes4(x)
-#else
 static inline float largest_lane8(float8 x)
 {
-    return largest_lane4(x.lo > x.hi ? x.lo : x.hi);
+    return largest_lane4(LARGER_(x.lo, x.hi));
 }
 static inline float sum_of_lanes8(float8 x)
 {
     return sum_of_lanes4(x.lo + x.hi);
 }
-#if VEC == 8
+#if VEC == 1
+#define largest_lane(x) (x)
+#define sum_of_lanes(x) (x)
+#elif VEC == 4
+#define largest_lane(x) largest_lane4(x)
+#define sum_of_lanes(x) sum_of_lanes4(x)
+#elif VEC == 8
 #define largest_lane(x) largest_lane8(x)
 #define sum_of_lanes(x) sum_of_lanes8(x)
 #else
-#define largest_lane(x) largest_lane8((x).lo > (x).hi ? (x).lo : (x).hi)
+#define largest_lane(x) largest_lane8(LARGER_((x).lo, (x).hi))
 #define sum_of_lanes(x) sum_of_lanes8((x).lo + (x).hi)
-#endif
 #endif
 
 #endif

@@ -1,8 +1,7 @@
 /* Multiply-adds in registers only: CHAINS independent chains of vectors a work-item. */
-#ifndef VEC
-#define VEC 4
-#endif
-/* CHAINS: enough to hide the latency, few enough to stay in the registers. */
+#include "common/vector.h"
+
+/* CHAINS: enough to hide the latency, few enough to stay in the registers; 4 to 32. */
 #ifndef CHAINS
 #define CHAINS 8
 #endif
@@ -10,25 +9,17 @@
 #ifndef WG_SIZE
 #define WG_SIZE 1
 #endif
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
-#if VEC == 1
-typedef float vector;
-#define LOAD(pointer) (*(pointer))
-#define SUM(x)        (x)
-#else
-typedef JOIN(float, VEC) vector;
-#define LOAD(pointer) JOIN(vload, VEC)(0, pointer)
-#define SUM(x)        ((x).s0 + (x).s1)
+#if CHAINS < 4 || CHAINS > 32 || WG_SIZE < 1
+#error "CHAINS must be 4 to 32, WG_SIZE at least 1"
 #endif
 
-/* `values` has VEC elements. */
+/* `values` and `out` begin at elements begin.x and begin.y; `values` has VEC of them. Every lane
+ * counts in `out`, or a compiler would leave lanes out. */
 __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
-fma_peak(__global const float *values, __global float *out, uint iterations)
+fma_peak(__global const float *values, __global float *out, ulong2 begin, uint iterations)
 {
-    const vector a = LOAD(values);
-    vector x[CHAINS];
+    const vfloat a = load_vector(values + begin.x);
+    vfloat x[CHAINS];
 #pragma unroll
     for (int c = 0; c < CHAINS; c++)
         x[c] = a + (float)c;
@@ -37,9 +28,9 @@ fma_peak(__global const float *values, __global float *out, uint iterations)
         for (int c = 0; c < CHAINS; c++)
             x[c] = fma(x[c], a, a);
     }
-    vector sum = x[0];
+    vfloat sum = x[0];
 #pragma unroll
     for (int c = 1; c < CHAINS; c++)
         sum += x[c];
-    out[get_global_id(0)] = SUM(sum);
+    out[begin.y + get_global_id(0)] = sum_of_lanes(sum);
 }

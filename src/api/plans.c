@@ -11,7 +11,19 @@ clattn_status clattn_plan_attention(clattn_context *context, const clattn_attent
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__require((const void *)plan, "plan"));
     CLATTN__TRY(clattn__problem_init(&problem, desc));
-    return clattn__plan_create(context, &problem, plan);
+    const clattn__functions functions = {desc->score_function, desc->mask_function};
+    return clattn__plan_create(context, &problem, &functions, plan);
+}
+
+clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
+                                clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_merge(&problem, desc));
+    return clattn__plan_create(context, &problem, &none, plan);
 }
 
 void clattn_plan_destroy(clattn_plan *plan)

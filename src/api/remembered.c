@@ -72,7 +72,7 @@ static remembered_plan *find(struct clattn__remembered *remembered, clattn__hash
 }
 
 static clattn_status plan_locked(clattn_context *context, const clattn__problem *problem,
-                                 const clattn_plan **plan)
+                                 const clattn__functions *functions, const clattn_plan **plan)
 {
     CLATTN__TRY(begin(context));
     const clattn__hash hash = clattn__hash_bytes(problem, sizeof *problem);
@@ -81,7 +81,7 @@ static clattn_status plan_locked(clattn_context *context, const clattn__problem 
                        memcmp(&entry->plan->problem, problem, sizeof *problem) == 0;
     if (!known) {
         clattn_plan *made;
-        CLATTN__TRY(clattn__plan_create(context, problem, &made));
+        CLATTN__TRY(clattn__plan_create(context, problem, functions, &made));
         clattn__plan_release(entry->plan);
         entry->plan = made;
         entry->hash = hash;
@@ -93,10 +93,10 @@ static clattn_status plan_locked(clattn_context *context, const clattn__problem 
 }
 
 clattn_status clattn__remembered_plan(clattn_context *context, const clattn__problem *problem,
-                                      const clattn_plan **plan)
+                                      const clattn__functions *functions, const clattn_plan **plan)
 {
     clattn__mutex_lock(&context->lock);
-    const clattn_status status = plan_locked(context, problem, plan);
+    const clattn_status status = plan_locked(context, problem, functions, plan);
     clattn__mutex_unlock(&context->lock);
     return status;
 }

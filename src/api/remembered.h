@@ -6,7 +6,7 @@
 
 /* A plan for the problem, with a reference for the caller; made if it is not remembered. */
 clattn_status clattn__remembered_plan(clattn_context *context, const clattn__problem *problem,
-                                      const clattn_plan **plan);
+                                      const clattn__functions *functions, const clattn_plan **plan);
 
 /* The context's own dispatcher, made at the first call. */
 clattn_status clattn__remembered_dispatcher(clattn_context *context,

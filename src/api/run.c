@@ -5,6 +5,8 @@
 
 #include "api/check.h"
 #include "api/remembered.h"
+#include "problem/overlap.h"
+#include "problem/values.h"
 
 /* One slot on its way: the caller's bytes and the buffer that stands for them. */
 typedef struct slot_memory {
@@ -17,6 +19,7 @@ typedef struct slot_memory {
 typedef struct one_call {
     clattn_context *context;
     clattn__problem problem;
+    clattn__functions functions;
     slot_memory slot[CLATTN_SLOT_LIMIT]; /* by slot */
     bool bound[CLATTN_SLOT_LIMIT];
     bool zero_copy;
@@ -32,6 +35,9 @@ static clattn_status take_binding(one_call *call, const clattn_host_binding *bin
                             info->name);
     if (call->bound[info->slot])
         return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is bound twice", info->name);
+    if (binding->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: reserved is %" PRIu32 ", must be 0",
+                            info->name, binding->reserved);
     int64_t low, high;
     clattn__slot_span(&call->problem, info->slot, &low, &high);
     if (high > low && !binding->data)
@@ -70,12 +76,23 @@ static clattn_status check_overlaps(const one_call *call)
             const slot_memory *one = &call->slot[a], *other = &call->slot[b];
             if (a == b || !clattn__slot_get(a)->written || !one->size || !other->size)
                 continue;
-            if (one->low < other->low + other->size && other->low < one->low + one->size)
+            if (clattn__slots_collide(&call->problem, (clattn_slot)a,
+                                      (uint64_t)(uintptr_t)one->low + one->offset, (clattn_slot)b,
+                                      (uint64_t)(uintptr_t)other->low + other->offset))
                 return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is written and shares memory with %s",
                                     clattn__slot_get(a)->name, clattn__slot_get(b)->name);
         }
     }
     return CLATTN_OK;
+}
+
+static clattn_status check_values(const one_call *call)
+{
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        if (call->slot[slot].size)
+            at[slot] = call->slot[slot].low + call->slot[slot].offset;
+    return clattn__values_check(&call->problem, at);
 }
 
 static clattn_status name_slot(clattn_status status, const clattn__slot_info *info)
@@ -163,7 +180,7 @@ static clattn_status submit_and_wait(one_call *call, const clattn_plan *plan)
 static clattn_status execute(one_call *call)
 {
     const clattn_plan *plan;
-    CLATTN__TRY(clattn__remembered_plan(call->context, &call->problem, &plan));
+    CLATTN__TRY(clattn__remembered_plan(call->context, &call->problem, &call->functions, &plan));
     clattn_status status = attach_all(call);
     if (status == CLATTN_OK)
         status = submit_and_wait(call, plan);
@@ -174,18 +191,35 @@ static clattn_status execute(one_call *call)
     return status;
 }
 
+/* With context, problem and functions filled in. */
+static clattn_status run(one_call *call, const clattn_host_binding *bindings, uint32_t count)
+{
+    CLATTN__TRY(take_bindings(call, bindings, count));
+    CLATTN__TRY(check_overlaps(call));
+    CLATTN__TRY(check_values(call));
+    if (clattn__problem_is_empty(&call->problem))
+        return CLATTN_OK;
+    call->zero_copy = clattn__device_caps(call->context->device)->unified_memory;
+    return execute(call);
+}
+
 clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *desc,
                          const clattn_host_binding *bindings, uint32_t count)
 {
     one_call call = {.context = context};
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__problem_init(&call.problem, desc));
-    CLATTN__TRY(take_bindings(&call, bindings, count));
-    CLATTN__TRY(check_overlaps(&call));
-    if (clattn__problem_is_empty(&call.problem))
-        return CLATTN_OK;
-    call.zero_copy = clattn__device_caps(context->device)->unified_memory;
-    return execute(&call);
+    call.functions = (clattn__functions){desc->score_function, desc->mask_function};
+    return run(&call, bindings, count);
+}
+
+clattn_status clattn_merge(clattn_context *context, const clattn_merge_desc *desc,
+                           const clattn_host_binding *bindings, uint32_t count)
+{
+    one_call call = {.context = context};
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__problem_init_merge(&call.problem, desc));
+    return run(&call, bindings, count);
 }
 
 clattn_status clattn_attention(clattn_context *context, const clattn_attention_desc *desc,

@@ -59,6 +59,7 @@ void clattn__event_reset(clattn_event *event)
 
 void clattn__event_free(const clattn__env *env, clattn_event *event)
 {
+    clattn__memory_release(event->copies);
     clattn__free(env, event->commands.item);
     clattn__free(env, event->memories.item);
     clattn__free(env, event->plans.item);

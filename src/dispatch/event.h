@@ -18,6 +18,7 @@ struct clattn_event {
     clattn__keep commands;                /* struct _cl_event *, of every launch, in order */
     clattn__keep memories;                /* clattn__memory *, references */
     clattn__keep plans;                   /* const clattn_plan *, references */
+    clattn__memory *copies;               /* of host arrays, a reference; NULL before the first */
     atomic_int status;                    /* clattn_status; CLATTN_PENDING in flight */
     char message[256];                    /* written once, before status */
 };

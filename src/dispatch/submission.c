@@ -4,14 +4,18 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/unknown.h"
+
 /* A submission on its way: the caller's, by struct_size, and what it becomes. */
 typedef struct passage {
     clattn_dispatcher *dispatcher;
     const clattn_submission *submission;
     clattn_event *event;
+    uint64_t workspace; /* bytes of the dispatcher's scratch memory that the largest step needs */
+    uint64_t copies;    /* bytes of all host arrays */
 } passage;
 
-static clattn_status check_fields(const clattn_submission *submission)
+static clattn_status check_sizes(const clattn_submission *submission)
 {
     if (!submission)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
@@ -23,6 +27,18 @@ static clattn_status check_fields(const clattn_submission *submission)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "submission: step_size is %" PRIu32 "; use clattn_submission_init",
                             submission->step_size);
+    if (!clattn__unknown_is_zero(submission, sizeof *submission, submission->struct_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "submission: has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
+static clattn_status check_fields(const clattn_submission *submission)
+{
+    if (submission->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: reserved is %" PRIu32 ", must be 0",
+                            submission->reserved);
     if (submission->step_count && !submission->steps)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: steps is NULL");
     if (submission->wait_count && !submission->wait)
@@ -57,6 +73,20 @@ static clattn_status check_wait(const passage *way)
     return CLATTN_OK;
 }
 
+static clattn_status check_step(const passage *way, const clattn_step *step)
+{
+    CLATTN__TRY(clattn__plan_check(step->plan));
+    if (step->plan->context != way->dispatcher->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    if (step->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "reserved: is %" PRIu32 ", must be 0",
+                            step->reserved);
+    if (!clattn__unknown_is_zero(step, sizeof *step, way->submission->step_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
 /* Binds one step; *workspace is what it needs of the dispatcher's scratch memory. */
 static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound *bound,
                                uint64_t *workspace)
@@ -64,15 +94,13 @@ static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound
     const clattn_submission *submission = way->submission;
     const clattn_step *step = step_at(submission, index);
     *workspace = 0;
-    CLATTN__TRY(clattn__plan_check(step->plan));
-    if (step->plan->context != way->dispatcher->context)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    CLATTN__TRY(check_step(way, step));
     CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, bound));
     if (step->plan->variant.workspace == 0)
         return CLATTN_OK;
     if (submission->workspace)
-        return clattn__bind_workspace(step->plan, step->bindings, step->binding_count,
-                                      submission->workspace, submission->workspace_offset, bound);
+        return clattn__bind_workspace(step->plan, submission->workspace,
+                                      submission->workspace_offset, bound);
     *workspace = step->plan->variant.workspace;
     return CLATTN_OK;
 }
@@ -84,17 +112,34 @@ static clattn_status name_step(clattn_status status, uint32_t index, uint32_t co
     return clattn__fail(status, "steps[%" PRIu32 "]: %s", index, clattn__message());
 }
 
-static clattn_status check_steps(const passage *way, uint64_t *workspace)
+/* The caller's scratch memory is one for all steps: what any step needs of it may be nobody's
+ * tensor. */
+static clattn_status check_caller_workspace(const passage *way)
 {
-    *workspace = 0;
+    const clattn_submission *submission = way->submission;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < submission->step_count; i++) {
+        const uint64_t needed = step_at(submission, i)->plan->variant.workspace;
+        most = needed > most ? needed : most;
+    }
+    for (uint32_t i = 0; i < submission->step_count; i++)
+        CLATTN__TRY(name_step(clattn__check_workspace(step_at(submission, i), submission->workspace,
+                                                      submission->workspace_offset, most),
+                              i, submission->step_count));
+    return CLATTN_OK;
+}
+
+static clattn_status check_steps(passage *way)
+{
     for (uint32_t i = 0; i < way->submission->step_count; i++) {
         clattn__bound bound;
         uint64_t needed;
         CLATTN__TRY(name_step(bind_step(way, i, &bound, &needed), i, way->submission->step_count));
-        if (needed > *workspace)
-            *workspace = needed;
+        if (needed > way->workspace)
+            way->workspace = needed;
+        way->copies += bound.host_size;
     }
-    return CLATTN_OK;
+    return way->submission->workspace ? check_caller_workspace(way) : CLATTN_OK;
 }
 
 static clattn_status keep_memory(const passage *way, clattn__memory *memory)
@@ -125,7 +170,22 @@ static clattn_status reserve_command(const passage *way)
     return CLATTN_OK;
 }
 
-static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait)
+/* Room for the host arrays of all steps in the record, which keeps it from use to use. */
+static clattn_status reserve_copies(const passage *way)
+{
+    clattn__memory *grown;
+    if (way->copies == 0 ||
+        (way->event->copies && clattn__memory_size(way->event->copies) >= way->copies))
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__memory_create(way->dispatcher->context->device, way->copies, &grown));
+    clattn__memory_release(way->event->copies);
+    way->event->copies = grown;
+    return CLATTN_OK;
+}
+
+/* *copied is where the step's host arrays go in the record's memory; moves on behind them. */
+static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait,
+                                 uint64_t *copied)
 {
     const clattn_plan *plan = step_at(way->submission, index)->plan;
     clattn__keep *commands = &way->event->commands;
@@ -136,6 +196,8 @@ static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_
         bound.workspace.memory = way->dispatcher->workspace;
         bound.workspace.offset = clattn__memory_offset(way->dispatcher->workspace);
     }
+    CLATTN__TRY(clattn__bind_copies(plan, way->event->copies, *copied, &bound));
+    *copied += bound.host_size;
     CLATTN__TRY(keep_step(way, plan, &bound));
     for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
         struct _cl_event *command;
@@ -152,8 +214,9 @@ static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_
 static clattn_status launch_all(const passage *way, struct _cl_event *const *wait)
 {
     clattn__keep *commands = &way->event->commands;
+    uint64_t copied = 0;
     for (uint32_t i = 0; i < way->submission->step_count; i++)
-        CLATTN__TRY(launch_step(way, i, wait));
+        CLATTN__TRY(launch_step(way, i, wait, &copied));
     if (commands->count == 0) {
         struct _cl_event *marker;
         CLATTN__TRY(reserve_command(way));
@@ -189,13 +252,15 @@ static void abandon(const passage *way)
     clattn__queue_finish(way->dispatcher->queue);
 }
 
-static clattn_status submit_locked(passage *way, uint64_t workspace)
+static clattn_status submit_locked(passage *way)
 {
     clattn_dispatcher *dispatcher = way->dispatcher;
     clattn__dispatcher_reap(dispatcher);
-    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, workspace));
+    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, way->workspace));
     CLATTN__TRY(clattn__dispatcher_take_event(dispatcher, &way->event));
-    const clattn_status status = launch(way);
+    clattn_status status = reserve_copies(way);
+    if (status == CLATTN_OK)
+        status = launch(way);
     if (status == CLATTN_OK)
         clattn__dispatcher_add_flight(dispatcher, way->event);
     else
@@ -206,13 +271,13 @@ static clattn_status submit_locked(passage *way, uint64_t workspace)
 clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
                              clattn_event **event)
 {
+    CLATTN__TRY(check_sizes(submission));
     CLATTN__TRY(check_fields(submission));
     passage way = {.dispatcher = dispatcher, .submission = submission};
-    uint64_t workspace;
     CLATTN__TRY(check_wait(&way));
-    CLATTN__TRY(check_steps(&way, &workspace));
+    CLATTN__TRY(check_steps(&way));
     clattn__mutex_lock(&dispatcher->lock);
-    const clattn_status status = submit_locked(&way, workspace);
+    const clattn_status status = submit_locked(&way);
     clattn__mutex_unlock(&dispatcher->lock);
     if (way.event && (status != CLATTN_OK || !event))
         clattn__event_unref(way.event);

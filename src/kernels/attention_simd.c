@@ -1,10 +1,10 @@
 /* The kernel for devices whose work-item is a core with vectors: keys packed into panels, register
  * tiles, online softmax. Launches: pack_keys, pack_values where rows of V aren't whole vectors,
- * attention_simd. */
+ * attention_simd, and what returns weights. */
 #include <inttypes.h>
 
 #include "kernels/dim_max.h"
-#include "kernels/registry.h"
+#include "kernels/launches.h"
 
 extern const clattn__kernel clattn__attention_simd;
 
@@ -31,11 +31,25 @@ static const struct {
 /* Keys of an item of the packing launches. */
 #define PACK_BLOCK 512
 
+/* Whether rows of V are whole vectors of float in the caller's memory. */
 static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
 {
     const int64_t value_dim = problem->extent[CLATTN__VALUE_DIM];
     const int64_t *stride = problem->layout[CLATTN_SLOT_V].stride;
-    return (stride[3] == 1 || value_dim == 1) && value_dim % vec == 0;
+    return problem->dtype[CLATTN_SLOT_V] == CLATTN_F32 &&
+           !clattn__problem_has(problem, CLATTN_SLOT_PAST_V) &&
+           (stride[3] == 1 || value_dim == 1) && value_dim % vec == 0;
+}
+
+/* Whether something changes scores or weights pair by pair, beyond bounds. */
+static bool needs_full(const clattn__problem *problem)
+{
+    static const uint64_t slots =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_MASK) | CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS) |
+        CLATTN_SLOT_BIT(CLATTN_SLOT_ALIBI) | CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
+    return (problem->slots & slots) || problem->softcap > 0 ||
+           clattn__problem_has_score_function(problem) ||
+           clattn__problem_has_mask_function(problem);
 }
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
@@ -55,7 +69,9 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
         i++;
     config->block_m = blocks[i].block_m;
     config->block_n = blocks[i].block_n;
-    config->full = clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS);
+    config->full = needs_full(problem);
+    config->score_function = clattn__problem_has_score_function(problem);
+    config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
 }
 
@@ -64,35 +80,42 @@ static int64_t round_up(int64_t value, int64_t multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
+/* Panels of a ragged batch entry begin at panel first / panel + batch: see pack_keys.cl. */
 static void place_keys(const clattn__problem *problem, clattn__variant *variant)
 {
     const int64_t *extent = problem->extent;
     const int64_t panel = (int64_t)variant->config.cols * variant->config.vec;
+    const int64_t batch = extent[CLATTN__BATCH], heads = extent[CLATTN__N_KV_HEAD];
+    const int64_t panels = problem->ragged ? extent[CLATTN__TOTAL_KV] / panel + batch
+                                           : round_up(extent[CLATTN__N_KV], panel) / panel;
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_K_PANELS;
     scratch->slot = -1;
     scratch->stride[3] = panel;
     scratch->stride[2] = extent[CLATTN__HEAD_DIM] * panel;
-    scratch->stride[1] = round_up(extent[CLATTN__N_KV], panel) * extent[CLATTN__HEAD_DIM];
-    scratch->stride[0] = extent[CLATTN__N_KV_HEAD] * scratch->stride[1];
-    variant->workspace = sizeof(float) * (uint64_t)(extent[CLATTN__BATCH] * scratch->stride[0]);
+    scratch->stride[1] = panels * scratch->stride[2];
+    scratch->stride[0] = problem->ragged ? scratch->stride[2] : heads * scratch->stride[1];
+    scratch->offset =
+        clattn__take_workspace(variant, (problem->ragged ? 1 : batch) * heads * scratch->stride[1]);
 }
 
 static void place_values(const clattn__problem *problem, clattn__variant *variant)
 {
     const int64_t *extent = problem->extent;
+    const int64_t rows = extent[problem->ragged ? CLATTN__TOTAL_KV : CLATTN__N_KV];
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_V_ROWS;
     scratch->slot = CLATTN_SLOT_V;
     if (values_are_rows(problem, variant->config.vec))
         return;
+    const int64_t heads = extent[CLATTN__N_KV_HEAD];
     scratch->slot = -1;
-    scratch->offset = variant->workspace / sizeof(float);
     scratch->stride[3] = 1;
     scratch->stride[2] = round_up(extent[CLATTN__VALUE_DIM], variant->config.vec);
-    scratch->stride[1] = extent[CLATTN__N_KV] * scratch->stride[2];
-    scratch->stride[0] = extent[CLATTN__N_KV_HEAD] * scratch->stride[1];
-    variant->workspace += sizeof(float) * (uint64_t)(extent[CLATTN__BATCH] * scratch->stride[0]);
+    scratch->stride[1] = rows * scratch->stride[2];
+    scratch->stride[0] = problem->ragged ? 0 : heads * scratch->stride[1];
+    scratch->offset = clattn__take_workspace(
+        variant, (problem->ragged ? 1 : extent[CLATTN__BATCH]) * heads * scratch->stride[1]);
 }
 
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
@@ -101,15 +124,25 @@ static void workspace(const clattn__problem *problem, const clattn__caps *caps,
     (void)caps;
     place_keys(problem, variant);
     place_values(problem, variant);
+    clattn__place_stats(problem, variant);
 }
 
 /* An upper bound of the workspace in bytes, in floating point because it must not overflow. */
 static double workspace_bound(const clattn__problem *problem)
 {
     const int64_t *extent = problem->extent;
-    const double keys = (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_KV_HEAD] *
-                        ((double)extent[CLATTN__N_KV] + 64.0);
-    return 4.0 * keys * ((double)extent[CLATTN__HEAD_DIM] + (double)extent[CLATTN__VALUE_DIM] + 16);
+    const double entries = problem->ragged ? 1 : (double)extent[CLATTN__BATCH];
+    const double length = (double)extent[problem->ragged ? CLATTN__TOTAL_KV : CLATTN__N_KV] +
+                          64.0 * (problem->ragged ? (double)extent[CLATTN__BATCH] + 1 : 1);
+    const double keys = entries * (double)extent[CLATTN__N_KV_HEAD] * length;
+    const double rows = clattn__needs_stats(problem)
+                            ? (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_HEAD] *
+                                  (double)extent[CLATTN__N_Q]
+                            : 0;
+    return 4.0 *
+               (keys * ((double)extent[CLATTN__HEAD_DIM] + (double)extent[CLATTN__VALUE_DIM] + 16) +
+                2 * rows) +
+           256;
 }
 
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
@@ -128,58 +161,84 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
     return true;
 }
 
-static const clattn__tiling over_keys = {CLATTN__OVER_KEYS, .block = PACK_BLOCK};
-
-static void add_packing(clattn__variant *variant, const char *file, const char *function,
-                        uint32_t from, uint32_t to)
+static void add_packing(const clattn__problem *problem, clattn__variant *variant)
 {
-    variant->file[variant->file_count++] = file;
-    variant->launch[variant->launch_count++] = (clattn__launch){
-        .function = function,
-        .tiling = over_keys,
-        .argument_count = 7,
-        .argument = {{CLATTN__ARG_TENSOR, from},
-                     {CLATTN__ARG_TENSOR, to},
-                     {CLATTN__ARG_BASE, 0},
-                     {CLATTN__ARG_ROWS, 0},
-                     {CLATTN__ARG_ITEMS, 0},
-                     {CLATTN__ARG_FIRST, 0},
-                     {CLATTN__ARG_COUNT, 0}},
+    static const clattn__launch_row keys = {
+        .file = "attention/pack_keys.cl",
+        .function = "pack_keys",
+        .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
+        .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_K_PANELS, CLATTN_T_KV_LENGTHS,
+                    CLATTN_T_COUNT},
     };
+    static const clattn__launch_row values = {
+        .file = "attention/pack_values.cl",
+        .function = "pack_values",
+        .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
+        .tensors = {CLATTN_T_V, CLATTN_T_PAST_V, CLATTN_T_V_ROWS, CLATTN_T_KV_LENGTHS,
+                    CLATTN_T_COUNT},
+    };
+    clattn__launch_add(variant, &keys);
+    if (!values_are_rows(problem, variant->config.vec))
+        clattn__launch_add(variant, &values);
 }
 
-static void add_attention(clattn__variant *variant)
+static void add_attention(const clattn__problem *problem, clattn__variant *variant)
 {
-    variant->file[variant->file_count++] = "attention/attention_simd.cl";
-    variant->launch[variant->launch_count++] = (clattn__launch){
-        .function = "attention_simd",
-        .tiling = {CLATTN__OVER_QUERIES, .block = variant->config.block_m, .empty_rows = true},
-        .argument_count = 11,
-        .argument = {{CLATTN__ARG_TENSOR, CLATTN_T_Q},
-                     {CLATTN__ARG_TENSOR, CLATTN_T_K_PANELS},
-                     {CLATTN__ARG_TENSOR, CLATTN_T_V_ROWS},
-                     {CLATTN__ARG_TENSOR, CLATTN_T_OUT},
-                     {CLATTN__ARG_TENSOR, CLATTN_T_LSE},
-                     {CLATTN__ARG_TENSOR, CLATTN_T_WEIGHTS},
-                     {CLATTN__ARG_BASE, 0},
-                     {CLATTN__ARG_ROWS, 0},
-                     {CLATTN__ARG_ITEMS, 0},
-                     {CLATTN__ARG_FIRST, 0},
-                     {CLATTN__ARG_COUNT, 0}},
-    };
+    clattn__launch_add(variant,
+                       &(clattn__launch_row){
+                           .file = "attention/attention_simd.cl",
+                           .function = "attention_simd",
+                           .tiling = {CLATTN__OVER_QUERIES, .block = variant->config.block_m,
+                                      .period = problem->block_q},
+                           .options = true,
+                           .tensors = {CLATTN_T_Q, CLATTN_T_K_PANELS, CLATTN_T_V_ROWS, CLATTN_T_OUT,
+                                       CLATTN_T_LSE, CLATTN_T_STATS, CLATTN_T_SINK, CLATTN_T_COUNT},
+                       });
+}
+
+static void add_weights(const clattn__problem *problem, clattn__variant *variant)
+{
+    clattn__launch_add(
+        variant,
+        &(clattn__launch_row){
+            .file = "attention/weights_simd.cl",
+            .function = "weights_simd",
+            .tiling = {CLATTN__OVER_QUERIES, .block = variant->config.block_m,
+                       .period = problem->block_q,
+                       .all_heads = clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_MEAN)},
+            .options = true,
+            .tensors = {CLATTN_T_Q, CLATTN_T_K_PANELS, CLATTN_T_STATS, CLATTN_T_WEIGHTS,
+                        CLATTN_T_WEIGHTS_MEAN, CLATTN_T_SCORES, CLATTN_T_COUNT},
+        });
+}
+
+static void add_weight_sums(clattn__variant *variant)
+{
+    clattn__launch_add(variant,
+                       &(clattn__launch_row){
+                           .file = "attention/weight_sums_simd.cl",
+                           .function = "weight_sums_simd",
+                           .tiling = {CLATTN__OVER_HEAD_KEYS, .block = variant->config.block_n},
+                           .options = true,
+                           .tensors = {CLATTN_T_Q, CLATTN_T_K_PANELS, CLATTN_T_STATS,
+                                       CLATTN_T_WEIGHTS_SUM, CLATTN_T_COUNT},
+                       });
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
-    add_packing(variant, "attention/pack_keys.cl", "pack_keys", CLATTN_T_K, CLATTN_T_K_PANELS);
-    if (!values_are_rows(problem, variant->config.vec))
-        add_packing(variant, "attention/pack_values.cl", "pack_values", CLATTN_T_V,
-                    CLATTN_T_V_ROWS);
-    add_attention(variant);
+    add_packing(problem, variant);
+    add_attention(problem, variant);
+    if (clattn__returns_weights(problem))
+        add_weights(problem, variant);
+    if (clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_SUM))
+        add_weight_sums(variant);
+    clattn__add_copy_present(problem, variant);
 }
 
 const clattn__kernel clattn__attention_simd = {
     .name = "attention_simd",
+    .kind = CLATTN__ATTENTION,
     .check = check,
     .configure = configure,
     .workspace = workspace,

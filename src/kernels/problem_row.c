@@ -1,9 +1,14 @@
 /* From a problem and its variant to the row that kernels read. */
-#include "kernels/registry.h"
-
+#include <math.h>
 #include <string.h>
 
-static uint32_t flags_of(const clattn__problem *problem)
+#include "kernels/launches.h"
+
+_Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and kernels");
+_Static_assert(CLATTN_T_PARTIAL_LSE == (int)CLATTN_SLOT_PARTIAL_LSE, "slots have one numbering");
+_Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
+
+static uint32_t flags_of_slots(const clattn__problem *problem)
 {
     static const struct {
         clattn_slot slot;
@@ -11,28 +16,52 @@ static uint32_t flags_of(const clattn__problem *problem)
     } table[] = {
         {CLATTN_SLOT_LSE, CLATTN_F_LSE},
         {CLATTN_SLOT_WEIGHTS, CLATTN_F_WEIGHTS},
+        {CLATTN_SLOT_MASK, CLATTN_F_MASK},
+        {CLATTN_SLOT_BIAS, CLATTN_F_BIAS},
+        {CLATTN_SLOT_ALIBI, CLATTN_F_ALIBI},
+        {CLATTN_SLOT_SINK, CLATTN_F_SINK},
+        {CLATTN_SLOT_Q_LENGTHS, CLATTN_F_Q_LENGTHS},
+        {CLATTN_SLOT_KV_LENGTHS, CLATTN_F_KV_LENGTHS},
+        {CLATTN_SLOT_BLOCK_INDEX, CLATTN_F_BLOCKS},
+        {CLATTN_SLOT_PARAMS, CLATTN_F_PARAMS},
+        {CLATTN_SLOT_SEED, CLATTN_F_DROPOUT},
+        {CLATTN_SLOT_PRESENT_K, CLATTN_F_PRESENT_K},
+        {CLATTN_SLOT_PRESENT_V, CLATTN_F_PRESENT_V},
+        {CLATTN_SLOT_WEIGHTS_MEAN, CLATTN_F_WEIGHTS_MEAN},
+        {CLATTN_SLOT_WEIGHTS_SUM, CLATTN_F_WEIGHTS_SUM},
+        {CLATTN_SLOT_SCORES, CLATTN_F_SCORES},
     };
-    uint32_t flags = problem->causal ? CLATTN_F_CAUSAL : 0;
+    uint32_t flags = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (clattn__problem_has(problem, table[i].slot))
             flags |= table[i].flag;
     return flags;
 }
 
-/* Offsets beyond what 32 bits hold hide nothing, or everything, all the same. */
-static int32_t clip(int64_t value)
+static uint32_t flags_of(const clattn__problem *problem)
 {
-    return value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t)value;
+    uint32_t flags = flags_of_slots(problem);
+    if (problem->ragged)
+        flags |= CLATTN_F_RAGGED;
+    if (problem->softcap > 0)
+        flags |= CLATTN_F_SOFTCAP;
+    if (problem->weights_dropped)
+        flags |= CLATTN_F_WEIGHTS_DROPPED;
+    if (problem->bottom_right)
+        flags |= CLATTN_F_BOTTOM_RIGHT;
+    if (clattn__needs_stats(problem))
+        flags |= CLATTN_F_STATS;
+    return flags;
 }
 
-void clattn__problem_row_fill(const clattn__problem *problem, const clattn__variant *variant,
-                              clattn_problem_row *row)
+static void fill_tensors(const clattn__problem *problem, const clattn__variant *variant,
+                         clattn_problem_row *row)
 {
-    const int64_t *extent = problem->extent;
-    memset(row, 0, sizeof *row);
-    for (uint32_t slot = 0; slot < CLATTN_T_SLOTS; slot++)
+    for (uint32_t slot = 0; slot < CLATTN_T_SLOTS; slot++) {
         memcpy(row->tensor[slot].stride, problem->layout[slot].stride,
                sizeof row->tensor[slot].stride);
+        row->dtype[slot] = problem->dtype[slot];
+    }
     for (uint32_t i = 0; i < variant->scratch_count; i++) {
         const clattn__scratch *scratch = &variant->scratch[i];
         clattn_tensor_row *tensor = &row->tensor[scratch->tensor];
@@ -41,14 +70,41 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
         memcpy(tensor->stride, stride, sizeof tensor->stride);
         tensor->offset = scratch->slot >= 0 ? 0 : (int64_t)scratch->offset;
     }
+}
+
+static void fill_extents(const clattn__problem *problem, clattn_problem_row *row)
+{
+    const int64_t *extent = problem->extent;
     row->n_head = (int32_t)extent[CLATTN__N_HEAD];
     row->n_kv_head = (int32_t)extent[CLATTN__N_KV_HEAD];
     row->n_q = (int32_t)extent[CLATTN__N_Q];
     row->n_kv = (int32_t)extent[CLATTN__N_KV];
     row->head_dim = (int32_t)extent[CLATTN__HEAD_DIM];
     row->value_dim = (int32_t)extent[CLATTN__VALUE_DIM];
-    row->causal_offset = clip(problem->causal_offset);
-    row->flags = flags_of(problem);
-    row->scale = problem->scale;
     row->group = row->n_kv_head ? row->n_head / row->n_kv_head : 1;
+    row->n_past = (int32_t)extent[CLATTN__N_PAST];
+    row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
+    row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
+    row->parts = (int32_t)extent[CLATTN__PARTS];
+    row->block_q = (int32_t)problem->block_q;
+    row->block_kv = (int32_t)problem->block_kv;
+    row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];
+}
+
+void clattn__problem_row_fill(const clattn__problem *problem, const clattn__variant *variant,
+                              clattn_problem_row *row)
+{
+    memset(row, 0, sizeof *row);
+    fill_tensors(problem, variant, row);
+    fill_extents(problem, row);
+    row->offset = problem->offset;
+    row->left = problem->left;
+    row->right = problem->right;
+    row->flags = flags_of(problem);
+    row->stage = problem->score_stage;
+    row->scale = problem->scale;
+    row->softcap = problem->softcap;
+    row->inverse_softcap = problem->softcap > 0 ? 1.0f / problem->softcap : 0;
+    row->kept = (float)(1.0 / (1.0 - (double)problem->dropout));
+    row->drop_below = (uint32_t)floor((double)problem->dropout * 4294967296.0);
 }

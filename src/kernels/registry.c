@@ -5,11 +5,13 @@
 
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
+extern const clattn__kernel clattn__merge;
 
-/* In order of preference; the last accepts every valid problem. */
+/* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
     &clattn__attention_simd,
     &clattn__attention_reference,
+    &clattn__merge,
 };
 
 uint32_t clattn__kernel_count(void)

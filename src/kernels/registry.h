@@ -8,20 +8,23 @@
 #include "problem/problem.h"
 #include "schedule/work_list.h"
 
-#define CLATTN__MAX_LAUNCHES  4
-#define CLATTN__MAX_ARGUMENTS 16
+#define CLATTN__MAX_LAUNCHES  6
+#define CLATTN__MAX_ARGUMENTS 24
+#define CLATTN__MAX_SCRATCH   3
 
 /* The numbers that become macros, each "-D NAME=value"; the table is in macros.c. 0: not defined,
  * so that the kernel's own default holds. */
 typedef struct clattn__config {
-    uint32_t vec;        /* VEC: float vector width */
-    uint32_t rows;       /* ROWS: query rows of the register tiles */
-    uint32_t cols;       /* COLS: vectors of keys of the register tile of Q K^T */
-    uint32_t value_cols; /* VALUE_COLS: vectors of values of the register tile of P V */
-    uint32_t block_m;    /* BLOCK_M: largest number of query rows of an item */
-    uint32_t block_n;    /* BLOCK_N: keys */
-    uint32_t dim_max;    /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
-    uint32_t full;       /* FULL: 1 if options beyond the plain form are compiled in */
+    uint32_t vec;            /* VEC: float vector width */
+    uint32_t rows;           /* ROWS: query rows of the register tiles */
+    uint32_t cols;           /* COLS: vectors of keys of the register tile of Q K^T */
+    uint32_t value_cols;     /* VALUE_COLS: vectors of values of the register tile of P V */
+    uint32_t block_m;        /* BLOCK_M: largest number of query rows of an item */
+    uint32_t block_n;        /* BLOCK_N: keys */
+    uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
+    uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
+    uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
+    uint32_t mask_function;
     uint32_t group_size; /* WG_SIZE: work-items of a group */
 } clattn__config;
 
@@ -49,12 +52,12 @@ typedef struct clattn__launch {
     clattn__launch_argument argument[CLATTN__MAX_ARGUMENTS];
 } clattn__launch;
 
-/* Memory of a scratch tensor (CLATTN_T_K_PANELS, CLATTN_T_V_ROWS). */
+/* Memory of a scratch tensor (CLATTN_T_SLOTS and on). */
 typedef struct clattn__scratch {
     uint32_t tensor; /* CLATTN_T_* */
     int32_t slot;    /* >= 0: not scratch after all but this slot's memory and strides */
     uint64_t offset; /* elements from the beginning of the workspace */
-    int64_t stride[4];
+    int64_t stride[CLATTN_RANK_LIMIT];
 } clattn__scratch;
 
 /* All that a kernel decides about a problem on a device. */
@@ -64,13 +67,14 @@ typedef struct clattn__variant {
     uint32_t file_count;
     clattn__launch launch[CLATTN__MAX_LAUNCHES];
     uint32_t launch_count;
-    clattn__scratch scratch[2];
+    clattn__scratch scratch[CLATTN__MAX_SCRATCH];
     uint32_t scratch_count;
     uint64_t workspace; /* bytes */
 } clattn__variant;
 
 typedef struct clattn__kernel {
     const char *name;
+    clattn__kind kind;
     /* Accepts, or declines with a sentence appended to `reason`. */
     bool (*check)(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason);
     /* Chooses the numbers. */

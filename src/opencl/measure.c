@@ -1,5 +1,5 @@
-/* What a device reaches: multiply-adds, reading memory, launching. The best of several runs, since
- * whatever else the machine does only makes it slower. */
+/* What a device reaches: multiply-adds, reading memory, launching. Whatever else the machine does
+ * only makes it slower, so each figure but the launch's is the best of many short runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,29 +7,50 @@
 #include "base/clock.h"
 #include "opencl/queue.h"
 
-#define REPETITIONS 7
-/* Bytes read: more than any cache holds, but no more than the device allows. */
-#define READ_BYTES  ((uint64_t)256 << 20)
-#define GROUPS_EACH 8 /* work-groups for each compute unit */
-#define LAUNCHES    200
+/* A timed run is made this long, so that starting and waiting for it, some 20 us, hardly count. */
+#define RUN_SECONDS 1.5e-3
+#define LONGER_ROW  3 /* times that */
+/* A device that takes this long for a part of the memory is too slow for caches to matter. */
+#define LONG_SECONDS 25e-3
+#define LEAST_RUNS   3
+#define MOST_RUNS    256
+#define SETTLE_EACH  24 /* rows */
+#define MOST_AMOUNT  (1u << 24)
+/* How long to go on looking for a better run. */
+#define TRIAL_SECONDS  0.05 /* which shape is the fastest */
+#define FINAL_SECONDS  0.2  /* how fast it is */
+#define LAUNCH_SECONDS 0.05
+#define SETTLE_SECONDS 0.03
+/* Bytes read: more than usual caches hold, four times what the device says its cache holds, but
+ * no more than MOST_READ_BYTES and what the device allows. */
+#define READ_BYTES      ((uint64_t)256 << 20)
+#define MOST_READ_BYTES ((uint64_t)1 << 30)
+/* Work-groups for each compute unit: many, so that all units end at the same time. */
+#define GROUPS_EACH  32
+#define READ_GROUPS  128
+#define READ_AT_ONCE 8 /* vectors; the same in read_bandwidth.cl */
+#define MOST_GROUP   64
+#define LAUNCHES     200 /* empty ones, at most */
+#define IN_A_ROW     50
 
-/* Shapes to try: the best counts. `vec` 0: the native width. */
+/* Shapes to try: the best counts. `vec` 0: the native width, which drivers don't always know, so
+ * both widths of today's x86 are tried too. To hide a latency of 4 cycles on 2 pipes takes 8 chains
+ * of native vectors; 12 and the factor fit into 16 registers. */
 static const struct {
     clattn__family family;
     uint32_t vec, chains, group_size;
 } fma_shapes[] = {
-    {CLATTN__SIMD, 0, 8, 1},
-    {CLATTN__SIMD, 0, 12, 1},
-    {CLATTN__TILE, 1, 16, 64},
-    {CLATTN__TILE, 4, 4, 64},
+    {CLATTN__SIMD, 0, 8, 1},   {CLATTN__SIMD, 0, 12, 1},         {CLATTN__SIMD, 8, 12, 1},
+    {CLATTN__SIMD, 16, 12, 1}, {CLATTN__TILE, 4, 4, MOST_GROUP}, {CLATTN__TILE, 4, 8, MOST_GROUP},
 };
+#define FMA_SHAPES (sizeof fma_shapes / sizeof fma_shapes[0])
 
 /* Memory and queue of a measurement. */
 typedef struct bench {
     clattn__device *device;
     clattn__queue *queue;
     clattn__program *program; /* of the kernel that is measured now */
-    clattn__memory *values;   /* READ_BYTES, or less on small devices */
+    clattn__memory *values;   /* read */
     clattn__memory *out;      /* a float for each work-item */
 } bench;
 
@@ -40,7 +61,8 @@ static clattn_status get_function(bench *of, const char *file, const char *macro
     const char *stem = strrchr(file, '/') + 1;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(stem, "."), stem);
     snprintf(label, sizeof label, "%s %s", name, macros);
-    const clattn__program_request request = {&file, 1, macros, label};
+    const clattn__program_request request = {
+        .sources = {.files = &file, .file_count = 1}, .macros = macros, .label = label};
     CLATTN__TRY(clattn__program_get(of->device, &request, &of->program, NULL));
     return clattn__program_function(of->program, name, function);
 }
@@ -54,20 +76,72 @@ static clattn_status warm_up(const bench *of, const clattn__launch_call *call)
     return CLATTN_OK;
 }
 
-/* Seconds of the fastest of several launches, each waited for. */
-static clattn_status time_best(const bench *of, const clattn__launch_call *call, double *seconds)
+/* Launches of a kernel that are timed together. */
+typedef struct series {
+    const clattn__launch_call *call;
+    uint32_t launches; /* in a row, then waited for */
+    uint32_t *amount;  /* the argument on which the length of a launch depends; at least 1 */
+} series;
+
+static clattn_status time_row(const bench *of, const series *row, double *seconds)
 {
-    double best = 0;
-    CLATTN__TRY(warm_up(of, call));
-    for (int i = 0; i < REPETITIONS; i++) {
-        const uint64_t start = clattn__now_ns();
-        CLATTN__TRY(clattn__queue_launch(of->queue, call, NULL));
-        CLATTN__TRY(clattn__queue_finish(of->queue));
-        const double passed = (double)(clattn__now_ns() - start) * 1e-9;
+    const uint64_t start = clattn__now_ns();
+    for (uint32_t i = 0; i < row->launches; i++)
+        CLATTN__TRY(clattn__queue_launch(of->queue, row->call, NULL));
+    CLATTN__TRY(clattn__queue_finish(of->queue));
+    *seconds = (double)(clattn__now_ns() - start) * 1e-9;
+    return CLATTN_OK;
+}
+
+/* One launch that takes so long that the system gives each busy thread of a CPU device a core:
+ * two that sleep and wake every few milliseconds may stay on one core for hundreds. */
+static clattn_status settle(const bench *of, const series *row)
+{
+    const uint32_t amount = *row->amount;
+    const series once = {row->call, 1, row->amount};
+    double seconds;
+    CLATTN__TRY(time_row(of, &once, &seconds));
+    if (seconds * 2 > SETTLE_SECONDS)
+        return CLATTN_OK;
+    const double longer = amount * SETTLE_SECONDS / (seconds + 1e-9);
+    *row->amount = longer < MOST_AMOUNT ? (uint32_t)longer : MOST_AMOUNT;
+    const clattn_status status = time_row(of, &once, &seconds);
+    *row->amount = amount;
+    return status;
+}
+
+/* Seconds of one launch in the fastest of the rows that `budget` seconds have room for. Every other
+ * row is longer: short ones fit between what else the machine does, long ones count the start and
+ * the wait less. */
+static clattn_status time_best(const bench *of, const series *row, double budget, double *seconds)
+{
+    const series longer = {row->call, LONGER_ROW * row->launches, row->amount};
+    double best = 0, spent = 0;
+    for (int i = 0; i < MOST_RUNS && (i < LEAST_RUNS || spent < budget); i++) {
+        const series *timed = i % 2 == 1 && spent < budget ? &longer : row;
+        double passed;
+        if (i % SETTLE_EACH == 0)
+            CLATTN__TRY(settle(of, row));
+        CLATTN__TRY(time_row(of, timed, &passed));
+        spent += passed;
+        passed /= timed->launches;
         if (i == 0 || passed < best)
             best = passed;
     }
     *seconds = best;
+    return CLATTN_OK;
+}
+
+/* Doubles `*what` while it stays within `most`, until a row takes `least` seconds. */
+static clattn_status lengthen(const bench *of, const series *row, uint32_t *what, uint32_t most,
+                              double least)
+{
+    for (; *what <= most / 2; *what *= 2) {
+        double passed;
+        CLATTN__TRY(time_row(of, row, &passed));
+        if (passed >= least)
+            break;
+    }
     return CLATTN_OK;
 }
 
@@ -76,68 +150,116 @@ static clattn__argument memory_argument(const clattn__memory *memory)
     return (clattn__argument){.memory = clattn__memory_cl(memory)};
 }
 
-/* Lengthens the launch until it takes some milliseconds. */
-static clattn_status measure_fma(bench *of, size_t shape, double *gflops)
+/* Where `values` and `out` begin in their cl_mems, elements. */
+typedef struct begins {
+    uint64_t values, out;
+} begins;
+
+static begins begins_of(const bench *of)
+{
+    return (begins){clattn__memory_offset(of->values) / sizeof(float),
+                    clattn__memory_offset(of->out) / sizeof(float)};
+}
+
+/* The device's vectors, of at least the 4 lanes that common/vector.h has. */
+static uint32_t native_vec(const clattn__caps *caps)
+{
+    return caps->vector_width < 4 ? 4 : caps->vector_width;
+}
+
+/* Work-items of a group, where `wanted` are wanted. */
+static uint32_t group_size_of(const clattn__caps *caps, uint32_t wanted)
+{
+    return wanted <= caps->max_work_group ? wanted : 1;
+}
+
+/* GF/s of one shape, looked for during `budget` seconds. */
+static clattn_status measure_fma(bench *of, size_t shape, double budget, double *gflops)
 {
     const clattn__caps *caps = clattn__device_caps(of->device);
-    const uint32_t vec = fma_shapes[shape].vec ? fma_shapes[shape].vec : caps->vector_width;
-    const uint32_t chains = fma_shapes[shape].chains, group_size = fma_shapes[shape].group_size;
-    uint32_t iterations = 1 << 14;
+    const uint32_t vec = fma_shapes[shape].vec ? fma_shapes[shape].vec : native_vec(caps);
+    const uint32_t chains = fma_shapes[shape].chains;
+    const uint32_t group_size = group_size_of(caps, fma_shapes[shape].group_size);
+    const begins begin = begins_of(of);
+    uint32_t iterations = 64;
     char macros[96];
-    double seconds = 0;
+    double seconds;
     snprintf(macros, sizeof macros, "-D VEC=%u -D CHAINS=%u -D WG_SIZE=%u", (unsigned)vec,
              (unsigned)chains, (unsigned)group_size);
     const clattn__argument arguments[] = {memory_argument(of->values),
                                           memory_argument(of->out),
+                                          {.bytes = &begin, .size = sizeof begin},
                                           {.bytes = &iterations, .size = sizeof iterations}};
     clattn__launch_call call = {.arguments = arguments,
-                                .argument_count = 3,
+                                .argument_count = 4,
                                 .groups = (uint64_t)caps->compute_units * GROUPS_EACH,
                                 .group_size = group_size};
+    const series row = {&call, 1, &iterations};
     CLATTN__TRY(get_function(of, "measure/fma_peak.cl", macros, &call.function));
-    for (; iterations < (1u << 24); iterations *= 4) {
-        CLATTN__TRY(time_best(of, &call, &seconds));
-        if (seconds > 5e-3)
-            break;
-    }
+    CLATTN__TRY(warm_up(of, &call));
+    CLATTN__TRY(lengthen(of, &row, &iterations, MOST_AMOUNT, RUN_SECONDS));
+    CLATTN__TRY(time_best(of, &row, budget, &seconds));
     *gflops = 2e-9 * iterations * chains * vec * group_size * (double)call.groups / seconds;
     return CLATTN_OK;
 }
 
+/* Whether a shape suits the device and isn't one that was tried before. */
+static bool is_tried(const clattn__caps *caps, size_t shape)
+{
+    return fma_shapes[shape].family == caps->family && fma_shapes[shape].vec != native_vec(caps);
+}
+
 static clattn_status measure_fma_best(bench *of, double *gflops)
 {
-    const clattn__caps *caps = clattn__device_caps(of->device);
-    *gflops = 0;
-    for (size_t i = 0; i < sizeof fma_shapes / sizeof fma_shapes[0]; i++) {
-        double reached;
-        if (fma_shapes[i].family != caps->family || fma_shapes[i].group_size > caps->max_work_group)
+    size_t best_shape = 0;
+    double best = 0, reached;
+    for (size_t i = 0; i < FMA_SHAPES; i++) {
+        if (!is_tried(clattn__device_caps(of->device), i))
             continue;
-        CLATTN__TRY(measure_fma(of, i, &reached));
-        if (reached > *gflops)
-            *gflops = reached;
+        CLATTN__TRY(measure_fma(of, i, TRIAL_SECONDS, &reached));
+        if (reached > best) {
+            best = reached;
+            best_shape = i;
+        }
     }
+    CLATTN__TRY(measure_fma(of, best_shape, FINAL_SECONDS, &reached));
+    *gflops = reached > best ? reached : best;
     return CLATTN_OK;
 }
 
 static clattn_status measure_read(bench *of, double *gbytes)
 {
     const clattn__caps *caps = clattn__device_caps(of->device);
-    const bool lanes = caps->family == CLATTN__TILE && caps->max_work_group >= 64;
-    const uint32_t group_size = lanes ? 64 : 1, vec = lanes ? 4 : caps->vector_width;
-    const uint64_t groups = (uint64_t)caps->compute_units * GROUPS_EACH;
-    const uint64_t step = 4 * (uint64_t)vec * group_size;
-    const uint32_t span =
-        (uint32_t)(clattn__memory_size(of->values) / sizeof(float) / groups / step * step);
+    const bool lanes = caps->family == CLATTN__TILE;
+    const uint32_t group_size = lanes ? group_size_of(caps, MOST_GROUP) : 1;
+    const uint32_t vec = lanes ? 4 : native_vec(caps);
+    const begins begin = begins_of(of);
+    const uint64_t count = clattn__memory_size(of->values) / sizeof(float);
+    const uint64_t step = READ_AT_ONCE * (uint64_t)vec * group_size;
+    uint64_t groups = (uint64_t)caps->compute_units * READ_GROUPS;
+    uint32_t passes = 1;
     char macros[64];
     double seconds;
+    while (groups > 1 && groups > count / step)
+        groups /= 2;
+    const uint32_t most_span = (uint32_t)(count / groups / step * step);
+    uint32_t span = (uint32_t)(most_span / 64 / step * step);
+    if (!span)
+        span = (uint32_t)step;
     snprintf(macros, sizeof macros, "-D VEC=%u -D WG_SIZE=%u", (unsigned)vec, (unsigned)group_size);
     const clattn__argument arguments[] = {memory_argument(of->values),
                                           memory_argument(of->out),
-                                          {.bytes = &span, .size = sizeof span}};
+                                          {.bytes = &begin, .size = sizeof begin},
+                                          {.bytes = &span, .size = sizeof span},
+                                          {.bytes = &passes, .size = sizeof passes}};
     clattn__launch_call call = {
-        .arguments = arguments, .argument_count = 3, .groups = groups, .group_size = group_size};
+        .arguments = arguments, .argument_count = 5, .groups = groups, .group_size = group_size};
+    series row = {&call, 1, &passes};
     CLATTN__TRY(get_function(of, "measure/read_bandwidth.cl", macros, &call.function));
-    CLATTN__TRY(time_best(of, &call, &seconds));
+    CLATTN__TRY(warm_up(of, &call));
+    CLATTN__TRY(lengthen(of, &row, &span, most_span, LONG_SECONDS));
+    CLATTN__TRY(lengthen(of, &row, &row.launches, 1024, RUN_SECONDS));
+    CLATTN__TRY(time_best(of, &row, FINAL_SECONDS, &seconds));
     *gbytes = 1e-9 * sizeof(float) * span * (double)groups / seconds;
     return CLATTN_OK;
 }
@@ -148,25 +270,24 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The median of single launches, as a caller meets them; the best of launches in a row. */
 static clattn_status measure_launch(bench *of, clattn_device_measurement *measurement)
 {
-    double passed[LAUNCHES];
+    double passed[LAUNCHES], spent = 0, one;
+    uint32_t nothing = 1;
+    size_t count = 0;
     clattn__launch_call call = {.groups = 1, .group_size = 1};
+    const series once = {&call, 1, &nothing}, in_a_row = {&call, IN_A_ROW, &nothing};
     CLATTN__TRY(get_function(of, "measure/empty.cl", "", &call.function));
     CLATTN__TRY(warm_up(of, &call));
-    for (int i = 0; i < LAUNCHES; i++) {
-        const uint64_t start = clattn__now_ns();
-        CLATTN__TRY(clattn__queue_launch(of->queue, &call, NULL));
-        CLATTN__TRY(clattn__queue_finish(of->queue));
-        passed[i] = (double)(clattn__now_ns() - start);
+    for (; count < LAUNCHES && (count < LEAST_RUNS || spent < LAUNCH_SECONDS); count++) {
+        CLATTN__TRY(time_row(of, &once, &passed[count]));
+        spent += passed[count];
     }
-    qsort(passed, LAUNCHES, sizeof passed[0], by_value);
-    measurement->launch_us = passed[LAUNCHES / 2] * 1e-3;
-    const uint64_t start = clattn__now_ns();
-    for (int i = 0; i < LAUNCHES; i++)
-        CLATTN__TRY(clattn__queue_launch(of->queue, &call, NULL));
-    CLATTN__TRY(clattn__queue_finish(of->queue));
-    measurement->enqueue_us = (double)(clattn__now_ns() - start) * 1e-3 / LAUNCHES;
+    qsort(passed, count, sizeof passed[0], by_value);
+    CLATTN__TRY(time_best(of, &in_a_row, LAUNCH_SECONDS / 2, &one));
+    measurement->launch_us = passed[count / 2] * 1e6;
+    measurement->enqueue_us = one * 1e6;
     return CLATTN_OK;
 }
 
@@ -189,18 +310,28 @@ static clattn_status fill_values(const bench *of)
     return status;
 }
 
+/* Bytes to read from: 0 where the device has no room for it. */
+static uint64_t read_size(const clattn__caps *caps)
+{
+    uint64_t size = READ_BYTES;
+    while (size < MOST_READ_BYTES && size / 4 < caps->cache)
+        size *= 2;
+    while (size > caps->max_allocation || size > caps->global_memory / 4)
+        size /= 2;
+    return size < READ_AT_ONCE * sizeof(float) * 16 * MOST_GROUP ? 0 : size;
+}
+
 static clattn_status measure_all(bench *of, clattn_device_measurement *measurement)
 {
     const clattn__caps *caps = clattn__device_caps(of->device);
-    uint64_t size = READ_BYTES;
-    while (size > caps->max_allocation || size > caps->global_memory / 4)
-        size /= 2;
-    if (size < 1024)
+    const uint64_t size = read_size(caps);
+    if (!size)
         return clattn__fail(CLATTN_ERR_OUT_OF_MEMORY, "the device has too little memory");
     CLATTN__TRY(clattn__queue_create(of->device, &of->queue));
     CLATTN__TRY(clattn__memory_create(of->device, size, &of->values));
     CLATTN__TRY(clattn__memory_create(
-        of->device, sizeof(float) * 64 * GROUPS_EACH * (uint64_t)caps->compute_units, &of->out));
+        of->device, sizeof(float) * MOST_GROUP * READ_GROUPS * (uint64_t)caps->compute_units,
+        &of->out));
     CLATTN__TRY(fill_values(of));
     CLATTN__TRY(measure_fma_best(of, &measurement->fma_gflops));
     CLATTN__TRY(measure_read(of, &measurement->read_gbytes));

@@ -11,8 +11,12 @@ static clattn_status hash_request(const clattn__env *env, const clattn__program_
 {
     clattn__text text;
     clattn__text_init(&text, env);
-    for (uint32_t i = 0; i < request->file_count; i++)
-        clattn__text_add(&text, "%s\n", request->files[i]);
+    for (uint32_t i = 0; i < request->sources.file_count; i++)
+        clattn__text_add(&text, "%s\n", request->sources.files[i]);
+    for (uint32_t i = 0; i < request->sources.text_count; i++)
+        if (request->sources.texts[i].text)
+            clattn__text_add(&text, "%s\n%s\n", request->sources.texts[i].name,
+                             request->sources.texts[i].text);
     clattn__text_add(&text, "%s", request->macros);
     const clattn_status status = clattn__text_status(&text);
     if (status == CLATTN_OK)

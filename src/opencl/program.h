@@ -5,6 +5,7 @@
 #define CLATTN_OPENCL_PROGRAM_H
 
 #include "opencl/device.h"
+#include "opencl/source.h"
 
 typedef struct clattn__program clattn__program;
 /* A kernel of a program: a cl_kernel and the lock around setting its arguments. Owned by the
@@ -12,8 +13,7 @@ typedef struct clattn__program clattn__program;
 typedef struct clattn__function clattn__function;
 
 typedef struct clattn__program_request {
-    const char *const *files; /* (file_count) paths below cl/, such as "attention/pack_k.cl" */
-    uint32_t file_count;
+    clattn__source_list sources;
     const char *macros; /* "-D VEC=16 -D ROWS=6" */
     const char *label;  /* for the log and the cache's list */
 } clattn__program_request;

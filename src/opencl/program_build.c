@@ -31,7 +31,7 @@ static clattn_status gather(const clattn__env *env, const clattn__program_reques
     clattn__text_add(&from->options, OPTIONS "%s", request->macros);
     clattn_status status = clattn__text_status(&from->options);
     if (status == CLATTN_OK)
-        status = clattn__source_resolve(env, request->files, request->file_count, &from->text);
+        status = clattn__source_resolve(env, &request->sources, &from->text);
     if (status == CLATTN_OK)
         status = clattn__text_status(&from->text);
     if (status != CLATTN_OK)

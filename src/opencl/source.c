@@ -178,14 +178,36 @@ static clattn_status add_file(resolution *of, const origin *from, const char *pa
     return status;
 }
 
-clattn_status clattn__source_resolve(const clattn__env *env, const char *const *files,
-                                     uint32_t file_count, clattn__text *text)
+static void add_text(resolution *of, const clattn__source_text *own)
+{
+    for (const char *const *name = own->renamed; *name; name++)
+        clattn__text_add(of->text, "#define %s clattn_user_%s\n", *name, *name);
+    clattn__text_add(of->text, "#line 1 \"%s\"\n", own->name);
+    clattn__text_add_bytes(of->text, own->text, strlen(own->text));
+    clattn__text_add(of->text, "\n");
+    for (const char *const *name = own->renamed; *name; name++)
+        clattn__text_add(of->text, "#undef %s\n", *name);
+}
+
+static clattn_status add_all(resolution *of, const clattn__source_list *list)
+{
+    const origin asked_for = {0};
+    for (uint32_t i = 0; i < list->text_count; i++) {
+        if (!list->texts[i].text)
+            continue;
+        CLATTN__TRY(add_file(of, &asked_for, "common/vector.h"));
+        add_text(of, &list->texts[i]);
+    }
+    for (uint32_t i = 0; i < list->file_count; i++)
+        CLATTN__TRY(add_file(of, &asked_for, list->files[i]));
+    return CLATTN_OK;
+}
+
+clattn_status clattn__source_resolve(const clattn__env *env, const clattn__source_list *list,
+                                     clattn__text *text)
 {
     resolution of = {.env = env, .text = text};
-    const origin asked_for = {0};
-    clattn_status status = CLATTN_OK;
-    for (uint32_t i = 0; i < file_count && status == CLATTN_OK; i++)
-        status = add_file(&of, &asked_for, files[i]);
+    const clattn_status status = add_all(&of, list);
     for (uint32_t i = 0; i < of.count; i++)
         clattn__free(env, of.included[i]);
     return status == CLATTN_OK ? clattn__text_status(text) : status;

@@ -13,10 +13,26 @@ typedef struct clattn__embedded_file {
 } clattn__embedded_file;
 extern const clattn__embedded_file clattn__embedded_files[];
 
-/* Appends the files, resolved, to `text`. Paths in #include "..." are below cl/. Fails with
+/* A text of the caller's that becomes part of a program, before its files. */
+typedef struct clattn__source_text {
+    const char *name;           /* what compilers call it: "score_function" */
+    const char *text;           /* OpenCL C; NULL: none */
+    const char *const *renamed; /* names it defines, which get the prefix clattn_user_; ends with
+                                   NULL */
+} clattn__source_text;
+
+/* What a program is made of, in this order. */
+typedef struct clattn__source_list {
+    const clattn__source_text *texts; /* (text_count); they may use common/vector.h */
+    uint32_t text_count;
+    const char *const *files; /* (file_count) paths below cl/ */
+    uint32_t file_count;
+} clattn__source_list;
+
+/* Appends the list, resolved, to `text`. Paths in #include "..." are below cl/. Fails with
  * CLATTN_ERR_BUILD for a missing file (naming file and line that include it) or nesting deeper
  * than 16, CLATTN_ERR_IO for an unreadable one. */
-clattn_status clattn__source_resolve(const clattn__env *env, const char *const *files,
-                                     uint32_t file_count, clattn__text *text);
+clattn_status clattn__source_resolve(const clattn__env *env, const clattn__source_list *list,
+                                     clattn__text *text);
 
 #endif

@@ -4,6 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "problem/overlap.h"
+#include "problem/values.h"
+
 /* A range of bytes that a binding touches. */
 typedef struct range {
     const char *name; /* slot, or "workspace" */
@@ -24,18 +27,37 @@ static clattn_status check_slot(const clattn_plan *plan, const clattn_binding *b
                             info->name);
     if (seen[binding->slot])
         return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is bound twice", info->name);
+    if (binding->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: reserved is %" PRIu32 ", must be 0",
+                            info->name, binding->reserved);
     return CLATTN_OK;
 }
 
-static clattn_status check_place(const clattn_plan *plan, const clattn_binding *binding)
+/* Copies of host arrays begin at multiples of this, bytes. */
+#define COPY_ALIGNMENT 64
+
+static clattn_status check_host(const clattn_plan *plan, const clattn_binding *binding)
 {
     const clattn__slot_info *info = clattn__slot_get((uint32_t)binding->slot);
-    const clattn_buffer *buffer = binding->buffer;
-    if (!buffer)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: buffer is NULL", info->name);
-    if (buffer->context != plan->context)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: the buffer belongs to another context",
+    if (!info->host_too)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "%s: host: only small tensors can be given as host arrays; use a "
+                            "buffer",
                             info->name);
+    if (binding->offset != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: offset must be 0 with a host array",
+                            info->name);
+    const uint32_t size = clattn__dtype_get((clattn_dtype)plan->problem.dtype[info->slot])->size;
+    if ((uintptr_t)binding->host % size != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "%s: host is not aligned to the element's %" PRIu32 " bytes",
+                            info->name, size);
+    return CLATTN_OK;
+}
+
+static clattn_status check_range(const clattn_plan *plan, const clattn_binding *binding)
+{
+    const clattn__slot_info *info = clattn__slot_get((uint32_t)binding->slot);
     const uint32_t size = clattn__dtype_get((clattn_dtype)plan->problem.dtype[info->slot])->size;
     if (binding->offset % size != 0)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
@@ -44,7 +66,7 @@ static clattn_status check_place(const clattn_plan *plan, const clattn_binding *
                             info->name, binding->offset, size);
     int64_t low, high;
     clattn__slot_span(&plan->problem, info->slot, &low, &high);
-    const uint64_t whole = clattn__memory_size(buffer->memory);
+    const uint64_t whole = clattn__memory_size(binding->buffer->memory);
     if (binding->offset > whole || (uint64_t)high > whole - binding->offset)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "%s: needs %" PRId64 " bytes from offset %" PRIu64
@@ -56,6 +78,20 @@ static clattn_status check_place(const clattn_plan *plan, const clattn_binding *
                             " of the buffer",
                             info->name, -low, binding->offset);
     return CLATTN_OK;
+}
+
+static clattn_status check_place(const clattn_plan *plan, const clattn_binding *binding)
+{
+    const char *name = clattn__slot_get((uint32_t)binding->slot)->name;
+    if (binding->buffer && binding->host)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: has both a buffer and a host array", name);
+    if (binding->host)
+        return check_host(plan, binding);
+    if (!binding->buffer)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: buffer is NULL", name);
+    if (binding->buffer->context != plan->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: the buffer belongs to another context", name);
+    return check_range(plan, binding);
 }
 
 static range range_of(const clattn_buffer *buffer, uint64_t begin, uint64_t end)
@@ -84,6 +120,12 @@ static range binding_range(const clattn_plan *plan, const clattn_binding *bindin
     return made;
 }
 
+/* Where element (0, 0, ...) is in the range's object. */
+static uint64_t element_at(const clattn_binding *binding)
+{
+    return range_of(binding->buffer, binding->offset, binding->offset).begin;
+}
+
 static clattn_status check_overlap(range a, range b)
 {
     const bool meet = a.object == b.object && a.begin < b.end && b.begin < a.end &&
@@ -98,10 +140,39 @@ static clattn_status check_overlaps(const clattn_plan *plan, const clattn_bindin
                                     uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        for (uint32_t j = 0; j < i; j++)
-            CLATTN__TRY(check_overlap(binding_range(plan, &bindings[i]),
-                                      binding_range(plan, &bindings[j])));
+        for (uint32_t j = 0; j < i; j++) {
+            const clattn_binding *a = &bindings[i], *b = &bindings[j];
+            if (a->buffer && b->buffer &&
+                clattn__slots_collide(&plan->problem, a->slot, element_at(a), b->slot,
+                                      element_at(b)))
+                CLATTN__TRY(check_overlap(binding_range(plan, a), binding_range(plan, b)));
+        }
     return CLATTN_OK;
+}
+
+static void place(const clattn_plan *plan, const clattn_binding *binding, clattn__bound *bound)
+{
+    const clattn_slot slot = binding->slot;
+    int64_t low, high;
+    if (binding->buffer) {
+        bound->slot[slot].memory = binding->buffer->memory;
+        bound->slot[slot].offset = clattn__memory_offset(binding->buffer->memory) + binding->offset;
+        return;
+    }
+    clattn__slot_span(&plan->problem, slot, &low, &high);
+    bound->host[slot] = (const char *)binding->host + low;
+    bound->host_offset[slot] = bound->host_size;
+    bound->host_size += ((uint64_t)(high - low) + COPY_ALIGNMENT) / COPY_ALIGNMENT * COPY_ALIGNMENT;
+}
+
+/* What the host can read of the values that index. */
+static clattn_status check_values(const clattn_plan *plan, const clattn_binding *bindings,
+                                  uint32_t count)
+{
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    for (uint32_t i = 0; i < count; i++)
+        at[bindings[i].slot] = bindings[i].host;
+    return clattn__values_check(&plan->problem, at);
 }
 
 clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
@@ -112,23 +183,38 @@ clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindin
     if (binding_count && !bindings)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "bindings: is NULL");
     for (uint32_t i = 0; i < binding_count; i++) {
-        const clattn_binding *binding = &bindings[i];
-        CLATTN__TRY(check_slot(plan, binding, seen));
-        CLATTN__TRY(check_place(plan, binding));
-        seen[binding->slot] = true;
-        bound->slot[binding->slot].memory = binding->buffer->memory;
-        bound->slot[binding->slot].offset =
-            clattn__memory_offset(binding->buffer->memory) + binding->offset;
+        CLATTN__TRY(check_slot(plan, &bindings[i], seen));
+        CLATTN__TRY(check_place(plan, &bindings[i]));
+        seen[bindings[i].slot] = true;
+        place(plan, &bindings[i], bound);
     }
     for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
         if (clattn__problem_has(&plan->problem, (clattn_slot)slot) && !seen[slot])
             return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is not bound",
                                 clattn__slot_get(slot)->name);
-    return check_overlaps(plan, bindings, binding_count);
+    CLATTN__TRY(check_overlaps(plan, bindings, binding_count));
+    return check_values(plan, bindings, binding_count);
 }
 
-clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_binding *bindings,
-                                     uint32_t binding_count, const clattn_buffer *workspace,
+clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                                  clattn__bound *bound)
+{
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        int64_t low, high;
+        if (!bound->host[slot])
+            continue;
+        clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
+        const uint64_t begin = offset + bound->host_offset[slot];
+        if (high > low)
+            CLATTN__TRY(
+                clattn__memory_write(memory, begin, bound->host[slot], (uint64_t)(high - low)));
+        bound->slot[slot].memory = memory;
+        bound->slot[slot].offset = clattn__memory_offset(memory) + begin + (uint64_t)-low;
+    }
+    return CLATTN_OK;
+}
+
+clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,
                                      uint64_t offset, clattn__bound *bound)
 {
     const uint64_t whole = clattn__memory_size(workspace->memory);
@@ -143,12 +229,19 @@ clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_bindi
                             "workspace: the plan needs %" PRIu64 " bytes from offset %" PRIu64
                             ", but the buffer has %" PRIu64,
                             plan->variant.workspace, offset, whole);
-    range own = range_of(workspace, offset, offset + plan->variant.workspace);
-    own.name = "workspace";
-    own.written = true;
-    for (uint32_t i = 0; i < binding_count; i++)
-        CLATTN__TRY(check_overlap(own, binding_range(plan, &bindings[i])));
     bound->workspace.memory = workspace->memory;
     bound->workspace.offset = clattn__memory_offset(workspace->memory) + offset;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__check_workspace(const clattn_step *step, const clattn_buffer *workspace,
+                                      uint64_t offset, uint64_t size)
+{
+    range own = range_of(workspace, offset, offset + size);
+    own.name = "workspace";
+    own.written = true;
+    for (uint32_t i = 0; i < step->binding_count; i++)
+        if (step->bindings[i].buffer)
+            CLATTN__TRY(check_overlap(own, binding_range(step->plan, &step->bindings[i])));
     return CLATTN_OK;
 }

@@ -15,15 +15,29 @@ typedef struct clattn__place {
 typedef struct clattn__bound {
     clattn__place slot[CLATTN_SLOT_LIMIT];
     clattn__place workspace;
+    /* Slots given as host arrays: lowest byte, which goes to host_offset of the copies. */
+    const void *host[CLATTN_SLOT_LIMIT];
+    uint64_t host_offset[CLATTN_SLOT_LIMIT];
+    uint64_t host_size; /* bytes of all copies; 0: none */
 } clattn__bound;
 
-/* Fills bound->slot; bound->workspace is the dispatcher's matter. */
+/* Fills bound->slot and bound->host; bound->workspace and the copies are the dispatcher's matter.
+ */
 clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
                            uint32_t binding_count, clattn__bound *bound);
 
-/* Checks a workspace of the caller's and fills bound->workspace. Call after clattn__bind. */
-clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_binding *bindings,
-                                     uint32_t binding_count, const clattn_buffer *workspace,
+/* Copies the host arrays into `memory` (at least bound->host_size bytes from `offset`) and binds
+ * the copies. */
+clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                                  clattn__bound *bound);
+
+/* Checks a workspace of the caller's and fills bound->workspace. */
+clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,
                                      uint64_t offset, clattn__bound *bound);
+
+/* Checks that `size` bytes of the workspace overlap nothing that a step binds, after clattn__bind
+ * accepted it. */
+clattn_status clattn__check_workspace(const clattn_step *step, const clattn_buffer *workspace,
+                                      uint64_t offset, uint64_t size);
 
 #endif

@@ -16,10 +16,11 @@ static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const cl
     return (clattn__place){0};
 }
 
-/* Bytes of one element of a tensor; scratch is float. */
+/* Bytes of one element of a tensor; scratch and what takes no part count as float. */
 static uint64_t element_size(const clattn_plan *plan, uint32_t tensor)
 {
-    if (tensor >= CLATTN_T_SLOTS)
+    const uint64_t slot = tensor < CLATTN_T_SLOTS ? CLATTN_SLOT_BIT(tensor) : 0;
+    if (!(plan->problem.slots & slot))
         return sizeof(float);
     return clattn__dtype_get((clattn_dtype)plan->problem.dtype[tensor])->size;
 }

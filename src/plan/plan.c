@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "plan/explain.h"
 #include "plan/launch.h"
-#include "plan/select_kernel.h"
 
 static clattn_status make_rows(clattn_plan *plan)
 {
@@ -64,10 +63,12 @@ static clattn_status find_functions(clattn_plan *plan)
     return CLATTN_OK;
 }
 
-static clattn_status fill(clattn_plan *plan, clattn__text *declined)
+static clattn_status fill(clattn_plan *plan, const clattn__functions *functions,
+                          clattn__text *declined)
 {
     clattn__selection selection;
-    CLATTN__TRY(clattn__select_kernel(plan->context, &plan->problem, declined, &selection));
+    CLATTN__TRY(
+        clattn__select_kernel(plan->context, &plan->problem, functions, declined, &selection));
     plan->kernel = selection.kernel;
     plan->variant = selection.variant;
     plan->program = selection.program;
@@ -90,7 +91,7 @@ static void destroy(clattn_plan *plan)
 }
 
 clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
-                                  clattn_plan **plan)
+                                  const clattn__functions *functions, clattn_plan **plan)
 {
     const uint64_t start = clattn__now_ns();
     clattn_plan *made = clattn__alloc_array(&context->env, 1, sizeof *made);
@@ -102,7 +103,7 @@ clattn_status clattn__plan_create(clattn_context *context, const clattn__problem
     clattn__context_hold(context);
     clattn__text declined;
     clattn__text_init(&declined, &context->env);
-    const clattn_status status = fill(made, &declined);
+    const clattn_status status = fill(made, functions, &declined);
     clattn__text_finish(&declined);
     if (status != CLATTN_OK) {
         destroy(made);

@@ -6,6 +6,7 @@
 #include "kernels/registry.h"
 #include "opencl/queue.h"
 #include "plan/context.h"
+#include "plan/select_kernel.h"
 
 typedef struct clattn__planned_launch {
     clattn__function *function; /* owned by the program */
@@ -28,8 +29,9 @@ struct clattn_plan {
     bool from_cache;
 };
 
+/* `functions` are the texts whose hashes the problem has; not needed afterwards. */
 clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
-                                  clattn_plan **plan);
+                                  const clattn__functions *functions, clattn_plan **plan);
 void clattn__plan_retain(const clattn_plan *plan);
 void clattn__plan_release(const clattn_plan *plan); /* NULL is allowed */
 

@@ -3,93 +3,106 @@
 
 #include <string.h>
 
+/* What the walk through the registry is for. */
+typedef struct walk {
+    clattn_context *context;
+    const clattn__problem *problem;
+    const clattn__functions *functions;
+    clattn__text *declined;
+} walk;
+
 /* Whether the kernel may be used at all; a sentence in `reason` if not. */
-static bool accepts(const clattn_context *context, const clattn__kernel *kernel,
-                    const clattn__problem *problem, clattn__text *reason)
+static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__text *reason)
 {
+    const clattn_context *context = for_what->context;
     if (context->env.kernel && strcmp(context->env.kernel, kernel->name) != 0) {
         clattn__text_add(reason, "only the kernel %s was asked for", context->env.kernel);
         return false;
     }
-    return kernel->check(problem, clattn__device_caps(context->device), reason);
+    return kernel->check(for_what->problem, clattn__device_caps(context->device), reason);
 }
 
-static clattn_status get_program(clattn_context *context, clattn__selection *selection)
+static const char *const score_names[] = {"score", "score_vector", NULL};
+static const char *const mask_names[] = {"visible", "visible_vector", "visible_tile", NULL};
+
+static clattn_status request_program(const walk *for_what, const char *macros, const char *label,
+                                     clattn__selection *selection)
+{
+    const clattn__source_text texts[] = {
+        {"score_function", for_what->functions->score, score_names},
+        {"mask_function", for_what->functions->mask, mask_names},
+    };
+    const clattn__program_request request = {
+        .sources = {texts, sizeof texts / sizeof texts[0], selection->variant.file,
+                    selection->variant.file_count},
+        .macros = macros,
+        .label = label,
+    };
+    return clattn__program_get(for_what->context->device, &request, &selection->program,
+                               &selection->from_cache);
+}
+
+static clattn_status get_program(const walk *for_what, clattn__selection *selection)
 {
     clattn__text macros, label;
-    clattn__text_init(&macros, &context->env);
-    clattn__text_init(&label, &context->env);
+    clattn__text_init(&macros, &for_what->context->env);
+    clattn__text_init(&label, &for_what->context->env);
     clattn__config_macros(&selection->variant.config, &macros);
     clattn__text_add(&label, "%s ", selection->kernel->name);
     clattn__config_describe(&selection->variant.config, &label);
     clattn_status status = clattn__text_status(&macros);
     if (status == CLATTN_OK)
         status = clattn__text_status(&label);
-    if (status == CLATTN_OK) {
-        const clattn__program_request request = {
-            .files = selection->variant.file,
-            .file_count = selection->variant.file_count,
-            .macros = clattn__text_get(&macros),
-            .label = clattn__text_get(&label),
-        };
-        status = clattn__program_get(context->device, &request, &selection->program,
-                                     &selection->from_cache);
-    }
+    if (status == CLATTN_OK)
+        status = request_program(for_what, clattn__text_get(&macros), clattn__text_get(&label),
+                                 selection);
     clattn__text_finish(&label);
     clattn__text_finish(&macros);
     return status;
 }
 
-/* A program that does not build makes its kernel decline, unless the caller wants exactly this one
- * or is working on the .cl files. */
-static bool may_fall_back(const clattn_context *context, clattn_status status)
+/* A program that does not build makes its kernel decline, unless the caller wants exactly this one,
+ * is working on the .cl files, or has texts of his own in it. */
+static bool may_fall_back(const walk *for_what, clattn_status status)
 {
-    return status == CLATTN_ERR_BUILD && !context->env.kernel && !context->env.kernel_dir;
+    const clattn__env *env = &for_what->context->env;
+    return status == CLATTN_ERR_BUILD && !env->kernel && !env->kernel_dir &&
+           !for_what->functions->score && !for_what->functions->mask;
 }
 
-static void decline(clattn_context *context, const clattn__kernel *kernel, const char *why,
-                    clattn__text *declined)
+static void decline(const walk *for_what, const clattn__kernel *kernel, const char *why)
 {
-    clattn__text_add(declined, "%s declined: %s\n", kernel->name, why);
-    clattn__log(&context->env, CLATTN_LOG_DISPATCH, "%s declined: %s", kernel->name, why);
+    clattn__text_add(for_what->declined, "%s declined: %s\n", kernel->name, why);
+    clattn__log(&for_what->context->env, CLATTN_LOG_DISPATCH, "%s declined: %s", kernel->name, why);
 }
 
-static clattn_status try_kernel(clattn_context *context, const clattn__kernel *kernel,
-                                const clattn__problem *problem, clattn__text *declined,
+static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kernel,
                                 clattn__selection *selection)
 {
+    clattn_context *context = for_what->context;
     clattn__text reason;
     clattn__text_init(&reason, &context->env);
-    const bool accepted = accepts(context, kernel, problem, &reason);
+    const bool accepted = accepts(for_what, kernel, &reason);
     if (!accepted)
-        decline(context, kernel, clattn__text_get(&reason), declined);
+        decline(for_what, kernel, clattn__text_get(&reason));
     const clattn_status memory = clattn__text_status(&reason);
     clattn__text_finish(&reason);
     CLATTN__TRY(memory);
     if (!accepted)
         return CLATTN_ERR_UNSUPPORTED;
     selection->kernel = kernel;
-    clattn__kernel_make_variant(kernel, problem, clattn__device_caps(context->device),
+    clattn__kernel_make_variant(kernel, for_what->problem, clattn__device_caps(context->device),
                                 &selection->variant);
-    const clattn_status status = get_program(context, selection);
-    if (!may_fall_back(context, status))
+    const clattn_status status = get_program(for_what, selection);
+    if (!may_fall_back(for_what, status))
         return status;
-    decline(context, kernel, clattn__message(), declined);
+    decline(for_what, kernel, clattn__message());
     return CLATTN_ERR_UNSUPPORTED;
 }
 
-clattn_status clattn__select_kernel(clattn_context *context, const clattn__problem *problem,
-                                    clattn__text *declined, clattn__selection *selection)
+/* Tells that all have declined. */
+static clattn_status fail_declined(clattn__text *declined)
 {
-    for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
-        clattn__selection made = {0};
-        const clattn_status status =
-            try_kernel(context, clattn__kernel_get(i), problem, declined, &made);
-        if (status == CLATTN_OK)
-            *selection = made;
-        if (status != CLATTN_ERR_UNSUPPORTED)
-            return status;
-    }
     CLATTN__TRY(clattn__text_status(declined));
     char why[768];
     size_t size = 0;
@@ -100,4 +113,22 @@ clattn_status clattn__select_kernel(clattn_context *context, const clattn__probl
     }
     why[size] = 0;
     return clattn__fail(CLATTN_ERR_UNSUPPORTED, "no kernel accepts the problem: %s", why);
+}
+
+clattn_status clattn__select_kernel(clattn_context *context, const clattn__problem *problem,
+                                    const clattn__functions *functions, clattn__text *declined,
+                                    clattn__selection *selection)
+{
+    const walk for_what = {context, problem, functions, declined};
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
+        clattn__selection made = {0};
+        if ((uint32_t)clattn__kernel_get(i)->kind != problem->kind)
+            continue;
+        const clattn_status status = try_kernel(&for_what, clattn__kernel_get(i), &made);
+        if (status == CLATTN_OK)
+            *selection = made;
+        if (status != CLATTN_ERR_UNSUPPORTED)
+            return status;
+    }
+    return fail_declined(declined);
 }

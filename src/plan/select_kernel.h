@@ -14,9 +14,15 @@ typedef struct clattn__selection {
     bool from_cache;
 } clattn__selection;
 
+/* The caller's OpenCL C texts, borrowed; NULL: none. */
+typedef struct clattn__functions {
+    const char *score, *mask;
+} clattn__functions;
+
 /* The first kernel that accepts and builds; each one before it adds a line "NAME declined: why" to
  * `declined`. CLATTN_ERR_UNSUPPORTED where all decline. */
 clattn_status clattn__select_kernel(clattn_context *context, const clattn__problem *problem,
-                                    clattn__text *declined, clattn__selection *selection);
+                                    const clattn__functions *functions, clattn__text *declined,
+                                    clattn__selection *selection);
 
 #endif

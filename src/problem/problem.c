@@ -7,47 +7,75 @@
 
 #include "problem/rules.h"
 
-/* The description of the first version; fields are only appended. */
-#define LEAST_DESC_SIZE sizeof(clattn_attention_desc)
-
-static clattn_status copy_desc(clattn_attention_desc *copy, const clattn_attention_desc *desc)
+/* Copies a description of `size` bytes that begins with its struct_size. */
+static clattn_status copy_desc(void *copy, const void *desc, size_t size, const char *init)
 {
+    uint32_t given;
     if (!desc)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "desc: is NULL");
-    if (desc->struct_size < LEAST_DESC_SIZE || desc->struct_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "desc: struct_size is %" PRIu32 "; use clattn_attention_desc_init",
-                            desc->struct_size);
-    const unsigned char *bytes = (const unsigned char *)desc;
-    for (size_t i = sizeof *copy; i < desc->struct_size; i++)
-        if (bytes[i])
+    memcpy(&given, desc, sizeof given);
+    if (given < size || given > 65536)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "desc: struct_size is %" PRIu32 "; use %s", given,
+                            init);
+    for (size_t i = size; i < given; i++)
+        if (((const unsigned char *)desc)[i])
             return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                                 "desc: has fields that version %d.%d does not know",
                                 CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR);
-    memcpy(copy, desc, sizeof *copy);
+    memcpy(copy, desc, size);
     return CLATTN_OK;
 }
 
 static void fill_extents(clattn__problem *problem, const clattn_attention_desc *desc)
 {
-    problem->extent[CLATTN__BATCH] = desc->batch;
-    problem->extent[CLATTN__N_HEAD] = desc->n_head;
-    problem->extent[CLATTN__N_KV_HEAD] = desc->n_kv_head;
-    problem->extent[CLATTN__N_Q] = desc->n_q;
-    problem->extent[CLATTN__N_KV] = desc->n_kv;
-    problem->extent[CLATTN__HEAD_DIM] = desc->head_dim;
-    problem->extent[CLATTN__VALUE_DIM] = desc->value_dim;
+    int64_t *extent = problem->extent;
+    extent[CLATTN__BATCH] = desc->batch;
+    extent[CLATTN__N_HEAD] = desc->n_head;
+    extent[CLATTN__N_KV_HEAD] = desc->n_kv_head;
+    extent[CLATTN__N_Q] = desc->n_q;
+    extent[CLATTN__N_KV] = desc->n_past + desc->n_kv;
+    extent[CLATTN__HEAD_DIM] = desc->head_dim;
+    extent[CLATTN__VALUE_DIM] = desc->value_dim;
+    extent[CLATTN__N_NEW] = desc->n_kv;
+    extent[CLATTN__N_PAST] = desc->n_past;
+    extent[CLATTN__TOTAL_Q] = desc->total_q;
+    extent[CLATTN__TOTAL_KV] = desc->total_kv;
+    extent[CLATTN__LENGTHS] = desc->batch + desc->ragged;
+    if (desc->block_q)
+        extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
+    extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
+    extent[CLATTN__N_PARAMS] = desc->n_params;
+    extent[CLATTN__PARTS] = 1;
+    extent[CLATTN__ONE] = 1;
+    extent[CLATTN__TWO] = 2;
 }
 
-/* Strides of a contiguous tensor; stops growing where the product would overflow, which the rules
- * then find. */
-static void fill_contiguous(const clattn__problem *problem, const clattn__slot_info *info,
-                            int64_t stride[4])
+static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot_info *info)
 {
+    return problem->ragged && info->tokens != CLATTN__ONE;
+}
+
+int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim)
+{
+    const clattn__slot_info *info = clattn__slot_get((uint32_t)slot);
+    if (has_ragged_tokens(problem, info) && dim == 0)
+        return 1;
+    if (has_ragged_tokens(problem, info) && dim == 2)
+        return problem->extent[info->tokens];
+    return problem->extent[info->shape[dim]];
+}
+
+/* Strides of a contiguous tensor, ragged tokens outermost; stops growing where the product would
+ * overflow, which the rules then find. */
+static void fill_contiguous(const clattn__problem *problem, const clattn__slot_info *info,
+                            int64_t *stride)
+{
+    static const uint32_t in_order[] = {0, 1, 2, 3, 4}, tokens_first[] = {0, 2, 1, 3, 4};
+    const uint32_t *order = has_ragged_tokens(problem, info) ? tokens_first : in_order;
     int64_t step = 1;
-    for (uint32_t dim = info->rank; dim-- > 0;) {
-        const int64_t extent = problem->extent[info->shape[dim]];
-        stride[dim] = step;
+    for (uint32_t i = info->rank; i-- > 0;) {
+        const int64_t extent = clattn__slot_extent(problem, info->slot, order[i]);
+        stride[order[i]] = step;
         if (extent > 1)
             step = step > INT64_MAX / extent ? INT64_MAX : step * extent;
     }
@@ -57,40 +85,97 @@ static void fill_layout(clattn__problem *problem, const clattn__slot_info *info,
                         const clattn_tensor *tensor)
 {
     int64_t *stride = problem->layout[info->slot].stride;
-    problem->dtype[info->slot] = (uint32_t)tensor->dtype;
+    const bool given = (info->dtypes & (1u << tensor->dtype)) != 0;
+    uint32_t only = 0;
+    while (!(info->dtypes >> only & 1))
+        only++;
+    problem->dtype[info->slot] = given ? (uint32_t)tensor->dtype : only;
     if (tensor->strided)
         memcpy(stride, tensor->stride, info->rank * sizeof *stride);
     else
         fill_contiguous(problem, info, stride);
     for (uint32_t dim = 0; dim < info->rank; dim++)
-        if (problem->extent[info->shape[dim]] < 2)
+        if (clattn__slot_extent(problem, info->slot, dim) < 2)
             stride[dim] = 0;
 }
 
-static void fill_causal(clattn__problem *problem, const clattn_attention_desc *desc)
+static void fill_layouts(clattn__problem *problem, uint64_t slots, const clattn_tensor *tensors)
 {
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        const clattn__slot_info *info = clattn__slot_get(slot);
+        if (info->part[problem->kind] != CLATTN__ALWAYS && !(slots & CLATTN_SLOT_BIT(slot)))
+            continue;
+        problem->slots |= CLATTN_SLOT_BIT(slot);
+        fill_layout(problem, info, &tensors[slot]);
+    }
+}
+
+static void fill_alignment(clattn__problem *problem, const clattn_attention_desc *desc)
+{
+    problem->offset = desc->align_offset;
+    problem->bottom_right = desc->align == CLATTN_ALIGN_BOTTOM_RIGHT;
     problem->causal = desc->causal;
-    if (desc->causal && desc->align == CLATTN_ALIGN_BOTTOM_RIGHT)
-        problem->causal_offset = desc->n_kv - desc->n_q;
+    problem->left = problem->right = CLATTN__UNLIMITED;
+    if (desc->has_window && desc->window_left >= 0)
+        problem->left = desc->window_left;
+    if (desc->has_window && desc->window_right >= 0)
+        problem->right = desc->window_right;
+    if (desc->causal)
+        problem->right = 0;
+}
+
+static void fill_options(clattn__problem *problem, const clattn_attention_desc *desc)
+{
+    problem->scale = desc->has_scale ? desc->scale : (float)(1.0 / sqrt((double)desc->head_dim));
+    problem->softcap = desc->softcap;
+    problem->dropout = desc->dropout;
+    problem->weights_dropped =
+        desc->dropout > 0 && (desc->flags & CLATTN_ATTENTION_WEIGHTS_DROPPED) != 0;
+    problem->score_stage = (uint32_t)desc->score_stage;
+    problem->block_q = desc->block_q;
+    problem->block_kv = desc->block_kv;
+    if (desc->score_function)
+        problem->score_function =
+            clattn__hash_bytes(desc->score_function, strlen(desc->score_function));
+    if (desc->mask_function)
+        problem->mask_function =
+            clattn__hash_bytes(desc->mask_function, strlen(desc->mask_function));
 }
 
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
 {
     clattn_attention_desc own;
-    CLATTN__TRY(copy_desc(&own, desc));
-    CLATTN__TRY(clattn__rules_check_desc(&own));
     clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
+    CLATTN__TRY(clattn__rules_check_fields(&own));
+    CLATTN__TRY(clattn__rules_check_slots(&own));
     memset(&made, 0, sizeof made); /* padding too: problems are compared as bytes */
+    made.kind = CLATTN__ATTENTION;
+    made.ragged = own.ragged;
     fill_extents(&made, &own);
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
-        const clattn__slot_info *info = clattn__slot_get(slot);
-        if (info->optional && !(own.slots & CLATTN_SLOT_BIT(slot)))
-            continue;
-        made.slots |= CLATTN_SLOT_BIT(slot);
-        fill_layout(&made, info, &own.tensor[slot]);
-    }
-    made.scale = own.has_scale ? own.scale : (float)(1.0 / sqrt((double)own.head_dim));
-    fill_causal(&made, &own);
+    fill_alignment(&made, &own);
+    fill_options(&made, &own);
+    fill_layouts(&made, own.slots, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc)
+{
+    clattn_merge_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_merge_desc_init"));
+    CLATTN__TRY(clattn__rules_check_merge(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__MERGE;
+    made.extent[CLATTN__PARTS] = own.parts;
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
+    made.extent[CLATTN__N_Q] = own.n_q;
+    made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, own.slots, own.tensor);
     CLATTN__TRY(clattn__rules_check_layouts(&made));
     memcpy(problem, &made, sizeof made);
     return CLATTN_OK;
@@ -101,9 +186,14 @@ bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
     return (problem->slots & CLATTN_SLOT_BIT(slot)) != 0;
 }
 
-int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim)
+bool clattn__problem_has_score_function(const clattn__problem *problem)
 {
-    return problem->extent[clattn__slot_get((uint32_t)slot)->shape[dim]];
+    return (problem->score_function.low | problem->score_function.high) != 0;
+}
+
+bool clattn__problem_has_mask_function(const clattn__problem *problem)
+{
+    return (problem->mask_function.low | problem->mask_function.high) != 0;
 }
 
 void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t *low,
@@ -113,7 +203,7 @@ void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t
     const int64_t size = clattn__dtype_get((clattn_dtype)problem->dtype[slot])->size;
     int64_t least = 0, most = 1;
     for (uint32_t dim = 0; dim < info->rank; dim++) {
-        const int64_t extent = problem->extent[info->shape[dim]];
+        const int64_t extent = clattn__slot_extent(problem, slot, dim);
         if (extent == 0) {
             *low = *high = 0;
             return;
@@ -130,18 +220,9 @@ void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t
 
 bool clattn__problem_is_empty(const clattn__problem *problem)
 {
-    return problem->extent[CLATTN__BATCH] == 0 || problem->extent[CLATTN__N_Q] == 0;
-}
-
-void clattn__problem_describe(const clattn__problem *problem, char *text, size_t capacity)
-{
-    const int64_t *extent = problem->extent;
-    snprintf(text, capacity,
-             "batch=%" PRId64 " n_head=%" PRId64 " n_kv_head=%" PRId64 " n_q=%" PRId64
-             " n_kv=%" PRId64 " head_dim=%" PRId64 " value_dim=%" PRId64 " scale=%.9g%s%s%s",
-             extent[CLATTN__BATCH], extent[CLATTN__N_HEAD], extent[CLATTN__N_KV_HEAD],
-             extent[CLATTN__N_Q], extent[CLATTN__N_KV], extent[CLATTN__HEAD_DIM],
-             extent[CLATTN__VALUE_DIM], (double)problem->scale, problem->causal ? " causal" : "",
-             clattn__problem_has(problem, CLATTN_SLOT_LSE) ? " LSE" : "",
-             clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS) ? " WEIGHTS" : "");
+    const uint64_t of_keys = CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) |
+                             CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V) |
+                             CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_SUM);
+    const bool no_queries = problem->extent[CLATTN__N_Q] == 0;
+    return problem->extent[CLATTN__BATCH] == 0 || (no_queries && !(problem->slots & of_keys));
 }

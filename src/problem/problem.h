@@ -1,17 +1,22 @@
-/* A problem: a description of attention that has passed every rule, with defaults filled in. Plain
- * values without handles or pointers; two problems with equal bytes are the same problem. */
+/* A problem: a description that has passed every rule, with defaults filled in. Plain values
+ * without handles or pointers; two problems with equal bytes are the same problem. */
 #ifndef CLATTN_PROBLEM_PROBLEM_H
 #define CLATTN_PROBLEM_PROBLEM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "problem/dtype.h"
 #include "problem/slot.h"
 
+/* A window's side that hides nothing. */
+#define CLATTN__UNLIMITED ((int64_t)1 << 40)
+
 typedef struct clattn__layout {
-    int64_t stride[4]; /* elements; 0 beyond the slot's rank and where the extent is 1 or 0 */
+    int64_t stride[CLATTN_RANK_LIMIT]; /* elements; 0 beyond the slot's rank, where the extent is 1
+                                          or 0, and for the batch of ragged tokens */
 } clattn__layout;
 
 typedef struct clattn__problem {
@@ -19,17 +24,35 @@ typedef struct clattn__problem {
     uint64_t slots; /* bits of all slots that take part, required ones included */
     clattn__layout layout[CLATTN_SLOT_LIMIT];
     uint32_t dtype[CLATTN_SLOT_LIMIT]; /* clattn_dtype */
+    uint32_t kind;                     /* clattn__kind */
+    uint32_t ragged;                   /* 0 or 1 */
     float scale;
-    uint32_t causal;       /* 0 or 1 */
-    int64_t causal_offset; /* key j is visible to query i only if j <= i + causal_offset */
+    float softcap; /* 0: none */
+    float dropout; /* 0: none */
+    uint32_t weights_dropped;
+    uint32_t score_stage; /* clattn_score_stage */
+    uint32_t reserved;    /* 0 */
+    /* Key j is visible to query i only if i + o - left <= j <= i + o + right, where o is `offset`,
+     * plus keys - queries of the batch entry if `bottom_right`. */
+    int64_t offset;
+    int64_t left, right; /* CLATTN__UNLIMITED hides nothing */
+    uint32_t bottom_right;
+    uint32_t causal; /* for the description in words: `right` is 0 or less for it */
+    int64_t block_q, block_kv;
+    clattn__hash score_function, mask_function; /* of the texts; 0: none */
 } clattn__problem;
 
 /* Copies and checks a description; every violation has its own sentence. */
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc);
+clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);
 
-/* Extent of dimension `dim` of a slot. */
+/* Whether the caller's functions take part. */
+bool clattn__problem_has_score_function(const clattn__problem *problem);
+bool clattn__problem_has_mask_function(const clattn__problem *problem);
+
+/* Extent of dimension `dim` of a slot's tensor; of ragged tokens, batch is 1. */
 int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim);
 
 /* The bytes that a slot's elements span, relative to element (0, 0, ...): low <= 0 < high. An empty

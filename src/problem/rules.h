@@ -4,10 +4,32 @@
 
 #include "problem/problem.h"
 
-/* Rules about the description alone. */
-clattn_status clattn__rules_check_desc(const clattn_attention_desc *desc);
+/* One rule about the description of attention. */
+typedef clattn_status (*clattn__desc_rule)(const clattn_attention_desc *desc);
 
-/* Rules about the layouts, once strides are filled in. */
+/* Rules about the fields, and about which slots they need: rules_fields.c, rules_slots.c. */
+clattn_status clattn__rules_check_fields(const clattn_attention_desc *desc);
+clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc);
+clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
+
+/* Rules about the layouts, once strides are filled in: rules_layout.c. */
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem);
+
+/* Pieces that rules of several kinds of operation share. */
+
+typedef struct clattn__range {
+    const char *name;
+    size_t offset; /* of an int64_t in the description */
+    int64_t least, most;
+} clattn__range;
+clattn_status clattn__rules_check_ranges(const void *desc, const clattn__range *ranges,
+                                         size_t count);
+
+/* `slots` names optional slots of this kind only. */
+clattn_status clattn__rules_check_optional(clattn__kind kind, uint64_t slots);
+
+/* Types and switches of all tensors that take part; tensors (CLATTN_SLOT_LIMIT) */
+clattn_status clattn__rules_check_tensors(clattn__kind kind, uint64_t slots,
+                                          const clattn_tensor *tensors);
 
 #endif

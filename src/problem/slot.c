@@ -3,55 +3,97 @@
 
 #include <stddef.h>
 
-#define F32_ONLY         (1u << CLATTN_F32)
-#define READ             false, false
-#define WRITTEN          false, true
-#define WRITTEN_IF_ASKED true, true
+#define BIT(dtype) (1u << (dtype))
+#define FLOATS     (BIT(CLATTN_F32) | BIT(CLATTN_F16) | BIT(CLATTN_BF16))
 
+#define B   CLATTN__BATCH
+#define H   CLATTN__N_HEAD
+#define HKV CLATTN__N_KV_HEAD
+#define NQ  CLATTN__N_Q
+#define NKV CLATTN__N_KV
+
+/* part: {attention, merge} */
+#define ALWAYS                                                                                     \
+    {                                                                                              \
+        CLATTN__ALWAYS, CLATTN__NEVER                                                              \
+    }
+#define IF_ASKED                                                                                   \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER                                                            \
+    }
+#define IN_MERGE                                                                                   \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__ALWAYS                                                              \
+    }
+
+/* Columns: slot, name, rank, shape, types, part, written, host too, tokens. */
+#define ROW(name, ...)                                                                             \
+    {                                                                                              \
+        CLATTN_SLOT_##name, #name, __VA_ARGS__                                                     \
+    }
+#define SHAPE(...)                                                                                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define PLAIN CLATTN__ONE
 static const clattn__slot_info table[] = {
-    {CLATTN_SLOT_Q,
-     "Q",
-     4,
-     {CLATTN__BATCH, CLATTN__N_HEAD, CLATTN__N_Q, CLATTN__HEAD_DIM},
-     READ,
-     F32_ONLY},
-    {CLATTN_SLOT_K,
-     "K",
-     4,
-     {CLATTN__BATCH, CLATTN__N_KV_HEAD, CLATTN__N_KV, CLATTN__HEAD_DIM},
-     READ,
-     F32_ONLY},
-    {CLATTN_SLOT_V,
-     "V",
-     4,
-     {CLATTN__BATCH, CLATTN__N_KV_HEAD, CLATTN__N_KV, CLATTN__VALUE_DIM},
-     READ,
-     F32_ONLY},
-    {CLATTN_SLOT_OUT,
-     "OUT",
-     4,
-     {CLATTN__BATCH, CLATTN__N_HEAD, CLATTN__N_Q, CLATTN__VALUE_DIM},
-     WRITTEN,
-     F32_ONLY},
-    {CLATTN_SLOT_LSE,
-     "LSE",
-     3,
-     {CLATTN__BATCH, CLATTN__N_HEAD, CLATTN__N_Q},
-     WRITTEN_IF_ASKED,
-     F32_ONLY},
-    {CLATTN_SLOT_WEIGHTS,
-     "WEIGHTS",
-     4,
-     {CLATTN__BATCH, CLATTN__N_HEAD, CLATTN__N_Q, CLATTN__N_KV},
-     WRITTEN_IF_ASKED,
-     F32_ONLY},
+    ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false, CLATTN__TOTAL_Q),
+    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false,
+        CLATTN__TOTAL_KV),
+    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, ALWAYS, false, false,
+        CLATTN__TOTAL_KV),
+    ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, {CLATTN__ALWAYS, CLATTN__ALWAYS}, true,
+        false, CLATTN__TOTAL_Q),
+    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED}, true, false,
+        CLATTN__TOTAL_Q),
+    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
+    ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), IF_ASKED, false, false, PLAIN),
+    ROW(BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, IF_ASKED, false, false, PLAIN),
+    ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IF_ASKED, false, true, PLAIN),
+    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED}, false, true,
+        PLAIN),
+    ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
+    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
+    ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IF_ASKED, false, true,
+        PLAIN),
+    ROW(BLOCK_INDEX, 4, SHAPE(B, H, CLATTN__QUERY_BLOCKS, CLATTN__BLOCK_LIMIT), BIT(CLATTN_I32),
+        IF_ASKED, false, true, PLAIN),
+    ROW(PARAMS, 1, SHAPE(CLATTN__N_PARAMS), BIT(CLATTN_F32), IF_ASKED, false, true, PLAIN),
+    ROW(SEED, 1, SHAPE(CLATTN__TWO), BIT(CLATTN_I64), IF_ASKED, false, true, PLAIN),
+    ROW(PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, false, false,
+        PLAIN),
+    ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, false, false,
+        PLAIN),
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, true, false, PLAIN),
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, true, false, PLAIN),
+    ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
+    ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
+    ROW(SCORES, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
+    ROW(PARTIAL_OUT, 5, SHAPE(CLATTN__PARTS, B, H, NQ, CLATTN__VALUE_DIM), FLOATS, IN_MERGE, false,
+        false, PLAIN),
+    ROW(PARTIAL_LSE, 4, SHAPE(CLATTN__PARTS, B, H, NQ), BIT(CLATTN_F32), IN_MERGE, false, false,
+        PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
-    [CLATTN__BATCH] = "batch",         [CLATTN__N_HEAD] = "n_head",
-    [CLATTN__N_KV_HEAD] = "n_kv_head", [CLATTN__N_Q] = "n_q",
-    [CLATTN__N_KV] = "n_kv",           [CLATTN__HEAD_DIM] = "head_dim",
+    [CLATTN__BATCH] = "batch",
+    [CLATTN__N_HEAD] = "n_head",
+    [CLATTN__N_KV_HEAD] = "n_kv_head",
+    [CLATTN__N_Q] = "n_q",
+    [CLATTN__N_KV] = "n_past + n_kv",
+    [CLATTN__HEAD_DIM] = "head_dim",
     [CLATTN__VALUE_DIM] = "value_dim",
+    [CLATTN__N_NEW] = "n_kv",
+    [CLATTN__N_PAST] = "n_past",
+    [CLATTN__TOTAL_Q] = "total_q",
+    [CLATTN__TOTAL_KV] = "total_kv",
+    [CLATTN__LENGTHS] = "number of lengths",
+    [CLATTN__QUERY_BLOCKS] = "ceil(n_q / block_q)",
+    [CLATTN__BLOCK_LIMIT] = "block_limit",
+    [CLATTN__N_PARAMS] = "n_params",
+    [CLATTN__PARTS] = "parts",
+    [CLATTN__ONE] = "1",
+    [CLATTN__TWO] = "2",
 };
 
 uint32_t clattn__slot_count(void)

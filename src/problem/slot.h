@@ -7,26 +7,47 @@
 
 #include <clattn/clattn.h>
 
+/* Kinds of operation. */
+typedef enum clattn__kind { CLATTN__ATTENTION, CLATTN__MERGE, CLATTN__KIND_COUNT } clattn__kind;
+
 /* Extents a slot's dimension can have. */
 typedef enum clattn__extent {
     CLATTN__BATCH,
     CLATTN__N_HEAD,
     CLATTN__N_KV_HEAD,
     CLATTN__N_Q,
-    CLATTN__N_KV,
+    CLATTN__N_KV, /* all keys: n_past + n_kv of the description */
     CLATTN__HEAD_DIM,
     CLATTN__VALUE_DIM,
+    CLATTN__N_NEW, /* n_kv of the description */
+    CLATTN__N_PAST,
+    CLATTN__TOTAL_Q, /* ragged */
+    CLATTN__TOTAL_KV,
+    CLATTN__LENGTHS,      /* batch; ragged: batch + 1 */
+    CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
+    CLATTN__BLOCK_LIMIT,
+    CLATTN__N_PARAMS,
+    CLATTN__PARTS,
+    CLATTN__ONE,
+    CLATTN__TWO,
     CLATTN__EXTENT_COUNT
 } clattn__extent;
+
+/* Whether a slot takes part in a kind of operation. */
+typedef enum clattn__part { CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__ALWAYS } clattn__part;
 
 typedef struct clattn__slot_info {
     clattn_slot slot;
     const char *name; /* "Q" */
     uint32_t rank;
-    clattn__extent shape[4];
-    bool optional; /* takes part only if desc.slots says so */
+    clattn__extent shape[CLATTN_RANK_LIMIT];
+    uint32_t dtypes;                       /* bit (1 << clattn_dtype) for each type allowed */
+    clattn__part part[CLATTN__KIND_COUNT]; /* by kind */
     bool written;
-    uint32_t dtypes; /* bit (1 << clattn_dtype) for each type allowed */
+    bool host_too; /* small: may come as a host array, copied at submission */
+    /* The axis whose tokens lie one after the other in a ragged problem, as the extent of them
+     * all: CLATTN__TOTAL_Q or CLATTN__TOTAL_KV; CLATTN__ONE: the slot is never ragged. */
+    clattn__extent tokens;
 } clattn__slot_info;
 
 /* Number of slots that exist; they are numbered from 0. */
@@ -35,7 +56,7 @@ uint32_t clattn__slot_count(void);
 /* NULL for a value that is no slot. */
 const clattn__slot_info *clattn__slot_get(uint32_t slot);
 
-/* "batch", "n_head", ... as in clattn_attention_desc. */
+/* "batch", "n_head", ... as in the descriptions. */
 const char *clattn__extent_name(clattn__extent extent);
 
 #endif

@@ -4,61 +4,77 @@
 
 #include <string.h>
 
+/* What the blocks of a list are blocks of. */
+typedef struct grid {
+    const clattn__problem *problem;
+    bool queries;
+    int64_t length; /* of the axis */
+    int64_t block, period;
+    int64_t heads;
+    int64_t per_period; /* blocks of a whole period */
+    int64_t blocks;
+} grid;
+
 static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Keys that block `index` of queries sees: those of its last query. */
-static int64_t keys_seen(const clattn__problem *problem, int64_t block, int64_t index)
+static int64_t divide_up(int64_t a, int64_t b)
 {
-    const int64_t n_kv = problem->extent[CLATTN__N_KV];
-    if (!problem->causal)
-        return n_kv;
-    const int64_t last = smaller((index + 1) * block, problem->extent[CLATTN__N_Q]) - 1;
-    const int64_t seen = last + problem->causal_offset + 1;
-    return seen < 0 ? 0 : smaller(seen, n_kv);
+    return (a + b - 1) / b;
 }
-
-/* What the blocks of a list are blocks of. */
-typedef struct grid {
-    int64_t length; /* of the axis */
-    int64_t heads;
-    int64_t blocks;
-    int64_t first; /* blocks before see no key and are left out */
-} grid;
 
 static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling)
 {
-    const bool queries = tiling->axis == CLATTN__OVER_QUERIES;
-    grid of;
-    of.length = problem->extent[queries ? CLATTN__N_Q : CLATTN__N_KV];
-    of.heads = problem->extent[queries ? CLATTN__N_HEAD : CLATTN__N_KV_HEAD];
-    of.blocks = (of.length + tiling->block - 1) / tiling->block;
-    of.first = 0;
-    while (queries && !tiling->empty_rows && of.first < of.blocks &&
-           keys_seen(problem, tiling->block, of.first) == 0)
-        of.first++;
+    grid of = {.problem = problem, .block = tiling->block};
+    of.queries = tiling->axis == CLATTN__OVER_QUERIES;
+    of.length = problem->extent[of.queries ? CLATTN__N_Q : CLATTN__N_KV];
+    of.heads =
+        problem->extent[tiling->axis == CLATTN__OVER_KEYS ? CLATTN__N_KV_HEAD : CLATTN__N_HEAD];
+    if (tiling->all_heads)
+        of.heads = 1;
+    of.period = tiling->period && tiling->period < of.length ? tiling->period : of.length;
+    if (of.period < 1)
+        of.period = 1;
+    of.per_period = divide_up(of.period, of.block);
+    of.blocks = of.length / of.period * of.per_period + divide_up(of.length % of.period, of.block);
     return of;
 }
 
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling)
 {
     const grid of = grid_of(problem, tiling);
-    return (uint64_t)problem->extent[CLATTN__BATCH] * (uint64_t)of.heads *
-           (uint64_t)(of.blocks - of.first);
+    return (uint64_t)problem->extent[CLATTN__BATCH] * (uint64_t)of.heads * (uint64_t)of.blocks;
 }
 
-static clattn_work_item item_of(const clattn__problem *problem, const clattn__tiling *tiling,
-                                const grid *of, int64_t index)
+/* Where block `index` begins and ends on its axis. */
+static void place_block(const grid *of, int64_t index, int64_t *begin, int64_t *end)
 {
-    const int64_t begin = index * tiling->block;
-    const int64_t end = smaller(begin + tiling->block, of->length);
+    const int64_t start = index / of->per_period * of->period;
+    *begin = start + index % of->per_period * of->block;
+    *end = smaller(smaller(*begin + of->block, start + of->period), of->length);
+}
+
+static int64_t clamp_key(const grid *of, int64_t key)
+{
+    return key < 0 ? 0 : smaller(key, of->problem->extent[CLATTN__N_KV]);
+}
+
+static clattn_work_item item_of(const grid *of, int64_t index)
+{
+    const clattn__problem *problem = of->problem;
     clattn_work_item item = {.partial = -1};
-    if (tiling->axis == CLATTN__OVER_QUERIES) {
+    int64_t begin, end;
+    place_block(of, index, &begin, &end);
+    if (of->queries) {
+        int64_t offset = problem->offset;
+        if (problem->bottom_right)
+            offset += problem->extent[CLATTN__N_KV] - problem->extent[CLATTN__N_Q];
         item.q_begin = (int32_t)begin;
         item.q_end = (int32_t)end;
-        item.k_end = (int32_t)keys_seen(problem, tiling->block, index);
+        item.k_begin = (int32_t)clamp_key(of, begin + offset - problem->left);
+        item.k_end = (int32_t)clamp_key(of, end + offset + problem->right);
     } else {
         item.k_begin = (int32_t)begin;
         item.k_end = (int32_t)end;
@@ -66,31 +82,48 @@ static clattn_work_item item_of(const clattn__problem *problem, const clattn__ti
     return item;
 }
 
-/* The first block after `index` that costs more than it does. */
-static int64_t end_of_equals(const clattn__problem *problem, const clattn__tiling *tiling,
-                             const grid *of, int64_t index)
+/* What decides the order of the blocks; those of keys cost the same. */
+static int64_t cost_of(const grid *of, int64_t index)
 {
-    if (tiling->axis == CLATTN__OVER_KEYS)
-        return of->blocks;
-    const int64_t cost = keys_seen(problem, tiling->block, index);
-    while (index < of->blocks && keys_seen(problem, tiling->block, index) == cost)
-        index++;
-    return index;
+    if (!of->queries)
+        return 0;
+    const clattn_work_item item = item_of(of, index);
+    return item.k_end - item.k_begin;
 }
 
+/* Items of all heads for the blocks begin .. end - 1; returns where the next ones go. */
+static clattn_work_item *add_blocks(const grid *of, const clattn__tiling *tiling, int64_t begin,
+                                    int64_t end, clattn_work_item *items)
+{
+    for (int64_t batch = 0; batch < of->problem->extent[CLATTN__BATCH]; batch++)
+        for (int64_t head = 0; head < of->heads; head++)
+            for (int64_t index = begin; index < end; index++) {
+                *items = item_of(of, index);
+                items->batch = (int32_t)batch;
+                items->head = tiling->all_heads ? -1 : (int32_t)head;
+                items++;
+            }
+    return items;
+}
+
+/* Costs rise, stay, and fall again along the axis: what both bounds leave grows until the first
+ * meets the end of the keys. So the lightest block that is left is always the first or the last. */
 void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling *tiling,
                             clattn_work_item *items)
 {
     const grid of = grid_of(problem, tiling);
-    for (int64_t begin = of.first, end; begin < of.blocks; begin = end) {
-        end = end_of_equals(problem, tiling, &of, begin);
-        for (int64_t batch = 0; batch < problem->extent[CLATTN__BATCH]; batch++)
-            for (int64_t head = 0; head < of.heads; head++)
-                for (int64_t index = begin; index < end; index++) {
-                    *items = item_of(problem, tiling, &of, index);
-                    items->batch = (int32_t)batch;
-                    items->head = (int32_t)head;
-                    items++;
-                }
+    int64_t first = 0, last = of.blocks - 1;
+    while (first <= last) {
+        const int64_t cost = cost_of(&of, first);
+        int64_t end = first;
+        if (cost > cost_of(&of, last)) {
+            items = add_blocks(&of, tiling, last, last + 1, items);
+            last--;
+            continue;
+        }
+        while (end <= last && cost_of(&of, end) == cost)
+            end++;
+        items = add_blocks(&of, tiling, first, end, items);
+        first = end;
     }
 }

@@ -6,22 +6,25 @@
 #include "problem/problem.h"
 
 typedef enum clattn__axis {
-    CLATTN__OVER_QUERIES, /* items are blocks of queries of one query head; k range = visible keys
-                           */
-    CLATTN__OVER_KEYS     /* items are blocks of keys of one key/value head; q range unused (0) */
+    CLATTN__OVER_QUERIES,  /* items are blocks of queries of one query head; k range: what bounds
+                              leave of the keys, lengths aside */
+    CLATTN__OVER_KEYS,     /* items are blocks of keys of one key/value head; q range unused (0) */
+    CLATTN__OVER_HEAD_KEYS /* items are blocks of keys of one query head */
 } clattn__axis;
 
 typedef struct clattn__tiling {
     clattn__axis axis;
-    int64_t block;   /* queries or keys of an item, at least 1 */
-    bool empty_rows; /* OVER_QUERIES: also list blocks that see no key (their rows are set to 0) */
+    int64_t block;  /* queries or keys of an item, at least 1 */
+    int64_t period; /* no item reaches over a multiple of it; 0: none */
+    bool all_heads; /* one item for all heads: its head is -1 */
 } clattn__tiling;
 
 /* Number of items; may exceed what one launch can have. */
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling);
 
-/* Writes clattn__work_list_count items, row 0 and partial -1. Order: within the list ascending in
- * cost (keys seen), ties by batch, head, block; heads that share keys stay together. */
+/* Writes clattn__work_list_count items, row 0 and partial -1. Order: ascending in cost (keys that
+ * the bounds leave; with a period only nearly), ties by batch, head, block; heads that share keys
+ * stay together. */
 void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling *tiling,
                             clattn_work_item *items);
 

@@ -17,4 +17,8 @@ int command_version(const command *self, int argc, char **argv);
  * status, 1. */
 bool open_context(const char *device, clattn_context **context, int *status);
 
+/* Prints why a device could not be had, naming the option or variable that is to blame, from
+ * clattn_error_message(). Returns EXIT_FAILED. */
+int device_failure(const char *device, clattn_status status);
+
 #endif

@@ -13,7 +13,8 @@ typedef enum option_kind {
     OPTION_TEXT,    /* const char **target; an empty value is refused */
     OPTION_NUMBER,  /* option_number *target: a finite number */
     OPTION_INTEGER, /* option_integer *target */
-    OPTION_LIST     /* option_list *target: may be given several times, in order */
+    OPTION_LIST,    /* option_list *target: may be given several times, in order */
+    OPTION_CHOICE   /* int *target: 1, 2, ... = which of the names in `value`; 0: not given */
 } option_kind;
 
 typedef struct option_number {
@@ -37,9 +38,10 @@ typedef struct option_row {
     option_kind kind;
     bool required;
     void *target;
-    const char *value; /* name of the value for --help, NULL for a flag */
+    const char *value; /* name of the value for --help, NULL for a flag; a choice: "one|two" */
     const char *help;
-} option_row; /* tables end with a NULL name */
+} option_row; /* tables end with a NULL name, and have at most OPTION_MOST_ROWS rows before it */
+#define OPTION_MOST_ROWS 64
 
 typedef struct command {
     const char *name;     /* "attention" */
@@ -54,7 +56,7 @@ typedef struct command {
 bool options_parse(const command *self, const option_row *rows, int argc, char **argv, int *operand,
                    int *status);
 
-/* Prints `clattn: what: why` on stderr and returns EXIT_USAGE. */
+/* Prints `clattn: what: why` on stderr, always one line, and returns EXIT_USAGE. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif

@@ -1,6 +1,7 @@
 #!/bin/bash
 # install_test.sh MESON BUILD CONSUMER.c: installs into a temporary folder and builds a program
-# against what is there, by pkg-config alone, with the shared and with the static library.
+# against what is there, by pkg-config alone, with the shared and with the static library. Where the
+# tool was built, it has to find the installed library by itself.
 set -eu
 build=$2 consumer=$3
 # shellcheck disable=SC2206 # meson may be "python3 meson.py"
@@ -48,4 +49,15 @@ for installed in include/clattn/clattn.h include/clattn/opencl.h; do
     [ -n "$(find "$prefix/destdir" -path "*/$installed")" ] ||
         { echo "$installed was not installed"; exit 1; }
 done
+if [ -e "$build/src/tool/clattn" ]; then
+    tool=$(find "$prefix/destdir" -path '*/bin/clattn')
+    [ -x "$tool" ] || { echo 'bin/clattn was not installed'; exit 1; }
+    library=$(env -u LD_LIBRARY_PATH ldd "$tool" | awk '/libclattn/ { print $3 }')
+    case $(realpath "$library") in
+    "$(realpath "$prefix")"/*) ;;
+    *) echo "the installed clattn uses '$library'"; exit 1 ;;
+    esac
+    expected=$("$build/src/tool/clattn" version)
+    expect -u LD_LIBRARY_PATH "$tool" version
+fi
 echo 'installed, found by pkg-config, linked both ways'

@@ -36,17 +36,24 @@ Test(problem, defaults)
     cr_assert(low == 0 && high == 4 * 2 * 8 * 5 * 24);
 }
 
-Test(problem, causal_offset_follows_alignment)
+Test(problem, causal_is_a_bound_to_the_right)
 {
     clattn_attention_desc desc = valid();
     clattn__problem problem;
     desc.causal = 1;
     desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
     cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
-    cr_assert_eq(problem.causal_offset, 2);
-    desc.align = CLATTN_ALIGN_TOP_LEFT;
+    cr_assert(problem.bottom_right == 1 && problem.offset == 0);
+    cr_assert(problem.left == CLATTN__UNLIMITED && problem.right == 0);
+    desc.align = CLATTN_ALIGN_OFFSET;
+    desc.align_offset = -3;
     cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
-    cr_assert_eq(problem.causal_offset, 0);
+    cr_assert(problem.bottom_right == 0 && problem.offset == -3);
+    desc.has_window = 1;
+    desc.window_left = 7;
+    desc.window_right = 9;
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+    cr_assert(problem.left == 7 && problem.right == 0, "causal is narrower than the window");
 }
 
 Test(problem, equal_descriptions_make_equal_bytes)
@@ -122,7 +129,7 @@ VIOLATION(more_kv_heads, desc->n_kv_head = 16)
 VIOLATION(has_scale_two, desc->has_scale = 2)
 VIOLATION(scale_nan, (desc->has_scale = 1, desc->scale = NAN))
 VIOLATION(scale_inf, (desc->has_scale = 1, desc->scale = -INFINITY))
-VIOLATION(align_unknown, desc->align = (clattn_align)3)
+VIOLATION(align_unknown, desc->align = (clattn_align)4)
 VIOLATION(causal_two, (desc->causal = 2, desc->align = CLATTN_ALIGN_TOP_LEFT))
 VIOLATION(causal_without_align, desc->causal = 1)
 VIOLATION(slot_required, desc->slots = CLATTN_SLOT_BIT(CLATTN_SLOT_OUT))
@@ -161,7 +168,7 @@ static const violation violations[] = {
     {"has_scale 2", has_scale_two, CLATTN_ERR_ARGUMENT, "has_scale"},
     {"scale NaN", scale_nan, CLATTN_ERR_ARGUMENT, "scale"},
     {"scale -inf", scale_inf, CLATTN_ERR_ARGUMENT, "scale"},
-    {"align 3", align_unknown, CLATTN_ERR_ARGUMENT, "align"},
+    {"align 4", align_unknown, CLATTN_ERR_ARGUMENT, "align"},
     {"causal 2", causal_two, CLATTN_ERR_ARGUMENT, "causal"},
     {"causal alone", causal_without_align, CLATTN_ERR_ARGUMENT, "align"},
     {"slot OUT asked for", slot_required, CLATTN_ERR_ARGUMENT, "OUT"},

@@ -62,12 +62,15 @@ static bool accepts(const char *name, const clattn__problem *problem, const clat
     return accepted;
 }
 
-Test(registry, the_last_kernel_takes_everything)
+Test(registry, the_last_kernel_of_a_kind_takes_everything)
 {
     const clattn__problem problem = problem_of(100, 575, 3, 0);
     const clattn__caps devices[] = {caps_of(CLATTN__SIMD, 1, 16), caps_of(CLATTN__TILE, 4, 16)};
     char why[256];
-    const clattn__kernel *last = clattn__kernel_get(clattn__kernel_count() - 1);
+    const clattn__kernel *last = NULL;
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        if (clattn__kernel_get(i)->kind == CLATTN__ATTENTION)
+            last = clattn__kernel_get(i);
     cr_assert_str_eq(last->name, "attention_reference");
     for (size_t i = 0; i < 2; i++)
         cr_assert(accepts(last->name, &problem, &devices[i], why, sizeof why));
@@ -151,12 +154,12 @@ Test(registry, rows)
     clattn__problem problem = problem_of(33, 64, 63, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
     clattn__variant variant;
     clattn_problem_row row;
-    problem.causal = 1;
-    problem.causal_offset = (int64_t)1 << 40;
+    problem.right = 0;
+    problem.bottom_right = 1;
     clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     clattn__problem_row_fill(&problem, &variant, &row);
-    cr_assert_eq(row.flags, CLATTN_F_CAUSAL | CLATTN_F_LSE);
-    cr_assert_eq(row.causal_offset, INT32_MAX);
+    cr_assert_eq(row.flags, CLATTN_F_BOTTOM_RIGHT | CLATTN_F_LSE);
+    cr_assert(row.right == 0 && row.left == CLATTN_UNLIMITED);
     cr_assert_eq(row.group, 2);
     cr_assert_eq(row.tensor[CLATTN_T_K].stride[2], 64);
     cr_assert_eq(row.tensor[CLATTN_T_K_PANELS].stride[2], 64 * 16);

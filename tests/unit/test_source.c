@@ -54,8 +54,8 @@ Test(source, includes_once_and_keeps_lines)
         "/* #include \"c.h\"\n#include \"c.h\"\n*/\n # include \"b.h\"\nint a;\n"
         "#include \"b.h\"\n// #include \"c.h\"\nlast");
     put(&f, "b.h", "int b;\n");
-    cr_assert_eq(clattn__source_resolve(&f.env, files, 2, &f.text), CLATTN_OK, "%s",
-                 clattn__message());
+    cr_assert_eq(clattn__source_resolve(&f.env, &(clattn__source_list){NULL, 0, files, 2}, &f.text),
+                 CLATTN_OK, "%s", clattn__message());
     cr_assert_str_eq(clattn__text_get(&f.text),
                      "#line 1 \"cl/a.cl\"\n/* #include \"c.h\"\n#include \"c.h\"\n*/\n"
                      "#line 1 \"cl/b.h\"\nint b;\n#line 5 \"cl/a.cl\"\nint a;\n"
@@ -71,7 +71,9 @@ Test(source, a_missing_file_is_named_with_its_place)
         fixture f;
         set_up(&f);
         put(&f, "a.cl", bad[i]);
-        cr_assert_eq(clattn__source_resolve(&f.env, files, 1, &f.text), CLATTN_ERR_BUILD);
+        cr_assert_eq(
+            clattn__source_resolve(&f.env, &(clattn__source_list){NULL, 0, files, 1}, &f.text),
+            CLATTN_ERR_BUILD);
         cr_assert(strstr(clattn__message(), "cl/a.cl:2"), "%s", clattn__message());
         tear_down(&f, files, 1);
     }
@@ -80,13 +82,19 @@ Test(source, a_missing_file_is_named_with_its_place)
 Test(source, embedded_files)
 {
     static const char *const files[] = {"attention/attention_simd.cl"};
+    static const char *const names[] = {"score", NULL};
+    const clattn__source_text own = {"score_function", "float score();", names};
+    const clattn__source_list list = {&own, 1, files, 1};
     clattn__env env;
     clattn__text text;
     cr_assert_eq(clattn__env_init(&env, NULL), CLATTN_OK);
     clattn__text_init(&text, &env);
-    cr_assert_eq(clattn__source_resolve(&env, files, 1, &text), CLATTN_OK);
+    cr_assert_eq(clattn__source_resolve(&env, &list, &text), CLATTN_OK);
     cr_assert(strstr(clattn__text_get(&text), "__kernel"));
     cr_assert_null(strstr(clattn__text_get(&text), "#include \""));
+    cr_assert(strstr(clattn__text_get(&text), "#define score clattn_user_score\n"
+                                              "#line 1 \"score_function\"\nfloat score();\n"
+                                              "#undef score\n"));
     clattn__text_finish(&text);
     clattn__env_finish(&env);
 }

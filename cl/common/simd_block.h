@@ -1,0 +1,310 @@
+/* A block of queries of one head against keys in panels: what the kernels of the simd family share.
+ * One work-item does a block: register tiles of ROWS queries by COLS vectors of keys. */
+#ifndef CLATTN_SIMD_BLOCK_H
+#define CLATTN_SIMD_BLOCK_H
+
+#include "common/score.h"
+
+/* ROWS: queries of a register tile. ROWS * COLS + COLS + 1 vectors should fit the registers. */
+#ifndef ROWS
+#define ROWS 6
+#endif
+/* COLS: vectors of keys of a register tile of Q K^T, so a panel has COLS * VEC keys. */
+#ifndef COLS
+#define COLS 2
+#endif
+/* BLOCK_M: most queries of an item; a multiple of ROWS. */
+#ifndef BLOCK_M
+#define BLOCK_M 48
+#endif
+/* BLOCK_N: keys of a block; a multiple of COLS * VEC and of 64, at most 32 panels. */
+#ifndef BLOCK_N
+#define BLOCK_N 256
+#endif
+/* DIM_MAX: bound of head_dim and value_dim; 64, 128, 256 or 576. */
+#ifndef DIM_MAX
+#define DIM_MAX 64
+#endif
+/* FULL: 1 with the options beyond bounds: whatever changes scores or weights pair by pair. */
+#ifndef FULL
+#define FULL 0
+#endif
+
+#define PANEL (COLS * VEC)
+#define TILES (BLOCK_M / ROWS)
+#if BLOCK_M % ROWS != 0 || BLOCK_N % PANEL != 0 || BLOCK_N % 64 != 0 || DIM_MAX % 16 != 0
+#error "BLOCK_M must be a multiple of ROWS, BLOCK_N of COLS * VEC and 64, DIM_MAX of 16"
+#endif
+#if BLOCK_N / PANEL > 32
+#error "BLOCK_N must be at most 32 * COLS * VEC"
+#endif
+
+/* What one work-group works on. Arrays are private memory; rows beyond `rows` are padding. */
+typedef struct block {
+    pairs of;
+    __global const float *k_panels; /* of this head */
+    long panel_step;                /* elements from panel to panel */
+    int q_begin, rows;              /* queries */
+    int tiled_rows;                 /* rows, rounded up to whole tiles */
+    float *q;                       /* (BLOCK_M, DIM_MAX) */
+    float *p;                       /* (BLOCK_M, BLOCK_N) scores, or weights relative to m */
+    vfloat *most;                   /* (BLOCK_M) largest scores of the block of keys, by lane */
+    uint *live; /* (TILES) bit p: panel p of the block of keys has visible pairs */
+} block;
+
+/* The arrays of a block, to be declared in the kernel. */
+#define BLOCK_ARRAYS                                                                               \
+    float block_q[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
+    float block_p[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));                                 \
+    vfloat block_most[BLOCK_M];                                                                    \
+    uint block_live[TILES]
+
+/* Keys of a row tile: all that some row sees are in [from, to), those that every row sees in
+ * [all_from, all_to). */
+typedef struct tile_keys {
+    int from, to, all_from, all_to;
+} tile_keys;
+
+INLINE tile_keys keys_of_tile(const block *b, int tile, const run *r)
+{
+    const int first = b->q_begin + tile, last = b->q_begin + min(tile + ROWS, b->rows) - 1;
+    tile_keys keys;
+    keys.from = max(keys_from(&b->of, first), r->begin);
+    keys.all_from = max(keys_from(&b->of, last), r->begin);
+    keys.all_to = min(keys_to(&b->of, first), r->end);
+    keys.to = min(keys_to(&b->of, last), r->end);
+    return keys;
+}
+
+/* Queries into private memory, rows of padding 0. */
+INLINE void load_queries(const block *b, __global const void *q, long begin)
+{
+    __global const clattn_problem_row *row = b->of.row;
+    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_Q];
+    const uint dtype = row->dtype[CLATTN_T_Q];
+    begin += (long)(b->of.queries.first + b->q_begin) * t->stride[2];
+    for (int r = 0; r < b->tiled_rows; r++)
+        for (int d = 0; d < row->head_dim; d += VEC) {
+            const int count = r < b->rows ? row->head_dim - d : 0;
+            store_vector(gather_elements(q, begin + r * t->stride[2] + d * t->stride[3],
+                                         t->stride[3], count, dtype),
+                         b->q + r * DIM_MAX + d);
+        }
+}
+
+/* s (ROWS, BLOCK_N): scaled products of a row tile with the panel that begins at key `key`. */
+INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COLS])
+{
+    __global const float *panel = b->k_panels + key / PANEL * b->panel_step;
+    const float *q = b->q + tile * DIM_MAX;
+    const int head_dim = b->of.row->head_dim;
+    const float scale = b->of.row->scale;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            sum[r][c] = 0.0f;
+    for (int d = 0; d < head_dim; d++) {
+        vfloat k[COLS];
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            k[c] = load_vector(panel + d * PANEL + c * VEC);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            const vfloat x = q[r * DIM_MAX + d];
+#pragma unroll
+            for (int c = 0; c < COLS; c++)
+                sum[r][c] = fma(x, k[c], sum[r][c]);
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            sum[r][c] *= scale;
+}
+
+#if FULL
+
+/* From scaled products in s (ROWS, BLOCK_N) to scores; the rows' largest ones into `most`. Returns
+ * whether anything is visible. */
+INLINE int finish_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
+{
+    vint alive = 0;
+    for (int r = 0; r < min(ROWS, b->rows - tile); r++) {
+        const int i = b->q_begin + tile + r;
+        const int from = max(keys_from(&b->of, i), keys->from);
+        const int to = min(keys_to(&b->of, i), keys->to);
+        vfloat most = b->most[tile + r];
+        for (int c = 0; c < PANEL; c += VEC) {
+            const vfloat capped = cap_scores(&b->of, load_vector(s + r * BLOCK_N + c));
+            const vfloat x = finish_scores(&b->of, capped, i, key + c, from, to);
+            store_vector(x, s + r * BLOCK_N + c);
+            alive |= x != (vfloat)(-INFINITY);
+            most = larger(x, most);
+        }
+        b->most[tile + r] = most;
+    }
+    return any(alive);
+}
+
+/* Whether masks hide the whole tile, so that its products needn't be computed. */
+INLINE int tile_is_hidden(const block *b, int tile, int key, const tile_keys *keys)
+{
+    const int last = min(tile + ROWS, b->rows) - 1;
+#if MASK_FUNCTION && defined(CLATTN_VISIBLE_TILE)
+    const int q = (int)(b->q_begin + b->of.offset);
+    if (!clattn_user_visible_tile(b->of.batch, b->of.head, q + tile, q + last + 1,
+                                  max(key, keys->from), min(key + PANEL, keys->to), b->of.params))
+        return 1;
+#endif
+    if (!(b->of.flags & CLATTN_F_MASK))
+        return 0;
+    vint alive = 0;
+    for (int r = tile; r <= last; r++)
+        for (int c = 0; c < PANEL; c += VEC)
+            alive |= mask_lanes(&b->of, b->q_begin + r, key + c, keys->to - key - c);
+    return !any(alive);
+}
+
+/* Scores of a row tile with a panel into s (ROWS, BLOCK_N). Returns whether anything is visible. */
+INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
+{
+    vfloat sum[ROWS][COLS];
+    if (tile_is_hidden(b, tile, key, keys))
+        return 0;
+    product_tile(b, tile, key, sum);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
+    return finish_tile(b, tile, key, keys, s);
+}
+
+#else
+
+/* The same where only bounds hide: the maximum comes with the product. */
+INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
+{
+    vfloat sum[ROWS][COLS];
+    product_tile(b, tile, key, sum);
+    if (key < keys->all_from || key + PANEL > keys->all_to) {
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            const int i = b->q_begin + tile + r;
+            const int from = max(keys_from(&b->of, i), keys->from);
+            const int to = min(keys_to(&b->of, i), keys->to);
+#pragma unroll
+            for (int c = 0; c < COLS; c++) {
+                const vint j = LANES + (key + c * VEC);
+                const vint see = (j >= (vint)from) & (j < (vint)to);
+                sum[r][c] = see ? sum[r][c] : (vfloat)(-INFINITY);
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        vfloat most = b->most[tile + r];
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
+            most = larger(sum[r][c], most);
+        }
+        b->most[tile + r] = most;
+    }
+    return 1;
+}
+
+#endif
+
+/* Scores of all rows with the keys of the run in [key, end); `start` is where the block of keys
+ * begins. */
+INLINE void score_block(const block *b, const run *r, int start, int key, int end)
+{
+    for (int i = 0; i < b->tiled_rows; i++)
+        b->most[i] = -INFINITY;
+    for (int t = 0; t < b->tiled_rows / ROWS; t++)
+        b->live[t] = 0;
+    for (; key < end; key += PANEL)
+        for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
+            const tile_keys keys = keys_of_tile(b, tile, r);
+            if (key >= keys.to || key + PANEL <= keys.from)
+                continue;
+            if (score_tile(b, tile, key, &keys, b->p + tile * BLOCK_N + key - start))
+                b->live[tile / ROWS] |= 1u << ((key - start) / PANEL);
+        }
+}
+
+/* Rows and queries of a block; `queries` are those of an item, some of them perhaps beyond the
+ * batch entry's. */
+INLINE void set_rows(block *b, int q_begin, int queries)
+{
+    b->q_begin = q_begin;
+    b->rows = clamp(b->of.queries.count - q_begin, 0, queries);
+    b->tiled_rows = (b->rows + ROWS - 1) / ROWS * ROWS;
+}
+
+INLINE void set_keys(block *b, __global const float *k_panels, const clattn_base *base)
+{
+    __global const clattn_problem_row *row = b->of.row;
+    b->panel_step = row->tensor[CLATTN_T_K_PANELS].stride[2];
+    b->k_panels = k_panels +
+                  tensor_begin(row, base, CLATTN_T_K_PANELS, b->of.batch, b->of.head / row->group) +
+                  b->of.keys.first / PANEL * b->panel_step;
+}
+
+/* Writes `count` elements, `step` apart, each times `factor`. */
+INLINE void write_row(const float *x, int count, float factor, __global void *to, long index,
+                      long step, uint dtype)
+{
+    int d = 0;
+    if (step == 1)
+        for (; d + VEC <= count; d += VEC)
+            store_elements(load_vector(x + d) * factor, to, index + d, dtype);
+    for (; d < count; d++)
+        store_element(x[d] * factor, to, index + d * step, dtype);
+}
+
+/* Dropout of weights with keys `key` + 0..BLOCK_N-1, `key` a multiple of 64; negative ones stay. */
+INLINE void drop_weights(const pairs *of, float *p, int i, int key, int end)
+{
+    for (int c = 0; c < end; c += 64)
+        for (int first = 0; first < 16; first += VEC) {
+            vuint word[4];
+            random_words(word, (key + c) / 64, first, i, of->head, of->batch, of->key);
+            for (int w = 0; w < 4; w++) {
+                float *at = p + c + w * 16 + first;
+                const vfloat x = load_vector(at);
+                const vfloat kept =
+                    word[w] < (vuint)of->row->drop_below ? (vfloat)0.0f : x * of->row->kept;
+                store_vector(x < (vfloat)0.0f ? x : kept, at);
+            }
+        }
+}
+
+/* Scores of one row into final weights, in live panels; stats (2): maximum and sum. An invisible
+ * pair's weight is 0 even where the sum is NaN. */
+INLINE void weigh_row(const block *b, int r, int start, __global const float *stats)
+{
+    const float shift = softmax_shift(stats[0]), normaliser = softmax_normaliser(stats[1]);
+    float *p = b->p + r * BLOCK_N;
+    for (int c = 0; c < BLOCK_N; c += PANEL) {
+        if (!(b->live[r / ROWS] >> c / PANEL & 1))
+            continue;
+        for (int i = c; i < c + PANEL; i += VEC) {
+            const vfloat x = load_vector(p + i);
+            const vfloat w = exp_of_lanes(x - shift) * normaliser;
+            store_vector(x == (vfloat)(-INFINITY) ? (vfloat)(0.0f) : w, p + i);
+        }
+    }
+#if FULL
+    const uint dropped = CLATTN_F_DROPOUT | CLATTN_F_WEIGHTS_DROPPED;
+    if ((b->of.flags & dropped) == dropped)
+        drop_weights(&b->of, p, b->q_begin + r, start, BLOCK_N);
+#else
+    (void)start;
+#endif
+}
+
+#endif

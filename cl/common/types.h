@@ -1,0 +1,102 @@
+/* Storage types: elements and vectors of them, read as float and written from float. Needs
+ * vector.h. The types are run-time values, the same for a whole tensor. */
+#ifndef CLATTN_TYPES_H
+#define CLATTN_TYPES_H
+
+#include "common/arguments.h"
+#include "common/vector.h"
+
+/* Bytes of an element of a floating-point type. */
+static inline long size_of(uint dtype)
+{
+    return dtype == CLATTN_D_F32 ? 4 : 2;
+}
+
+/* Address of element `index`. */
+static inline __global const uchar *element_at(__global const void *from, long index, uint dtype)
+{
+    return (__global const uchar *)from + index * size_of(dtype);
+}
+
+static inline float load_element(__global const void *from, long index, uint dtype)
+{
+    if (dtype == CLATTN_D_F32)
+        return ((__global const float *)from)[index];
+    if (dtype == CLATTN_D_F16)
+        return vload_half(index, (__global const half *)from);
+    return as_float((uint)((__global const ushort *)from)[index] << 16);
+}
+
+/* Nearest even; NaN stays NaN, a quiet one. */
+static inline ushort bf16_of(float x)
+{
+    const uint bits = as_uint(x);
+    if (isnan(x))
+        return (ushort)(bits >> 16 | 0x40);
+    return (ushort)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static inline void store_element(float x, __global void *to, long index, uint dtype)
+{
+    if (dtype == CLATTN_D_F32)
+        ((__global float *)to)[index] = x;
+    else if (dtype == CLATTN_D_F16)
+        vstore_half_rte(x, index, (__global half *)to);
+    else
+        ((__global ushort *)to)[index] = bf16_of(x);
+}
+
+/* VEC elements in a row. */
+INLINE vfloat load_elements(__global const void *from, long index, uint dtype)
+{
+    if (dtype == CLATTN_D_F32)
+        return load_vector((__global const float *)from + index);
+#if VEC == 1
+    return load_element(from, index, dtype);
+#else
+    if (dtype == CLATTN_D_F16)
+        return VECTOR_JOIN(vload_half, VEC)(0, (__global const half *)from + index);
+    return as_vfloat(VECTOR_JOIN(convert_uint, VEC)(
+                         VECTOR_JOIN(vload, VEC)(0, (__global const ushort *)from + index))
+                     << 16);
+#endif
+}
+
+/* `count` (up to VEC) elements, `step` apart; 0 in lanes beyond. */
+INLINE vfloat gather_elements(__global const void *from, long index, long step, int count,
+                              uint dtype)
+{
+    if (step == 1 && count >= VEC)
+        return load_elements(from, index, dtype);
+    float lane[VEC];
+    for (int i = 0; i < VEC; i++)
+        lane[i] = i < count ? load_element(from, index + i * step, dtype) : 0.0f;
+    return load_vector(lane);
+}
+
+#if VEC > 1
+INLINE VECTOR_JOIN(ushort, VEC) bf16_of_lanes(vfloat x)
+{
+    const vuint bits = as_vuint(x);
+    const vuint rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    const vuint quiet = bits >> 16 | 0x40;
+    return VECTOR_JOIN(convert_ushort, VEC)(x != x ? quiet : rounded);
+}
+#endif
+
+/* VEC elements in a row. */
+INLINE void store_elements(vfloat x, __global void *to, long index, uint dtype)
+{
+#if VEC == 1
+    store_element(x, to, index, dtype);
+#else
+    if (dtype == CLATTN_D_F32)
+        store_vector(x, (__global float *)to + index);
+    else if (dtype == CLATTN_D_F16)
+        VECTOR_JOIN(VECTOR_JOIN(vstore_half, VEC), _rte)(x, 0, (__global half *)to + index);
+    else
+        VECTOR_JOIN(vstore, VEC)(bf16_of_lanes(x), 0, (__global ushort *)to + index);
+#endif
+}
+
+#endif

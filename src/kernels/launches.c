@@ -1,0 +1,86 @@
+/* The pieces of launches.h. */
+#include "kernels/launches.h"
+
+/* Keys of an item of copy_present. */
+#define COPY_BLOCK 512
+
+/* In the order of OPTION_PARAMETERS. */
+static const uint8_t option_tensors[] = {
+    CLATTN_T_MASK,        CLATTN_T_BIAS,       CLATTN_T_ALIBI,
+    CLATTN_T_Q_LENGTHS,   CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT,
+    CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,     CLATTN_T_SEED,
+};
+
+static void add_tensor(clattn__launch *launch, uint32_t tensor)
+{
+    launch->argument[launch->argument_count++] =
+        (clattn__launch_argument){CLATTN__ARG_TENSOR, tensor};
+}
+
+void clattn__launch_add(clattn__variant *variant, const clattn__launch_row *row)
+{
+    clattn__launch *launch = &variant->launch[variant->launch_count++];
+    variant->file[variant->file_count++] = row->file;
+    launch->function = row->function;
+    launch->tiling = row->tiling;
+    for (uint32_t i = 0; row->tensors[i] != CLATTN_T_COUNT; i++)
+        add_tensor(launch, row->tensors[i]);
+    for (uint32_t i = 0; row->options && i < sizeof option_tensors; i++)
+        add_tensor(launch, option_tensors[i]);
+    for (clattn__source source = CLATTN__ARG_BASE; source <= CLATTN__ARG_COUNT; source++)
+        launch->argument[launch->argument_count++].source = source;
+}
+
+static bool has_any(const clattn__problem *problem, uint64_t slots)
+{
+    return (problem->slots & slots) != 0;
+}
+
+bool clattn__returns_weights(const clattn__problem *problem)
+{
+    return has_any(problem, CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS) |
+                                CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_MEAN) |
+                                CLATTN_SLOT_BIT(CLATTN_SLOT_SCORES));
+}
+
+bool clattn__needs_stats(const clattn__problem *problem)
+{
+    return clattn__returns_weights(problem) ||
+           clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_SUM);
+}
+
+uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements)
+{
+    const uint64_t begin = (variant->workspace + 63) / 64 * 64;
+    variant->workspace = begin + sizeof(float) * (uint64_t)elements;
+    return begin / sizeof(float);
+}
+
+void clattn__place_stats(const clattn__problem *problem, clattn__variant *variant)
+{
+    const int64_t *extent = problem->extent;
+    if (!clattn__needs_stats(problem))
+        return;
+    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
+    scratch->tensor = CLATTN_T_STATS;
+    scratch->slot = -1;
+    scratch->stride[3] = 1;
+    scratch->stride[2] = 2;
+    scratch->stride[1] = extent[CLATTN__N_Q] * 2;
+    scratch->stride[0] = extent[CLATTN__N_HEAD] * scratch->stride[1];
+    scratch->offset = clattn__take_workspace(variant, extent[CLATTN__BATCH] * scratch->stride[0]);
+}
+
+void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant)
+{
+    static const clattn__launch_row row = {
+        .file = "attention/copy_present.cl",
+        .function = "copy_present",
+        .tiling = {CLATTN__OVER_KEYS, .block = COPY_BLOCK},
+        .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_PRESENT_K, CLATTN_T_V, CLATTN_T_PAST_V,
+                    CLATTN_T_PRESENT_V, CLATTN_T_COUNT},
+    };
+    if (has_any(problem,
+                CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V)))
+        clattn__launch_add(variant, &row);
+}

@@ -1,0 +1,34 @@
+/* Building the list of launches of a variant: what kernels of one operation have in common. */
+#ifndef CLATTN_KERNELS_LAUNCHES_H
+#define CLATTN_KERNELS_LAUNCHES_H
+
+#include "kernels/registry.h"
+
+/* One launch in short form. */
+typedef struct clattn__launch_row {
+    const char *file;     /* path below cl/ */
+    const char *function; /* the __kernel */
+    clattn__tiling tiling;
+    bool options;        /* OPTION_PARAMETERS of cl/common/score.h follow the tensors */
+    uint8_t tensors[12]; /* CLATTN_T_*, in the kernel's order; ends with CLATTN_T_COUNT */
+} clattn__launch_row;
+
+/* Appends a launch; base, rows, items, first and count follow in this order. */
+void clattn__launch_add(clattn__variant *variant, const clattn__launch_row *row);
+
+/* Whether launches after attention itself need the softmax's statistics. */
+bool clattn__needs_stats(const clattn__problem *problem);
+
+/* Scratch memory for them: appends CLATTN_T_STATS to variant->scratch if they are needed. */
+void clattn__place_stats(const clattn__problem *problem, clattn__variant *variant);
+
+/* Appends `elements` floats to the workspace, aligned for vectors; their offset in elements. */
+uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements);
+
+/* The launch of copy_present, where it is needed. */
+void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant);
+
+/* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */
+bool clattn__returns_weights(const clattn__problem *problem);
+
+#endif

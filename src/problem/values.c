@@ -1,0 +1,128 @@
+/* Checks of lengths and block lists, each failure with the place of the value. */
+#include "problem/values.h"
+
+#include <inttypes.h>
+
+static clattn_status check_lengths(const clattn__problem *problem, clattn_slot slot,
+                                   clattn__extent bound, const int32_t *at)
+{
+    const char *name = clattn__slot_get((uint32_t)slot)->name;
+    const int64_t step = problem->layout[slot].stride[0];
+    for (int64_t b = 0; b < problem->extent[CLATTN__BATCH]; b++)
+        if (at[b * step] < 0 || at[b * step] > problem->extent[bound])
+            return clattn__fail(
+                CLATTN_ERR_ARGUMENT,
+                "%s: element %" PRId64 " is %" PRId32 ", must be 0 to %" PRId64 " (%s)", name, b,
+                at[b * step], problem->extent[bound], clattn__extent_name(bound));
+    return CLATTN_OK;
+}
+
+static clattn_status check_cumulative(const clattn__problem *problem, clattn_slot slot,
+                                      clattn__extent bound, clattn__extent total, const int32_t *at)
+{
+    const char *name = clattn__slot_get((uint32_t)slot)->name;
+    const int64_t step = problem->layout[slot].stride[0];
+    const int64_t batch = problem->extent[CLATTN__BATCH];
+    if (at[0] != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: begins with %" PRId32 ", must begin with 0",
+                            name, at[0]);
+    for (int64_t b = 0; b < batch; b++) {
+        const int64_t length = (int64_t)at[(b + 1) * step] - at[b * step];
+        if (length < 0 || length > problem->extent[bound])
+            return clattn__fail(
+                CLATTN_ERR_ARGUMENT,
+                "%s: sequence %" PRId64 " has %" PRId64 " tokens, must have 0 to %" PRId64 " (%s)",
+                name, b, length, problem->extent[bound], clattn__extent_name(bound));
+    }
+    if (at[batch * step] > problem->extent[total])
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "%s: ends with %" PRId32 ", must be at most %" PRId64 " (%s)", name,
+                            at[batch * step], problem->extent[total], clattn__extent_name(total));
+    return CLATTN_OK;
+}
+
+static clattn_status check_tokens(const clattn__problem *problem, const void *const *at)
+{
+    static const struct {
+        clattn_slot slot;
+        clattn__extent bound, total;
+    } table[] = {
+        {CLATTN_SLOT_Q_LENGTHS, CLATTN__N_Q, CLATTN__TOTAL_Q},
+        {CLATTN_SLOT_KV_LENGTHS, CLATTN__N_KV, CLATTN__TOTAL_KV},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const void *values = at[table[i].slot];
+        if (values && problem->ragged)
+            CLATTN__TRY(
+                check_cumulative(problem, table[i].slot, table[i].bound, table[i].total, values));
+        else if (values)
+            CLATTN__TRY(check_lengths(problem, table[i].slot, table[i].bound, values));
+    }
+    return CLATTN_OK;
+}
+
+/* Entries of one list: in range and ascending. */
+static clattn_status check_list(const clattn__problem *problem, const int32_t *list, int32_t count,
+                                int64_t query_block)
+{
+    const int64_t step = problem->layout[CLATTN_SLOT_BLOCK_INDEX].stride[3];
+    const int64_t n_kv = problem->extent[CLATTN__N_KV];
+    const int64_t blocks = (n_kv + problem->block_kv - 1) / problem->block_kv;
+    int64_t last = -1;
+    for (int64_t i = 0; i < count; i++) {
+        const int32_t index = list[i * step];
+        if (index < 0 || index >= blocks)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "BLOCK_INDEX: entry %" PRId64 " of query block %" PRId64
+                                " is %" PRId32 ", must be 0 to %" PRId64,
+                                i, query_block, index, blocks - 1);
+        if (index <= last)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "BLOCK_INDEX: entry %" PRId64 " of query block %" PRId64
+                                " is %" PRId32 " after %" PRId64 ", must ascend",
+                                i, query_block, index, last);
+        last = index;
+    }
+    return CLATTN_OK;
+}
+
+/* Indices of a dimension that differ in memory: 1 where the tensor is broadcast. */
+static int64_t distinct(const clattn__problem *problem, uint32_t dim)
+{
+    const bool fixed = problem->layout[CLATTN_SLOT_BLOCK_COUNT].stride[dim] == 0 &&
+                       problem->layout[CLATTN_SLOT_BLOCK_INDEX].stride[dim] == 0;
+    const int64_t extent = clattn__slot_extent(problem, CLATTN_SLOT_BLOCK_COUNT, dim);
+    return fixed && extent > 1 ? 1 : extent;
+}
+
+static clattn_status check_blocks(const clattn__problem *problem, const int32_t *counts,
+                                  const int32_t *lists)
+{
+    const int64_t *c = problem->layout[CLATTN_SLOT_BLOCK_COUNT].stride;
+    const int64_t *l = problem->layout[CLATTN_SLOT_BLOCK_INDEX].stride;
+    const int64_t limit = problem->extent[CLATTN__BLOCK_LIMIT];
+    for (int64_t b = 0; b < distinct(problem, 0); b++)
+        for (int64_t h = 0; h < distinct(problem, 1); h++)
+            for (int64_t i = 0; i < distinct(problem, 2); i++) {
+                const int32_t count = counts[b * c[0] + h * c[1] + i * c[2]];
+                if (count < 0 || count > limit)
+                    return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                        "BLOCK_COUNT: query block %" PRId64 " has %" PRId32
+                                        " entries, must have 0 to %" PRId64 " (block_limit)",
+                                        i, count, limit);
+                if (lists)
+                    CLATTN__TRY(
+                        check_list(problem, lists + b * l[0] + h * l[1] + i * l[2], count, i));
+            }
+    return CLATTN_OK;
+}
+
+clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
+{
+    if (problem->kind != CLATTN__ATTENTION || problem->extent[CLATTN__BATCH] == 0)
+        return CLATTN_OK;
+    CLATTN__TRY(check_tokens(problem, at));
+    if (!at[CLATTN_SLOT_BLOCK_COUNT])
+        return CLATTN_OK;
+    return check_blocks(problem, at[CLATTN_SLOT_BLOCK_COUNT], at[CLATTN_SLOT_BLOCK_INDEX]);
+}

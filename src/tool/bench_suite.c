@@ -1,0 +1,71 @@
+/* The suites of clattn bench as tables: each row is a grid of shapes. */
+#include <stdlib.h>
+
+#include "tool/bench_shape.h"
+
+#define MOST_VALUES 8
+
+/* Every combination, the last one fastest: heads, head_dim, length, causal. Lists end with 0. */
+typedef struct bench_grid {
+    int suite;
+    struct {
+        int64_t query, kv;
+    } heads[MOST_VALUES];
+    int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: of queries and keys */
+    int masks;                                          /* 1: not causal; 2: causal as well */
+} bench_grid;
+
+static const bench_grid grids[] = {
+    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1},
+    {BENCH_SUITE_PREFILL, {{8, 8}, {32, 8}}, {64, 80, 128}, {512, 1024, 2048, 4096}, 2},
+};
+
+bool bench_list_add(bench_list *list, const bench_shape *shape)
+{
+    bench_shape *grown = realloc(list->shape, (list->count + (size_t)1) * sizeof *grown);
+    if (!grown)
+        return false;
+    grown[list->count++] = *shape;
+    list->shape = grown;
+    return true;
+}
+
+void bench_list_finish(bench_list *list)
+{
+    free(list->shape);
+    *list = (bench_list){0};
+}
+
+static bool add_lengths(bench_list *list, const bench_grid *grid, bench_shape *shape)
+{
+    for (const int64_t *length = grid->length; *length; length++)
+        for (int causal = 0; causal < grid->masks; causal++) {
+            shape->n_q = shape->n_kv = *length;
+            shape->causal = causal == 1;
+            if (!bench_list_add(list, shape))
+                return false;
+        }
+    return true;
+}
+
+static bool add_grid(bench_list *list, const bench_grid *grid)
+{
+    for (size_t h = 0; grid->heads[h].query; h++)
+        for (const int64_t *dim = grid->head_dim; *dim; dim++) {
+            bench_shape shape = {.batch = 1,
+                                 .n_head = grid->heads[h].query,
+                                 .n_kv_head = grid->heads[h].kv,
+                                 .head_dim = *dim};
+            if (!add_lengths(list, grid, &shape))
+                return false;
+        }
+    return true;
+}
+
+bool bench_list_add_suite(bench_list *list, int suite)
+{
+    for (size_t i = 0; i < sizeof grids / sizeof grids[0]; i++)
+        if ((suite == BENCH_SUITE_ALL || grids[i].suite == suite) && !add_grid(list, &grids[i]))
+            return false;
+    return true;
+}

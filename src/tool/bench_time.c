@@ -1,0 +1,165 @@
+/* See bench_time.h. */
+#include "tool/bench_time.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* Runs that don't count: the first one compiles and takes its workspace, the next ones bring
+ * threads and caches to where they stay. */
+#define WARM_UP_SECONDS 0.05
+#define WARM_UP_RUNS    2
+#define LEAST_RUNS      3
+#define MOST_RUNS       100000
+
+/* What is needed to run one shape. */
+typedef struct bench_case {
+    clattn_plan *plan;
+    clattn_dispatcher *dispatcher;
+    clattn_buffer *buffers[BENCH_TENSORS];
+    clattn_binding bindings[BENCH_TENSORS];
+} bench_case;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* Numbers between -1 and 1; the same for every run. */
+static void fill(float *values, uint64_t count)
+{
+    uint32_t state = 12345;
+    for (uint64_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        values[i] = (float)(state >> 8) * 0x1p-23f - 1.0f;
+    }
+}
+
+static clattn_status make_buffer(clattn_context *context, uint64_t count, clattn_buffer **buffer)
+{
+    void *data;
+    clattn_status status = clattn_buffer_create(context, count * sizeof(float), buffer);
+    if (status != CLATTN_OK)
+        return status;
+    status = clattn_buffer_map(*buffer, &data);
+    if (status != CLATTN_OK)
+        return status;
+    fill(data, count);
+    return clattn_buffer_unmap(*buffer);
+}
+
+static clattn_status plan(clattn_context *context, const bench_shape *shape,
+                          const bench_dtype *dtype, clattn_plan **made)
+{
+    clattn_attention_desc desc;
+    bench_shape_describe(shape, dtype, &desc);
+    return clattn_plan_attention(context, &desc, made);
+}
+
+static clattn_status case_init(bench_case *of, clattn_context *context, const bench_shape *shape,
+                               const bench_dtype *dtype)
+{
+    clattn_status status = plan(context, shape, dtype, &of->plan);
+    if (status == CLATTN_OK)
+        status = clattn_dispatcher_create(context, NULL, &of->dispatcher);
+    for (int i = 0; i < BENCH_TENSORS && status == CLATTN_OK; i++) {
+        const clattn_slot slot = (clattn_slot)i;
+        status = make_buffer(context, (uint64_t)bench_shape_elements(shape, slot), &of->buffers[i]);
+        of->bindings[i] = (clattn_binding){.slot = slot, .buffer = of->buffers[i]};
+    }
+    return status;
+}
+
+static void case_finish(bench_case *of)
+{
+    clattn_dispatcher_destroy(of->dispatcher);
+    for (int i = 0; i < BENCH_TENSORS; i++)
+        clattn_buffer_destroy(of->buffers[i]);
+    clattn_plan_destroy(of->plan);
+}
+
+static clattn_status run_once(const bench_case *of, double *seconds)
+{
+    const clattn_step step = {
+        .plan = of->plan, .bindings = of->bindings, .binding_count = BENCH_TENSORS};
+    clattn_submission submission;
+    clattn_event *event;
+    clattn_submission_init(&submission);
+    submission.steps = &step;
+    submission.step_count = 1;
+    const double start = now();
+    clattn_status status = clattn_submit(of->dispatcher, &submission, &event);
+    if (status != CLATTN_OK)
+        return status;
+    status = clattn_event_wait(event, UINT64_MAX);
+    *seconds = now() - start;
+    clattn_event_release(event);
+    return status;
+}
+
+/* Runs at least `least` times and until `budget` seconds are spent, at most MOST_RUNS times. Writes
+ * the seconds of each run to `each` (may be NULL) and their number to *count. */
+static clattn_status run_many(const bench_case *of, uint32_t least, double budget, double *each,
+                              uint32_t *count)
+{
+    double spent = 0;
+    for (*count = 0; *count < MOST_RUNS && (*count < least || spent < budget); ++*count) {
+        double passed;
+        const clattn_status status = run_once(of, &passed);
+        if (status != CLATTN_OK)
+            return status;
+        spent += passed;
+        if (each)
+            each[*count] = passed;
+    }
+    return CLATTN_OK;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static clattn_status time_case(const bench_case *of, double seconds, double *each,
+                               bench_timing *timing)
+{
+    uint32_t count;
+    clattn_plan_info info = {.struct_size = sizeof info};
+    clattn_status status = run_many(of, WARM_UP_RUNS, WARM_UP_SECONDS, NULL, &count);
+    if (status == CLATTN_OK)
+        status = run_many(of, LEAST_RUNS, seconds, each, &count);
+    if (status == CLATTN_OK)
+        status = clattn_plan_get_info(of->plan, &info);
+    if (status != CLATTN_OK)
+        return status;
+    qsort(each, count, sizeof *each, by_value);
+    timing->min = each[0];
+    timing->median = (each[(count - 1) / 2] + each[count / 2]) / 2;
+    memcpy(timing->kernel, info.kernel, sizeof timing->kernel);
+    return CLATTN_OK;
+}
+
+clattn_status bench_time(clattn_context *context, const bench_shape *shape,
+                         const bench_dtype *dtype, double seconds, bench_timing *timing)
+{
+    static double each[MOST_RUNS]; /* the tool has one thread */
+    bench_case of = {0};
+    clattn_status status = case_init(&of, context, shape, dtype);
+    if (status == CLATTN_OK)
+        status = time_case(&of, seconds, each, timing);
+    case_finish(&of);
+    return status;
+}
+
+clattn_status bench_time_check(clattn_context *context, const bench_shape *shape,
+                               const bench_dtype *dtype, uint64_t *workspace)
+{
+    clattn_plan *made = NULL;
+    clattn_status status = plan(context, shape, dtype, &made);
+    if (status == CLATTN_OK)
+        status = clattn_plan_workspace_size(made, workspace);
+    clattn_plan_destroy(made);
+    return status;
+}

@@ -1,0 +1,33 @@
+/* Opening a device for a command, and what to say where that fails. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool/commands.h"
+
+int device_failure(const char *device, clattn_status status)
+{
+    const char *what = "OpenCL";
+    if (status == CLATTN_ERR_NO_DEVICE && device)
+        what = "--device";
+    else if (status == CLATTN_ERR_NO_DEVICE && getenv("CLATTN_DEVICE"))
+        what = "CLATTN_DEVICE";
+    else if (status == CLATTN_ERR_NO_OPENCL && getenv("CLATTN_OPENCL_LIBRARY"))
+        what = "CLATTN_OPENCL_LIBRARY";
+    const char *message = clattn_error_message();
+    static const char prefix[] = "device: "; /* `what` says it already */
+    if (strncmp(message, prefix, sizeof prefix - 1) == 0)
+        message += sizeof prefix - 1;
+    return failure(what, "%s", message);
+}
+
+bool open_context(const char *device, clattn_context **context, int *status)
+{
+    clattn_context_options options;
+    clattn_context_options_init(&options);
+    options.device = device;
+    const clattn_status result = clattn_context_create(&options, context);
+    if (result == CLATTN_OK)
+        return true;
+    *status = device_failure(device, result);
+    return false;
+}

@@ -1,0 +1,176 @@
+"""clattn bench reports what was asked for, in that order, and counts what it says it counts."""
+
+import json
+import unittest
+
+import tool_case
+
+KEYS = (
+    "op batch n_head n_kv_head n_q n_kv head_dim causal dtype seconds_min seconds_median gflops "
+    "gbytes_per_s peak_gflops peak_gbytes_per_s share kernel"
+).split()
+EXTENTS = ("batch", "n_head", "n_kv_head", "n_q", "n_kv", "head_dim")
+SHORT = ("--seconds", "0.001")
+
+
+def form(*shape):
+    return ",".join(map(str, shape))
+
+
+def of_row(row):
+    return (*(row[key] for key in EXTENTS), int(row["causal"]))
+
+
+def visible_pairs(n_q, n_kv, causal):
+    """Of one head, counted one by one."""
+    last = n_kv - n_q
+    return sum(max(0, min(n_kv, i + last + 1)) if causal else n_kv for i in range(n_q))
+
+
+class BenchCase(tool_case.ToolCase):
+    def rows(self, *words):
+        return [json.loads(line) for line in self.run_good("bench", "--json", *words).splitlines()]
+
+    def rows_of(self, *shapes):
+        words = (word for shape in shapes for word in ("--shape", form(*shape)))
+        return self.rows(*SHORT, *words)
+
+
+class Rows(BenchCase):
+    SHAPES = (
+        (1, 4, 2, 33, 33, 16, 1),
+        (2, 2, 2, 8, 20, 8, 1),
+        (1, 2, 1, 20, 8, 8, 1),
+        (1, 4, 4, 16, 24, 40, 0),
+        (3, 4, 2, 1, 100, 32, 0),
+        (1, 4, 4, 16, 24, 40, 0),
+    )
+
+    def setUp(self):
+        super().setUp()
+        self.found = self.rows_of(*self.SHAPES)
+
+    def test_order_and_keys(self):
+        self.assertEqual([of_row(row) for row in self.found], list(self.SHAPES))
+        for row in self.found:
+            self.assertEqual(list(row), KEYS)
+            self.assertEqual((row["op"], row["dtype"]), ("attention", "f32"))
+            self.assertIsInstance(row["causal"], bool)
+            self.assertTrue(row["kernel"])
+
+    def test_figures(self):
+        for row in self.found:
+            batch, n_head, n_kv_head, n_q, n_kv, head_dim, causal = of_row(row)
+            pairs = batch * n_head * visible_pairs(n_q, n_kv, causal)
+            kv_bytes = 4 * 2 * batch * n_kv_head * n_kv * head_dim
+            seconds = row["seconds_min"]
+            self.assertGreater(seconds, 0)
+            self.assertLessEqual(seconds, row["seconds_median"])
+            self.assertAlmostEqual(row["gflops"] * seconds * 1e9 / (2 * pairs * 2 * head_dim), 1)
+            self.assertAlmostEqual(row["gbytes_per_s"] * seconds * 1e9 / kv_bytes, 1)
+            what = "gbytes_per_s" if n_q == 1 else "gflops"
+            self.assertAlmostEqual(row["share"] * row["peak_" + what] / row[what], 1)
+
+    def test_peaks_are_those_of_the_run(self):
+        for key in ("peak_gflops", "peak_gbytes_per_s"):
+            self.assertGreater(self.found[0][key], 0)
+            self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
+
+
+class Choices(BenchCase):
+    def test_suite_is_short_by_default(self):
+        expected = [
+            (1, heads, heads, length, length, 64, 0)
+            for heads in (8, 12)
+            for length in (64, 96, 128, 256, 384, 512)
+        ]
+        self.assertEqual([of_row(row) for row in self.rows(*SHORT)], expected)
+        extra = (1, 1, 1, 5, 5, 8, 0)
+        both = self.rows(*SHORT, "--shape", form(*extra[:-1]), "--suite", "short")
+        self.assertEqual([of_row(row) for row in both], [*expected, extra])
+
+    def test_kernel(self):
+        shape = ("--shape", form(1, 2, 2, 16, 16, 64))
+        (row,) = self.rows(*SHORT, *shape, "--kernel", "attention_reference")
+        self.assertEqual(row["kernel"], "attention_reference")
+
+    def test_device_and_dtype(self):
+        shape = ("--shape", form(1, 2, 2, 16, 16, 64))
+        (row,) = self.rows(*SHORT, *shape, "--device", "0", "--dtype", "f32")
+        self.assertEqual(row["dtype"], "f32")
+
+    def test_text(self):
+        shapes = ("1,2,2,16,16,64,1", "1,2,2,1,16,64,0")
+        said = self.run_good("bench", *SHORT, "--shape", shapes[0], "--shape", shapes[1])
+        lines = said.splitlines()
+        self.assertRegex(lines[0], r": peak \d+\.\d GF/s \(float32\), \d+\.\d GB/s read")
+        self.assertRegex(lines[-2], rf"^{shapes[0]} +\w+ .*GF/s +\d+\.\d %$")
+        self.assertRegex(lines[-1], rf"^{shapes[1]} +\w+ .*GB/s +\d+\.\d %$")
+
+
+class Errors(BenchCase):
+    SHAPES = (
+        "1",
+        "1,8,8,64,64",
+        "1,8,8,64,64,",
+        "1,8,8,64,64,64,2",
+        "1,8,8,64,64,64,-1",
+        "1,8,8,64,64,64,1,1",
+        "1,8,8,64,64,64,1 ",
+        "0,8,8,64,64,64",
+        "1,8,8,0,64,64",
+        "-1,8,8,64,64,64",
+        "1,8,8,64,64,6.4",
+        "1, 8,8,64,64,64",
+        "1;8;8;64;64;64",
+        "1,8,8,2147483648,64,64",
+        "1,8,8,64,64,99999999999999999999999",
+        "batch,8,8,64,64,64",
+        "one\ntwo",
+        # What the library refuses.
+        "1,8,3,64,64,64",
+        "1,8,8,64,64,577",
+        # More memory than there is.
+        "1,1,1,2147483647,64,576",
+        "1,1,1,64,2147483647,576",
+        "2147483647,2147483647,2147483647,2147483647,2147483647,576",
+    )
+    OTHERS = (
+        ("--shape", ("--shape", "")),
+        ("--shape", ("--shape",)),
+        ("--suite", ("--suite", "long")),
+        ("--dtype", ("--dtype", "f99")),
+        ("--kernel", ("--kernel", "attention")),
+        ("--seconds", ("--seconds", "0")),
+        ("--seconds", ("--seconds", "-1")),
+        ("--seconds", ("--seconds", "1e9")),
+        ("--seconds", ("--seconds", "nan")),
+        ("extra", ("extra",)),
+    )
+
+    def test_shapes(self):
+        for shape in self.SHAPES:
+            with self.subTest(shape=shape):
+                self.run_bad(2, "--shape", "bench", "--shape", "1,1,1,4,4,8", "--shape", shape)
+
+    def test_reasons(self):
+        line = self.run_bad(2, "--shape", "bench", "--shape", "1,8,3,64,64,64")
+        self.assertIn("1,8,3,64,64,64,0: n_kv_head: 3 ", line)
+        line = self.run_bad(2, "--shape", "bench", "--shape", "1,1,1,2147483647,64,576")
+        self.assertRegex(line, r"needs \d+\.\d GiB")
+        line = self.run_bad(2, "--kernel", "bench", "--kernel", "attention")
+        self.assertIn("attention_reference", line)
+
+    def test_other_options(self):
+        for argument, words in self.OTHERS:
+            with self.subTest(words=words):
+                self.run_bad(2, argument, "bench", *words)
+
+    def test_devices(self):
+        self.run_bad(1, "--device", "bench", "--device", "no such device")
+        nowhere = str(self.folder / "libOpenCL.so")
+        self.run_bad(1, "CLATTN_OPENCL_LIBRARY", "bench", CLATTN_OPENCL_LIBRARY=nowhere)
+
+
+if __name__ == "__main__":
+    tool_case.main()

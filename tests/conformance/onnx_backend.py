@@ -96,7 +96,7 @@ def run_combination(library, seed, index, counter):
     combination = Combination(seed, index)
 
     def run():
-        got = Attention(combination.attributes, combination.inputs).run(library, combination.wanted)
+        got = Attention(combination.attributes, combination.given).run(library, combination.wanted)
         for name, array, right in zip(combination.wanted, got, expected(combination)):
             wrong = difference(combination, name, array, right)
             if wrong:

@@ -15,14 +15,15 @@ FIRST_VERSION = {"nonpad_kv_seqlen": 24, "shorter mask": 24, "windows": 25}
 
 QUERIES = [1, 1, 2, 3, 5, 7, 16, 17, 31, 33, 47, 48, 49, 65, 97]
 KEYS = [1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 255, 257, 300]
-DIMS = [1, 2, 3, 5, 7, 8, 13, 16, 31, 32, 40, 59, 64, 65, 80, 96, 128, 200]
+DIMS = [1, 2, 3, 5, 7, 8, 13, 16, 31, 32, 40, 59, 64, 64, 65, 80, 96, 128, 128, 200, 257, 576]
 DTYPES = [np.float32, np.float32, np.float32, np.float16, np.float16, ml_dtypes.bfloat16]
 # Rounding to storage, relative to the value: half a unit in the last place.
 ROUNDING = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 
 class Combination:
-    """Attributes, inputs and wanted outputs; the same for the same seed and index."""
+    """Attributes, inputs and wanted outputs; the same for the same seed and index. `given` are the
+    inputs as clattn gets them, which makes no difference by what the operator promises."""
 
     def __init__(self, seed, index):
         self.random = np.random.default_rng([seed, index])
@@ -33,6 +34,7 @@ class Combination:
         self.make_cache()
         self.make_mask()
         self.make_attributes()
+        self.given = {name: self.as_given(name) for name in self.inputs}
 
     def chance(self, probability):
         return bool(self.random.random() < probability)
@@ -113,6 +115,19 @@ class Combination:
         if self.chance(0.6):
             self.wanted.append("qk_matmul_output")
             self.attributes["qk_matmul_output_mode"] = self.pick([0, 1, 2, 3])
+
+    def as_given(self, name):
+        """The input in another order of memory, and padding keys and values of any kind."""
+        array = self.inputs[name]
+        lengths = self.inputs.get("nonpad_kv_seqlen", [])
+        raw_scores = self.attributes.get("qk_matmul_output_mode", 3) < 2  # of padding keys, too
+        if name in ("K", "V") and not raw_scores and self.chance(0.5):
+            array = array.copy()
+            for entry, length in zip(array if self.packed else array.swapaxes(1, 2), lengths):
+                entry[length:] = self.pick([np.nan, np.inf, -np.inf])
+        if array.ndim == 4 and self.chance(0.3):
+            array = np.ascontiguousarray(array.swapaxes(1, 2)).swapaxes(1, 2)
+        return array
 
     def __str__(self):
         shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}"

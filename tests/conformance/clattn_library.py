@@ -31,6 +31,9 @@ class Library:
         self.calls = ctypes.CDLL(path)
         self.calls.clattn_error_message.restype = ctypes.c_char_p
         self.calls.clattn_version_string.restype = ctypes.c_char_p
+        self.calls.clattn_kernel_name.restype = ctypes.c_char_p
+        if kernel and kernel not in self.kernels():
+            raise Failed(f"there is no kernel {kernel}, but {', '.join(self.kernels())}")
         self.context = ctypes.c_void_p()
         options = self.make("clattn_context_options")
         options.kernel = kernel.encode() if kernel else None
@@ -44,6 +47,10 @@ class Library:
         if hasattr(made, "struct_size"):
             made.struct_size = ctypes.sizeof(made)
         return made
+
+    def kernels(self):
+        return [self.calls.clattn_kernel_name(index).decode()
+                for index in range(self.calls.clattn_kernel_count())]
 
     def message(self):
         return self.calls.clattn_error_message().decode(errors="replace")

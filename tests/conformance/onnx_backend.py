@@ -141,7 +141,7 @@ def main():
         run_combination(library, options.seed, index, counter)
     library.close()
     report(counter, library)
-    return 1 if counter.failed or not counter.passed else 0
+    return 1 if counter.failed or not (counter.passed or counter.declined) else 0
 
 
 if __name__ == "__main__":

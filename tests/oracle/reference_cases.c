@@ -298,7 +298,10 @@ static void check(const reference *r, const test_case *c, int count[2])
         char why[256];
         if (!is_known(output->name))
             continue;
-        if (!npy_alloc_like(&output->array, &found))
+        found = output->array;
+        found.bytes = NULL;
+        found.value = calloc((size_t)found.count + 1, sizeof *found.value);
+        if (!found.value)
             exit(1);
         for (int64_t n = 0; n < found.count; n++)
             found.value[n] = computed(r, c, output, n);

@@ -1,6 +1,5 @@
 /* What a valid problem must fulfil, and what keeps its numbers within float32, so that the oracle's
  * answer is what float32 can reach. */
-#include <stdlib.h>
 #include "functions.h"
 #include "generate.h"
 
@@ -79,9 +78,6 @@ static void settle_slots(fuzz_problem *p)
     for (int slot = 0; slot < FUZZ_SLOTS; slot++)
         if (indexing >> slot & 1)
             p->tensor[slot].broadcast = 0;
-    if (getenv("FZ_PLAIN_LENGTHS"))
-        p->tensor[CLATTN_SLOT_Q_LENGTHS].strided = p->tensor[CLATTN_SLOT_KV_LENGTHS].strided =
-            false;
     p->tensor[CLATTN_SLOT_SEED].broadcast = 0;
     p->tensor[CLATTN_SLOT_PARAMS].strided = false; /* the caller's functions get a pointer */
 }

@@ -51,6 +51,7 @@ ci/packages.sh test
 echo 'all there'
 
 step 'formatting' formatting
+step 'checks of that check' ci/check_kernels.py --self-test
 step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
 step 'build, warnings are errors (clang)' clang_warnings
 step 'tests' suite

@@ -232,6 +232,8 @@ INLINE void write_results(const attention *a, int written, float sink, __global 
     __global const clattn_problem_row *row = a->b.of.row;
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
     for (int r = 0; r < written; r++) {
+        for (int d = 0; r >= a->b.rows && d < a->width; d += VEC)
+            store_vector((vfloat)(0.0f), a->o + r * DIM_MAX + d); /* padding of a tile had it */
         const float factor = finish_row(a, r, r < a->b.rows ? sink : -INFINITY);
         const long i = a->b.q_begin + r, token = a->b.of.queries.first + i;
         write_row(a->o + r * DIM_MAX, row->value_dim, factor, out, out_begin + token * t->stride[2],

@@ -18,19 +18,19 @@ typedef struct tokens {
     int count;
 } tokens;
 
-/* What the caller's numbers leave, clamped to `bound` tokens and, ragged, to `total` in all.
- * lengths (B), ragged: (B + 1) */
-static inline tokens tokens_of(__global const int *lengths, long begin, int batch, int bound,
+/* What the caller's numbers, `step` apart, leave, clamped to `bound` tokens and, ragged, to `total`
+ * in all. lengths (B), ragged: (B + 1) */
+static inline tokens tokens_of(__global const int *lengths, long step, int batch, int bound,
                                int total, int ragged)
 {
     tokens of;
     of.first = 0;
     if (!ragged) {
-        of.count = clamp(lengths[begin + batch], 0, bound);
+        of.count = clamp(lengths[batch * step], 0, bound);
         return of;
     }
-    of.first = clamp(lengths[begin + batch], 0, total);
-    const long count = (long)lengths[begin + batch + 1] - of.first;
+    of.first = clamp(lengths[batch * step], 0, total);
+    const long count = (long)lengths[(batch + 1) * step] - of.first;
     of.count = (int)clamp(count, 0L, (long)min(bound, total - of.first));
     return of;
 }
@@ -43,7 +43,8 @@ static inline tokens queries_of(__global const clattn_problem_row *row, const cl
     all.count = row->n_q;
     if (!(row->flags & CLATTN_F_Q_LENGTHS))
         return all;
-    return tokens_of(q_lengths, base->offset[CLATTN_T_Q_LENGTHS], batch, row->n_q, row->total_q,
+    return tokens_of(q_lengths + base->offset[CLATTN_T_Q_LENGTHS],
+                     row->tensor[CLATTN_T_Q_LENGTHS].stride[0], batch, row->n_q, row->total_q,
                      row->flags & CLATTN_F_RAGGED);
 }
 
@@ -55,7 +56,8 @@ static inline tokens keys_of(__global const clattn_problem_row *row, const clatt
     all.count = row->n_kv;
     if (!(row->flags & CLATTN_F_KV_LENGTHS))
         return all;
-    return tokens_of(kv_lengths, base->offset[CLATTN_T_KV_LENGTHS], batch, row->n_kv, row->total_kv,
+    return tokens_of(kv_lengths + base->offset[CLATTN_T_KV_LENGTHS],
+                     row->tensor[CLATTN_T_KV_LENGTHS].stride[0], batch, row->n_kv, row->total_kv,
                      row->flags & CLATTN_F_RAGGED);
 }
 

@@ -118,10 +118,10 @@ enum {                                     /* clattn_context_options.flags */
 
 typedef struct clattn_context_options {
     uint32_t struct_size;
-    uint32_t flags;         /* CLATTN_CONTEXT_*, or-ed */
-    const char *device;     /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
-    const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel;     /* use only the kernel of this name (for tests); NULL: all kernels */
+    uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
+    const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
+    const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
+    const char *kernel; /* use only the kernel of this name for its operation; NULL: all kernels */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;

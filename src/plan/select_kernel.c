@@ -11,11 +11,22 @@ typedef struct walk {
     clattn__text *declined;
 } walk;
 
+/* Whether the caller's choice of a kernel is about this kind of operation; a name that is not in
+ * the registry is about all. */
+static bool is_for(const char *name, clattn__kind kind)
+{
+    for (uint32_t i = 0; name && i < clattn__kernel_count(); i++)
+        if (strcmp(clattn__kernel_get(i)->name, name) == 0)
+            return clattn__kernel_get(i)->kind == kind;
+    return name != NULL;
+}
+
 /* Whether the kernel may be used at all; a sentence in `reason` if not. */
 static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__text *reason)
 {
     const clattn_context *context = for_what->context;
-    if (context->env.kernel && strcmp(context->env.kernel, kernel->name) != 0) {
+    if (is_for(context->env.kernel, kernel->kind) &&
+        strcmp(context->env.kernel, kernel->name) != 0) {
         clattn__text_add(reason, "only the kernel %s was asked for", context->env.kernel);
         return false;
     }

@@ -19,6 +19,7 @@ build module  libcjson        libcjson-dev
 build module  cairo           libcairo2-dev
 build module  criterion       libcriterion-dev
 test  command g++             g++
+test  command cmake           cmake
 test  command clang           clang
 test  command clang-format    clang-format
 test  command valgrind        valgrind

@@ -95,8 +95,25 @@ typedef void (*clattn_log_fn)(void *user, clattn_log_area area, const char *line
 /* Like realloc(): pointer NULL allocates, size 0 frees and returns NULL. Thread-safe. */
 typedef void *(*clattn_realloc_fn)(void *user, void *pointer, size_t size);
 
+/* The caller's own store of compiled programs, in the place of files. `key` is 32 hexadecimal
+ * digits and a 0. Both functions may be called from any thread that calls clattn, from several at
+ * the same time, and must not call clattn themselves.
+ *
+ * load: has the store something under `key`, call receive(receiver, bytes, size) once, before load
+ * returns; the bytes are copied and stay the store's. Else don't call it: the program is built.
+ * What comes back need not be trusted to be whole: anything that isn't what was stored under this
+ * key is found by its checksum, and the program is built again. The checksum is no signature: a
+ * stranger who can write to the store can have his code run.
+ *
+ * store: keep `size` bytes under `key`, in the place of what was there. They are valid until store
+ * returns. A store that fails keeps it to itself: the program will be built again. */
+typedef void (*clattn_cache_receive_fn)(void *receiver, const void *bytes, size_t size);
+typedef void (*clattn_cache_load_fn)(void *user, const char *key, clattn_cache_receive_fn receive,
+                                     void *receiver);
+typedef void (*clattn_cache_store_fn)(void *user, const char *key, const void *bytes, size_t size);
+
 enum {                                     /* clattn_context_options.flags */
-       CLATTN_CONTEXT_NO_PROGRAM_CACHE = 1 /* neither read nor write compiled programs on disk */
+       CLATTN_CONTEXT_NO_PROGRAM_CACHE = 1 /* keep no compiled programs, nor look for any */
 };
 
 typedef struct clattn_context_options {
@@ -112,6 +129,9 @@ typedef struct clattn_context_options {
     void *realloc_user;
     clattn_log_fn log; /* NULL: no log; CLATTN_VERBOSE prints on stderr in either case */
     void *log_user;
+    clattn_cache_load_fn cache_load;   /* with one of the two, or both, cache_dir is not used and */
+    clattn_cache_store_fn cache_store; /* no file is read or written; NULL: never found, not kept */
+    void *cache_user;
 } clattn_context_options;
 
 static inline void clattn_context_options_init(clattn_context_options *options)
@@ -580,7 +600,8 @@ typedef struct clattn_program_entry {
 typedef clattn_status (*clattn_program_fn)(void *user, const clattn_program_entry *entry);
 
 /* Walks the cache that a context with these options would use, checking each entry's checksum.
- * Opens no OpenCL. A folder that doesn't exist is an empty cache. */
+ * Opens no OpenCL. A folder that doesn't exist is an empty cache. Here and in the next two
+ * functions options with cache_load or cache_store are CLATTN_ERR_UNSUPPORTED. */
 CLATTN_API clattn_status clattn_program_cache_list(const clattn_context_options *options,
                                                    clattn_program_fn function, void *user);
 

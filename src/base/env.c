@@ -135,9 +135,12 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     env->log_user = own.log_user;
     env->get_proc = own.get_proc;
     env->get_proc_user = own.get_proc_user;
+    env->cache_load = own.cache_load;
+    env->cache_store = own.cache_store;
+    env->cache_user = own.cache_user;
     env->verbose = verbose_from(getenv("CLATTN_VERBOSE"));
     const clattn_status status = copy_settings(env, &own);
-    env->cache_on = env->cache_dir && !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);
+    env->cache_on = !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);
     if (status != CLATTN_OK)
         clattn__env_finish(env);
     return status;

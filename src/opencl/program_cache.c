@@ -1,5 +1,6 @@
-/* The folder of the program cache: entries `<key>.clattn`, see docs/cache.md for the format, and
- * marks `<key>.building` of builds that have begun. */
+/* Where entries of the program cache are kept: in a folder, as files `<key>.clattn` beside marks
+ * `<key>.building` of builds that have begun, or by the caller's functions. The bytes of an entry
+ * are program_entry.c's matter. */
 #include "opencl/program_cache.h"
 
 #include <inttypes.h>
@@ -11,75 +12,11 @@
 #include "base/text.h"
 #include "base/thread.h"
 
-#define MAGIC         "clattnP1"
-#define FORMAT        1u
 #define LARGEST_ENTRY ((uint64_t)256 << 20)
 #define MOST_STRIKES  2u
-#define CHECKED_FROM  24 /* magic and checksum come before */
-#define HEADER        64
 #define ENTRY_SUFFIX  ".clattn"
 #define MARK_SUFFIX   ".building"
 #define KEY_DIGITS    32
-
-/* Header: magic 8, checksum 16, format 4, device size 4, label size 4, reserved 4, binary size 8,
- * key 16; then device, label, binary. Little-endian. */
-enum { AT_SUM = 8, AT_FORMAT = 24, AT_DEVICE = 28, AT_LABEL = 32, AT_BINARY = 40, AT_KEY = 48 };
-
-static void put(unsigned char *at, uint64_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++)
-        at[i] = (unsigned char)(value >> (8 * i));
-}
-
-static uint64_t get(const unsigned char *at, int bytes)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < bytes; i++)
-        value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
-
-static void put_hash(unsigned char *at, clattn__hash hash)
-{
-    put(at, hash.low, 8);
-    put(at + 8, hash.high, 8);
-}
-
-static clattn__hash get_hash(const unsigned char *at)
-{
-    const clattn__hash hash = {get(at, 8), get(at + 8, 8)};
-    return hash;
-}
-
-/* An entry in memory, checked. */
-typedef struct entry {
-    unsigned char *bytes; /* owned */
-    size_t size;
-    uint64_t device_size, label_size, binary_size;
-} entry;
-
-/* NULL if the entry is whole and its name is `stem`, else what is wrong. */
-static const char *check_entry(entry *e, const char *stem)
-{
-    char key[33];
-    if (e->size < HEADER)
-        return "truncated";
-    if (memcmp(e->bytes, MAGIC, 8) != 0)
-        return "is not a clattn program";
-    if (!clattn__hash_equal(get_hash(e->bytes + AT_SUM),
-                            clattn__hash_bytes(e->bytes + CHECKED_FROM, e->size - CHECKED_FROM)))
-        return "checksum differs";
-    if (get(e->bytes + AT_FORMAT, 4) != FORMAT)
-        return "of another format version";
-    e->device_size = get(e->bytes + AT_DEVICE, 4);
-    e->label_size = get(e->bytes + AT_LABEL, 4);
-    e->binary_size = get(e->bytes + AT_BINARY, 8);
-    const uint64_t rest = e->size - HEADER;
-    if (e->binary_size > rest || e->device_size + e->label_size != rest - e->binary_size)
-        return "sizes differ";
-    clattn__hash_text(get_hash(e->bytes + AT_KEY), key);
-    return strcmp(key, stem) == 0 ? NULL : "key differs from the file's name";
-}
 
 static char *path_of(const clattn__env *env, const char *stem, const char *suffix)
 {
@@ -89,39 +26,85 @@ static char *path_of(const clattn__env *env, const char *stem, const char *suffi
     return clattn__text_take(&text);
 }
 
-static bool cache_is_on(const clattn__env *env)
+static bool has_functions(const clattn__env *env)
 {
-    return env->cache_on && env->cache_dir;
+    return env->cache_load || env->cache_store;
+}
+
+/* Whether the cache is a folder. */
+static bool is_folder(const clattn__env *env)
+{
+    return env->cache_on && env->cache_dir && !has_functions(env);
 }
 
 /* NULL and an owned entry, or what is wrong. */
-static const char *read_entry(const clattn__env *env, const char *stem, entry *e)
+static const char *read_file(const clattn__env *env, const char *stem, clattn__entry *e)
 {
     char *data = NULL, *path = path_of(env, stem, ENTRY_SUFFIX);
     const char *wrong = "can't be read";
     memset(e, 0, sizeof *e);
     if (path && clattn__file_read(env, path, LARGEST_ENTRY, &data, &e->size) == CLATTN_OK) {
         e->bytes = (unsigned char *)data;
-        wrong = check_entry(e, stem);
+        wrong = clattn__entry_check(e, stem);
     }
     clattn__free(env, path);
     return wrong;
+}
+
+/* Where the caller's load function puts what it has. */
+typedef struct receiver {
+    const clattn__env *env;
+    clattn__entry *entry;
+} receiver;
+
+/* A clattn_cache_receive_fn. */
+static void receive(void *user, const void *bytes, size_t size)
+{
+    const receiver *to = user;
+    if (!bytes || !size || size > LARGEST_ENTRY || to->entry->bytes)
+        return;
+    to->entry->bytes = clattn__alloc(to->env, size);
+    if (!to->entry->bytes)
+        return;
+    memcpy(to->entry->bytes, bytes, size);
+    to->entry->size = size;
+}
+
+/* The same as read_file, by the caller's function. */
+static const char *ask_caller(const clattn__env *env, const char *stem, clattn__entry *e)
+{
+    receiver to = {env, e};
+    memset(e, 0, sizeof *e);
+    if (env->cache_load)
+        env->cache_load(env->cache_user, stem, receive, &to);
+    return e->bytes ? clattn__entry_check(e, stem) : "is not there";
+}
+
+/* NULL and an owned entry, or what is wrong. */
+static const char *find_entry(const clattn__env *env, const char *stem, clattn__entry *e)
+{
+    memset(e, 0, sizeof *e);
+    if (!env->cache_on)
+        return "the cache is off";
+    if (has_functions(env))
+        return ask_caller(env, stem, e);
+    if (!env->cache_dir || clattn__folder_check_private(env->cache_dir) != CLATTN_OK)
+        return "there is no folder to use";
+    return read_file(env, stem, e);
 }
 
 clattn_status clattn__program_cache_load(const clattn__env *env, clattn__hash key, void **binary,
                                          size_t *binary_size)
 {
     char stem[33];
-    entry e;
-    if (!cache_is_on(env) || clattn__folder_check_private(env->cache_dir) != CLATTN_OK)
-        return CLATTN_ERR_IO;
+    clattn__entry e;
     clattn__hash_text(key, stem);
-    const char *wrong = read_entry(env, stem, &e);
+    const char *wrong = find_entry(env, stem, &e);
     void *copy = NULL;
     if (!wrong && e.binary_size) {
         copy = clattn__alloc(env, (size_t)e.binary_size);
         if (copy)
-            memcpy(copy, e.bytes + e.size - e.binary_size, (size_t)e.binary_size);
+            memcpy(copy, clattn__entry_binary(&e), (size_t)e.binary_size);
         else
             wrong = "no memory";
     }
@@ -135,51 +118,43 @@ clattn_status clattn__program_cache_load(const clattn__env *env, clattn__hash ke
     return CLATTN_OK;
 }
 
-static clattn_status write_entry(const clattn__env *env, clattn__hash key,
-                                 const clattn__cached_program *program)
+static clattn_status write_file(const clattn__env *env, const char *stem, const clattn__entry *e)
 {
-    char stem[33];
-    const size_t device = strlen(program->device), label = strlen(program->label);
-    const size_t size = HEADER + device + label + program->binary_size;
-    unsigned char *bytes = clattn__alloc_array(env, size, 1);
-    if (!bytes)
-        return CLATTN_ERR_OUT_OF_MEMORY;
-    memcpy(bytes, MAGIC, 8);
-    put(bytes + AT_FORMAT, FORMAT, 4);
-    put(bytes + AT_DEVICE, device, 4);
-    put(bytes + AT_LABEL, label, 4);
-    put(bytes + AT_BINARY, program->binary_size, 8);
-    put_hash(bytes + AT_KEY, key);
-    memcpy(bytes + HEADER, program->device, device);
-    memcpy(bytes + HEADER + device, program->label, label);
-    if (program->binary_size)
-        memcpy(bytes + HEADER + device + label, program->binary, program->binary_size);
-    put_hash(bytes + AT_SUM, clattn__hash_bytes(bytes + CHECKED_FROM, size - CHECKED_FROM));
-    clattn__hash_text(key, stem);
+    CLATTN__TRY(clattn__folder_make_private(env, env->cache_dir));
     char *path = path_of(env, stem, ENTRY_SUFFIX);
     const clattn_status status =
-        path ? clattn__file_write_atomic(env, path, bytes, size) : CLATTN_ERR_OUT_OF_MEMORY;
+        path ? clattn__file_write_atomic(env, path, e->bytes, e->size) : CLATTN_ERR_OUT_OF_MEMORY;
     clattn__free(env, path);
-    clattn__free(env, bytes);
     return status;
+}
+
+static bool may_store(const clattn__env *env)
+{
+    return has_functions(env) ? env->cache_on && env->cache_store : is_folder(env);
 }
 
 void clattn__program_cache_store(const clattn__env *env, clattn__hash key,
                                  const clattn__cached_program *program)
 {
-    if (!cache_is_on(env) || program->binary_size > LARGEST_ENTRY / 2)
+    char stem[33];
+    clattn__entry e = {0};
+    if (!may_store(env) || program->binary_size > LARGEST_ENTRY / 2)
         return;
-    clattn_status status = clattn__folder_make_private(env, env->cache_dir);
-    if (status == CLATTN_OK)
-        status = write_entry(env, key, program);
+    clattn__hash_text(key, stem);
+    clattn_status status = clattn__entry_make(env, key, program, &e);
+    if (status == CLATTN_OK && env->cache_store)
+        env->cache_store(env->cache_user, stem, e.bytes, e.size);
+    else if (status == CLATTN_OK)
+        status = write_file(env, stem, &e);
     if (status != CLATTN_OK)
         clattn__log(env, CLATTN_LOG_BUILD, "cache: not stored: %s", clattn__message());
+    clattn__free(env, e.bytes);
 }
 
 static void remove_file(const clattn__env *env, clattn__hash key, const char *suffix)
 {
     char stem[33];
-    if (!cache_is_on(env))
+    if (!is_folder(env))
         return;
     clattn__hash_text(key, stem);
     char *path = path_of(env, stem, suffix);
@@ -233,7 +208,7 @@ static clattn_status mark(const clattn__env *env, const char *path)
 clattn_status clattn__program_cache_begin_build(const clattn__env *env, clattn__hash key)
 {
     char stem[33];
-    if (!cache_is_on(env) || clattn__folder_make_private(env, env->cache_dir) != CLATTN_OK)
+    if (!is_folder(env) || clattn__folder_make_private(env, env->cache_dir) != CLATTN_OK)
         return CLATTN_OK;
     clattn__hash_text(key, stem);
     char *path = path_of(env, stem, MARK_SUFFIX);
@@ -271,18 +246,18 @@ static clattn_status visit_entry(void *user, const char *name)
 {
     const walk *of = user;
     char stem[33];
-    entry e;
+    clattn__entry e;
     if (!split_name(name, ENTRY_SUFFIX, stem) || name[KEY_DIGITS + strlen(ENTRY_SUFFIX)] != 0)
         return CLATTN_OK;
     clattn_program_entry made = {.struct_size = sizeof made};
-    const char *wrong = read_entry(of->env, stem, &e);
+    const char *wrong = read_file(of->env, stem, &e);
     memcpy(made.key, stem, sizeof stem);
     made.valid = wrong == NULL;
     made.size = e.size;
     snprintf(made.state, sizeof made.state, "%s", wrong ? wrong : "ok");
     if (!wrong) {
-        copy_text(made.device, sizeof made.device, e.bytes + HEADER, e.device_size);
-        copy_text(made.label, sizeof made.label, e.bytes + HEADER + e.device_size, e.label_size);
+        copy_text(made.device, sizeof made.device, clattn__entry_device(&e), e.device_size);
+        copy_text(made.label, sizeof made.label, clattn__entry_label(&e), e.label_size);
     }
     clattn__free(of->env, e.bytes);
     return of->function(of->user, &made);
@@ -304,7 +279,7 @@ typedef struct clearing {
 static bool should_go(const clearing *of, const char *name, bool *is_entry)
 {
     char stem[33];
-    entry e;
+    clattn__entry e;
     *is_entry =
         split_name(name, ENTRY_SUFFIX, stem) && name[KEY_DIGITS + strlen(ENTRY_SUFFIX)] == 0;
     if (!*is_entry)
@@ -312,7 +287,7 @@ static bool should_go(const clearing *of, const char *name, bool *is_entry)
                (split_name(name, ENTRY_SUFFIX ".", stem) || split_name(name, MARK_SUFFIX, stem));
     if (!of->only_invalid)
         return true;
-    const bool wrong = read_entry(of->env, stem, &e) != NULL;
+    const bool wrong = read_file(of->env, stem, &e) != NULL;
     clattn__free(of->env, e.bytes);
     return wrong;
 }

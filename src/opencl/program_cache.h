@@ -1,18 +1,9 @@
-/* The program cache on disk, without OpenCL: a folder of checksummed entries, see docs/cache.md. */
+/* The program cache, without OpenCL: checksummed entries in a folder or, instead, in the store of
+ * the caller, see docs/cache.md. */
 #ifndef CLATTN_OPENCL_PROGRAM_CACHE_H
 #define CLATTN_OPENCL_PROGRAM_CACHE_H
 
-#include "base/env.h"
-#include "base/hash.h"
-
-/* What is stored under a key. `binary` may be empty: then the entry says that the driver's own
- * cache has the program. */
-typedef struct clattn__cached_program {
-    const char *device; /* name, for the list */
-    const char *label;
-    const void *binary;
-    size_t binary_size;
-} clattn__cached_program;
+#include "opencl/program_entry.h"
 
 /* CLATTN_OK and *binary (owned, may be NULL with size 0) on a hit; CLATTN_ERR_IO on a miss, which
  * includes every kind of damage; the log says which. */

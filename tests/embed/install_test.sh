@@ -12,9 +12,10 @@ trap 'rm -rf "$prefix"' EXIT
 "${meson[@]}" install -C "$build" --no-rebuild --quiet --destdir "$prefix/destdir"
 pc=$(find "$prefix/destdir" -name clattn.pc)
 [ -n "$pc" ] || { echo 'no clattn.pc was installed'; exit 1; }
-export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=$prefix/destdir
-PKG_CONFIG_PATH=$(dirname "$pc")
-libraries=$(dirname "$PKG_CONFIG_PATH")
+# Packages of the system are out of sight: a program needs none of them.
+export PKG_CONFIG_LIBDIR PKG_CONFIG_PATH='' PKG_CONFIG_SYSROOT_DIR=$prefix/destdir
+PKG_CONFIG_LIBDIR=$(dirname "$pc")
+libraries=$(dirname "$PKG_CONFIG_LIBDIR")
 cp "$consumer" "$prefix/program.c"
 cd "$prefix"
 

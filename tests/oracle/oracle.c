@@ -3,97 +3,145 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Positions of one query row: which batch entry, which heads, which query. */
-typedef struct row {
-    int64_t b, h, g, i;
-} row;
+#include "row.h"
 
-static double dot(const float *x, const float *y, int64_t n)
+/* log(sum over j of exp(s[j]) + exp(sink)), -inf where there is nothing to sum. s: (n) */
+static double log_sum_exp(const double *s, int64_t n, double sink)
 {
-    double sum = 0;
-    for (int64_t d = 0; d < n; d++)
-        sum += (double)x[d] * (double)y[d];
-    return sum;
-}
-
-static bool is_visible(const oracle_problem *p, int64_t i, int64_t j)
-{
-    return !p->causal || j <= i + p->causal_offset;
-}
-
-/* s[j] = the score of key j, -inf where it is invisible. s: (n_kv) */
-static void score_row(const oracle_problem *p, row at, double *s)
-{
-    const float *q = p->q + ((at.b * p->n_head + at.h) * p->n_q + at.i) * p->head_dim;
-    const float *k = p->k + (at.b * p->n_kv_head + at.g) * p->n_kv * p->head_dim;
-    for (int64_t j = 0; j < p->n_kv; j++)
-        s[j] = is_visible(p, at.i, j) ? p->scale * dot(q, k + j * p->head_dim, p->head_dim)
-                                      : -INFINITY;
-}
-
-/* log(sum over j of exp(s[j])), -inf where no key is visible. s: (n_kv) */
-static double log_sum_exp(const double *s, int64_t n)
-{
-    double most = -INFINITY;
-    double sum = 0;
+    double most = sink;
     for (int64_t j = 0; j < n; j++)
         if (s[j] > most || isnan(s[j]))
             most = s[j];
     if (most == -INFINITY)
         return -INFINITY;
+    double sum = exp(sink - most);
     for (int64_t j = 0; j < n; j++)
         sum += exp(s[j] - most);
     return most + log(sum);
 }
 
-/* w[j] = the weight of key j, 0 where it is invisible. s, w: (n_kv) */
-static void scores_to_weights(const double *s, int64_t n, double lse, double *w)
+/* Scratch of one row. */
+typedef struct row_scratch {
+    double *s;       /* (n_kv) scores, -inf where not visible */
+    double *w;       /* (n_kv) weights, 0 where not visible */
+    double *dropped; /* (n_kv) weights after dropout */
+} row_scratch;
+
+static void write_scores(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
 {
-    for (int64_t j = 0; j < n; j++)
-        w[j] = s[j] == -INFINITY ? 0 : exp(s[j] - lse);
+    double *to = p->scores + oracle_row_element(p, row, p->n_kv);
+    for (int64_t j = 0; j < p->n_kv; j++) {
+        const oracle_score s = oracle_score_of(p, row, j);
+        const double by_stage[] = {s.scaled, s.capped, s.seen,
+                                   p->weights_dropped ? x->dropped[j] : x->w[j]};
+        to[j] = by_stage[p->score_stage];
+    }
 }
 
-/* out[d] = sum over visible j of w[j] v[j,d]; `s` has the scores, w the weights, both (n_kv). */
-static void weigh_values(const oracle_problem *p, row at, const double *s, const double *w)
+static void write_weights(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
 {
-    const float *v = p->v + (at.b * p->n_kv_head + at.g) * p->n_kv * p->value_dim;
-    double *out = p->out + ((at.b * p->n_head + at.h) * p->n_q + at.i) * p->value_dim;
+    const double *w = p->weights_dropped ? x->dropped : x->w;
+    double *mean = p->weights_mean ? p->weights_mean + (row->b * p->n_q + row->i) * p->n_kv : NULL;
+    double *sum = p->weights_sum ? p->weights_sum + (row->b * p->n_head + row->h) * p->n_kv : NULL;
+    for (int64_t j = 0; j < p->n_kv; j++) {
+        if (p->weights)
+            p->weights[oracle_row_element(p, row, p->n_kv) + j] = w[j];
+        if (mean)
+            mean[j] += w[j] / (double)p->n_head;
+        if (sum)
+            sum[j] += w[j];
+    }
+}
+
+/* out[d] = sum over visible j of w[j] v[j,d] */
+static void weigh_values(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
+{
+    const float *v = p->v + oracle_keys_element(p, row, p->value_dim);
+    double *out = p->out + oracle_row_element(p, row, p->value_dim);
     for (int64_t d = 0; d < p->value_dim; d++)
         out[d] = 0;
     for (int64_t j = 0; j < p->n_kv; j++)
-        for (int64_t d = 0; s[j] != -INFINITY && d < p->value_dim; d++)
-            out[d] += w[j] * (double)v[j * p->value_dim + d];
+        for (int64_t d = 0; x->s[j] != -INFINITY && d < p->value_dim; d++)
+            out[d] += x->dropped[j] * (double)v[j * p->value_dim + d];
 }
 
-/* s, w: scratch, (n_kv) each */
-static void attend_row(const oracle_problem *p, row at, double *s, double *w)
+static void attend_row(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
 {
-    const int64_t index = (at.b * p->n_head + at.h) * p->n_q + at.i;
-    score_row(p, at, s);
-    const double lse = log_sum_exp(s, p->n_kv);
-    scores_to_weights(s, p->n_kv, lse, w);
+    const bool beyond = row->i >= row->queries;
+    for (int64_t j = 0; j < p->n_kv; j++)
+        x->s[j] = oracle_score_of(p, row, j).seen;
+    const double sink = p->sink && !beyond ? (double)p->sink[row->h] : (double)-INFINITY;
+    const double lse = log_sum_exp(x->s, p->n_kv, sink);
+    for (int64_t j = 0; j < p->n_kv; j++) {
+        x->w[j] = x->s[j] == -INFINITY ? 0 : exp(x->s[j] - lse);
+        x->dropped[j] = oracle_is_kept(p, row, j) ? x->w[j] / (1 - (double)p->dropout) : 0;
+    }
     if (p->lse)
-        p->lse[index] = lse;
-    for (int64_t j = 0; p->weights && j < p->n_kv; j++)
-        p->weights[index * p->n_kv + j] = w[j];
+        p->lse[oracle_row_element(p, row, 1)] = lse;
+    if (p->scores)
+        write_scores(p, row, x);
+    write_weights(p, row, x);
     if (p->out)
-        weigh_values(p, at, s, w);
+        weigh_values(p, row, x);
 }
 
-bool oracle_attention(const oracle_problem *problem)
+static void fill_with_0(double *to, int64_t count)
 {
-    const size_t n = (size_t)problem->n_kv;
-    double *scratch = malloc((2 * n + 1) * sizeof *scratch);
+    for (int64_t n = 0; to && n < count; n++)
+        to[n] = 0;
+}
+
+bool oracle_attention(const oracle_problem *p)
+{
+    const size_t n = (size_t)p->n_kv;
+    double *scratch = malloc((3 * n + 1) * sizeof *scratch);
     if (!scratch)
         return false;
-    row at;
-    for (at.b = 0; at.b < problem->batch; at.b++)
-        for (at.h = 0; at.h < problem->n_head; at.h++)
-            for (at.i = 0; at.i < problem->n_q; at.i++) {
-                at.g = at.h / (problem->n_head / problem->n_kv_head);
-                attend_row(problem, at, scratch, scratch + n);
+    const row_scratch x = {scratch, scratch + n, scratch + 2 * n};
+    fill_with_0(p->weights_mean, p->batch * p->n_q * p->n_kv);
+    fill_with_0(p->weights_sum, p->batch * p->n_head * p->n_kv);
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < p->n_head; h++)
+            for (int64_t i = 0; i < p->n_q; i++) {
+                const oracle_row row = oracle_row_at(p, b, h, i);
+                attend_row(p, &row, &x);
             }
     free(scratch);
     return true;
+}
+
+/* row: index of (batch, n_head, n_q) */
+static void merge_row(const oracle_merge_problem *p, int64_t row)
+{
+    const int64_t rows = p->batch * p->n_head * p->n_q;
+    const double sink = p->sink ? (double)p->sink[row / p->n_q % p->n_head] : (double)-INFINITY;
+    double most = sink;
+    for (int64_t n = 0; n < p->parts; n++) {
+        const double part = (double)p->partial_lse[n * rows + row];
+        most = part > most || isnan(part) ? part : most;
+    }
+    double sum = most == -INFINITY ? 0 : exp(sink - most);
+    for (int64_t n = 0; most != -INFINITY && n < p->parts; n++)
+        sum += exp((double)p->partial_lse[n * rows + row] - most);
+    const double lse = most == -INFINITY ? most : most + log(sum);
+    if (p->lse)
+        p->lse[row] = lse;
+    for (int64_t d = 0; p->out && d < p->value_dim; d++) {
+        double out = 0;
+        for (int64_t n = 0; n < p->parts; n++) {
+            const double part = (double)p->partial_lse[n * rows + row];
+            if (part != -INFINITY)
+                out +=
+                    exp(part - lse) * (double)p->partial_out[(n * rows + row) * p->value_dim + d];
+        }
+        p->out[row * p->value_dim + d] = out;
+    }
+}
+
+void oracle_merge(const oracle_merge_problem *problem)
+{
+    for (int64_t row = 0; row < problem->batch * problem->n_head * problem->n_q; row++)
+        merge_row(problem, row);
 }

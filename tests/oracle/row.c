@@ -1,0 +1,121 @@
+/* The rules of row.h, one function each. */
+#include "row.h"
+
+#include <math.h>
+
+#include "philox.h"
+
+static int64_t clamped(const int32_t *lengths, int64_t b, int64_t bound)
+{
+    if (!lengths)
+        return bound;
+    const int64_t length = lengths[b] < 0 ? 0 : lengths[b];
+    return length < bound ? length : bound;
+}
+
+oracle_row oracle_row_at(const oracle_problem *p, int64_t b, int64_t h, int64_t i)
+{
+    oracle_row row = {.b = b, .h = h, .g = h / (p->n_head / p->n_kv_head), .i = i};
+    row.queries = clamped(p->q_lengths, b, p->n_q);
+    row.keys = clamped(p->kv_lengths, b, p->n_kv);
+    row.position = i + (p->bottom_right ? row.keys - row.queries : p->causal_offset);
+    return row;
+}
+
+int64_t oracle_row_element(const oracle_problem *p, const oracle_row *row, int64_t width)
+{
+    return ((row->b * p->n_head + row->h) * p->n_q + row->i) * width;
+}
+
+int64_t oracle_keys_element(const oracle_problem *p, const oracle_row *row, int64_t width)
+{
+    return (row->b * p->n_kv_head + row->g) * p->n_kv * width;
+}
+
+bool oracle_is_within(const oracle_row *row, int64_t j)
+{
+    return row->i < row->queries && j < row->keys;
+}
+
+static bool in_window(const oracle_problem *p, const oracle_row *row, int64_t j)
+{
+    if (!p->has_window)
+        return true;
+    return (p->window_left < 0 || j >= row->position - p->window_left) &&
+           (p->window_right < 0 || j <= row->position + p->window_right);
+}
+
+/* An entry counts only if it is above its predecessor in the list, so that each block comes once,
+ * and if there is such a block. */
+static bool in_blocks(const oracle_problem *p, const oracle_row *row, int64_t j)
+{
+    if (!p->block_index)
+        return true;
+    const int64_t lists = (p->n_q + p->block_q - 1) / p->block_q;
+    const int64_t list = (row->b * p->n_head + row->h) * lists + row->i / p->block_q;
+    const int32_t *index = p->block_index + list * p->block_limit;
+    int64_t count = p->block_count[list];
+    count = count < p->block_limit ? count : p->block_limit;
+    for (int64_t n = 0; n < count; n++)
+        if (index[n] == j / p->block_kv && (n == 0 || index[n] > index[n - 1]))
+            return true;
+    return false;
+}
+
+bool oracle_is_visible(const oracle_problem *p, const oracle_row *row, int64_t j)
+{
+    const int64_t at[4] = {row->b, row->h, row->position, j};
+    if (!oracle_is_within(row, j))
+        return false;
+    if (p->mask && !p->mask[oracle_row_element(p, row, p->n_kv) + j])
+        return false;
+    if (p->causal && j > row->position)
+        return false;
+    if (!in_window(p, row, j) || !in_blocks(p, row, j))
+        return false;
+    return !p->mask_function || p->mask_function(p->user, at);
+}
+
+bool oracle_is_kept(const oracle_problem *p, const oracle_row *row, int64_t j)
+{
+    const int64_t at[4] = {row->b, row->h, row->i, j};
+    if (p->dropout == 0)
+        return true;
+    return oracle_dropout_keeps(oracle_dropout_word(p->dropout_seed, p->dropout_offset, at),
+                                p->dropout);
+}
+
+static double dot(const float *x, const float *y, int64_t n)
+{
+    double sum = 0;
+    for (int64_t d = 0; d < n; d++)
+        sum += (double)x[d] * (double)y[d];
+    return sum;
+}
+
+/* What comes between the softcap and visibility. */
+static double adjusted(const oracle_problem *p, const oracle_row *row, int64_t j, double s)
+{
+    const int64_t at[4] = {row->b, row->h, row->position, j};
+    if (p->alibi)
+        s -= (double)p->alibi[row->h] * fabs((double)(row->position - j));
+    if (p->score_function)
+        s = p->score_function(p->user, s, at);
+    if (p->bias)
+        s += (double)p->bias[oracle_row_element(p, row, p->n_kv) + j];
+    return s;
+}
+
+oracle_score oracle_score_of(const oracle_problem *p, const oracle_row *row, int64_t j)
+{
+    oracle_score s = {-INFINITY, -INFINITY, -INFINITY};
+    if (!oracle_is_within(row, j))
+        return s;
+    const float *q = p->q + oracle_row_element(p, row, p->head_dim);
+    const float *k = p->k + oracle_keys_element(p, row, p->head_dim) + j * p->head_dim;
+    s.scaled = p->scale * dot(q, k, p->head_dim);
+    s.capped = p->softcap == 0 ? s.scaled : p->softcap * tanh(s.scaled / p->softcap);
+    if (oracle_is_visible(p, row, j))
+        s.seen = adjusted(p, row, j, s.capped);
+    return s;
+}

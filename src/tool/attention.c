@@ -7,6 +7,7 @@
 #include "tool/commands.h"
 #include "tool/json.h"
 #include "tool/progress.h"
+#include "tool/quiet.h"
 #include "tool/verify.h"
 
 /* What the caller's own functions are compared with, as only a device can run them. */
@@ -65,7 +66,9 @@ static int library_failure(const attention_run *run, clattn_status status)
 static clattn_status make_plan(attention_run *run)
 {
     run->info.struct_size = sizeof run->info;
+    const int saved = has_functions(run) ? quiet_begin() : -1;
     const clattn_status status = clattn_plan_attention(run->context, &run->desc, &run->plan);
+    quiet_end(saved);
     return status == CLATTN_OK ? clattn_plan_get_info(run->plan, &run->info) : status;
 }
 

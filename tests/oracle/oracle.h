@@ -65,6 +65,8 @@ typedef struct oracle_problem {
     const void *user;                       /* for both */
     float dropout;                          /* by philox.h */
     uint64_t dropout_seed, dropout_offset;  /* where dropout is not 0 */
+    int64_t origin[3];                      /* batch, head, query of this problem's first row in a
+                                               larger one, of which dropout counts positions */
     bool weights_dropped;                   /* weights, _mean and _sum after dropout */
     oracle_stage score_stage;               /* of scores */
     double *weights_mean;                   /* (batch, n_q, n_kv), of the heads, or NULL */

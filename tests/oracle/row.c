@@ -81,7 +81,7 @@ bool oracle_is_visible(const oracle_problem *p, const oracle_row *row, int64_t j
 
 bool oracle_is_kept(const oracle_problem *p, const oracle_row *row, int64_t j)
 {
-    const int64_t at[4] = {row->b, row->h, row->i, j};
+    const int64_t at[4] = {p->origin[0] + row->b, p->origin[1] + row->h, p->origin[2] + row->i, j};
     if (p->dropout == 0)
         return true;
     return oracle_dropout_keeps(oracle_dropout_word(p->dropout_seed, p->dropout_offset, at),

@@ -220,16 +220,6 @@ int npy_from_bytes(const npy_array *like, const char *type, const void *bytes, n
     return 1;
 }
 
-int npy_alloc_like(const npy_array *like, npy_array *array)
-{
-    *array = *like;
-    array->bytes = NULL;
-    array->value = malloc(((size_t)like->count + 1) * sizeof *array->value);
-    for (int64_t i = 0; array->value && i < like->count; i++)
-        array->value[i] = (double)NAN;
-    return array->value != NULL;
-}
-
 void npy_free(npy_array *array)
 {
     free(array->value);

@@ -15,7 +15,7 @@ typedef struct npy_array {
     int64_t shape[NPY_MOST_DIMS]; /* (rank) */
     int64_t count;                /* elements */
     double *value;                /* (count), C order, owned */
-    unsigned char *bytes;         /* (count) elements of `type`, C order, owned; may be NULL */
+    unsigned char *bytes;         /* (count) elements of `type`, C order, owned */
 } npy_array;
 
 /* Bytes of one element of the type, 0 if there is no such type. */
@@ -27,10 +27,6 @@ const char *npy_read(const char *path, npy_array *array);
 /* An array of the shape of `like` whose elements of `type` are copied from `bytes`; false: out of
  * memory, or no such type. Free with npy_free(). */
 int npy_from_bytes(const npy_array *like, const char *type, const void *bytes, npy_array *array);
-
-/* An array of the shape of `like`, its values filled with NaN, without bytes; false: out of memory.
- */
-int npy_alloc_like(const npy_array *like, npy_array *array);
 
 void npy_free(npy_array *array);
 

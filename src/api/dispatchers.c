@@ -3,6 +3,7 @@
 
 #include "api/check.h"
 #include "base/clock.h"
+#include "base/unknown.h"
 #include "dispatch/submission.h"
 
 static clattn_status check_options(const clattn_dispatcher_options *options)
@@ -14,6 +15,10 @@ static clattn_status check_options(const clattn_dispatcher_options *options)
                             "options: struct_size is %" PRIu32
                             "; use clattn_dispatcher_options_init",
                             options->struct_size);
+    if (!clattn__unknown_is_zero(options, sizeof *options, options->struct_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "options: has fields that version %s does not know",
+                            clattn_version_string());
     if (options->lanes > 1)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "options: %" PRIu32 " lanes; this version has one", options->lanes);

@@ -35,6 +35,9 @@ static clattn_status take_binding(one_call *call, const clattn_host_binding *bin
                             info->name);
     if (call->bound[info->slot])
         return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is bound twice", info->name);
+    if (binding->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: reserved is %" PRIu32 ", must be 0",
+                            info->name, binding->reserved);
     int64_t low, high;
     clattn__slot_span(&call->problem, info->slot, &low, &high);
     if (high > low && !binding->data)

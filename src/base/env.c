@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "base/unknown.h"
 
 static void *default_realloc(void *user, void *pointer, size_t size)
 {
@@ -117,6 +118,10 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
             return clattn__fail(CLATTN_ERR_ARGUMENT,
                                 "options: struct_size is %u; use clattn_context_options_init",
                                 (unsigned)options->struct_size);
+        if (!clattn__unknown_is_zero(options, sizeof own, options->struct_size))
+            return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                                "options: has fields that version %d.%d does not know",
+                                CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR);
         memcpy(&own, options,
                options->struct_size < sizeof own ? options->struct_size : sizeof own);
     }

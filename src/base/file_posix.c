@@ -112,7 +112,7 @@ static clattn_status make_parents(const clattn__env *env, const char *path)
     if (!copy)
         return CLATTN_ERR_OUT_OF_MEMORY;
     clattn_status status = CLATTN_OK;
-    for (char *slash = strchr(copy + 1, '/'); slash && status == CLATTN_OK;
+    for (char *slash = strchr(*copy ? copy + 1 : copy, '/'); slash && status == CLATTN_OK;
          slash = strchr(slash + 1, '/')) {
         *slash = 0;
         if (mkdir(copy, 0700) != 0 && errno != EEXIST && access(copy, F_OK) != 0)

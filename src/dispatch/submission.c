@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/unknown.h"
+
 /* A submission on its way: the caller's, by struct_size, and what it becomes. */
 typedef struct passage {
     clattn_dispatcher *dispatcher;
@@ -13,7 +15,7 @@ typedef struct passage {
     uint64_t copies;    /* bytes of all host arrays */
 } passage;
 
-static clattn_status check_fields(const clattn_submission *submission)
+static clattn_status check_sizes(const clattn_submission *submission)
 {
     if (!submission)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
@@ -25,6 +27,18 @@ static clattn_status check_fields(const clattn_submission *submission)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "submission: step_size is %" PRIu32 "; use clattn_submission_init",
                             submission->step_size);
+    if (!clattn__unknown_is_zero(submission, sizeof *submission, submission->struct_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "submission: has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
+static clattn_status check_fields(const clattn_submission *submission)
+{
+    if (submission->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: reserved is %" PRIu32 ", must be 0",
+                            submission->reserved);
     if (submission->step_count && !submission->steps)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: steps is NULL");
     if (submission->wait_count && !submission->wait)
@@ -59,6 +73,20 @@ static clattn_status check_wait(const passage *way)
     return CLATTN_OK;
 }
 
+static clattn_status check_step(const passage *way, const clattn_step *step)
+{
+    CLATTN__TRY(clattn__plan_check(step->plan));
+    if (step->plan->context != way->dispatcher->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    if (step->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "reserved: is %" PRIu32 ", must be 0",
+                            step->reserved);
+    if (!clattn__unknown_is_zero(step, sizeof *step, way->submission->step_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
 /* Binds one step; *workspace is what it needs of the dispatcher's scratch memory. */
 static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound *bound,
                                uint64_t *workspace)
@@ -66,15 +94,13 @@ static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound
     const clattn_submission *submission = way->submission;
     const clattn_step *step = step_at(submission, index);
     *workspace = 0;
-    CLATTN__TRY(clattn__plan_check(step->plan));
-    if (step->plan->context != way->dispatcher->context)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    CLATTN__TRY(check_step(way, step));
     CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, bound));
     if (step->plan->variant.workspace == 0)
         return CLATTN_OK;
     if (submission->workspace)
-        return clattn__bind_workspace(step->plan, step->bindings, step->binding_count,
-                                      submission->workspace, submission->workspace_offset, bound);
+        return clattn__bind_workspace(step->plan, submission->workspace,
+                                      submission->workspace_offset, bound);
     *workspace = step->plan->variant.workspace;
     return CLATTN_OK;
 }
@@ -84,6 +110,23 @@ static clattn_status name_step(clattn_status status, uint32_t index, uint32_t co
     if (status == CLATTN_OK || count < 2)
         return status;
     return clattn__fail(status, "steps[%" PRIu32 "]: %s", index, clattn__message());
+}
+
+/* The caller's scratch memory is one for all steps: what any step needs of it may be nobody's
+ * tensor. */
+static clattn_status check_caller_workspace(const passage *way)
+{
+    const clattn_submission *submission = way->submission;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < submission->step_count; i++) {
+        const uint64_t needed = step_at(submission, i)->plan->variant.workspace;
+        most = needed > most ? needed : most;
+    }
+    for (uint32_t i = 0; i < submission->step_count; i++)
+        CLATTN__TRY(name_step(clattn__check_workspace(step_at(submission, i), submission->workspace,
+                                                      submission->workspace_offset, most),
+                              i, submission->step_count));
+    return CLATTN_OK;
 }
 
 static clattn_status check_steps(passage *way)
@@ -96,7 +139,7 @@ static clattn_status check_steps(passage *way)
             way->workspace = needed;
         way->copies += bound.host_size;
     }
-    return CLATTN_OK;
+    return way->submission->workspace ? check_caller_workspace(way) : CLATTN_OK;
 }
 
 static clattn_status keep_memory(const passage *way, clattn__memory *memory)
@@ -228,6 +271,7 @@ static clattn_status submit_locked(passage *way)
 clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
                              clattn_event **event)
 {
+    CLATTN__TRY(check_sizes(submission));
     CLATTN__TRY(check_fields(submission));
     passage way = {.dispatcher = dispatcher, .submission = submission};
     CLATTN__TRY(check_wait(&way));

@@ -2,8 +2,11 @@
  * names, or from the usual names. A library once opened stays open: drivers have threads. */
 #include "opencl/loader.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/thread.h"
 
 static const char *const library_names[] = {
     "libOpenCL.so.1",
@@ -59,6 +62,21 @@ static clattn_status require_all(clattn__cl table)
     return CLATTN_OK;
 }
 
+/* The process that opened OpenCL first, 0: none yet. A child of fork() has the driver's memory, but
+ * not its threads: PoCL and others hang there at the first launch. */
+static _Atomic uint64_t opened_by;
+
+static clattn_status check_process(void)
+{
+    uint64_t first = 0;
+    const uint64_t own = clattn__process_id();
+    if (atomic_compare_exchange_strong(&opened_by, &first, own) || first == own)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_WRONG_PROCESS,
+                        "OpenCL was opened by another process, before fork(), which it does not "
+                        "survive; open it after fork() only, or start a new program");
+}
+
 clattn_status clattn__cl_load(const clattn__env *env, clattn__cl *cl)
 {
     clattn_get_proc_fn get_proc = env->get_proc;
@@ -71,6 +89,7 @@ clattn_status clattn__cl_load(const clattn__env *env, clattn__cl *cl)
     CLATTN__CL_REQUIRED(LOAD)
     CLATTN__CL_OPTIONAL(LOAD)
     CLATTN__TRY(require_all(table));
+    CLATTN__TRY(check_process());
     *cl = table;
     return CLATTN_OK;
 }

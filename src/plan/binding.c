@@ -27,6 +27,9 @@ static clattn_status check_slot(const clattn_plan *plan, const clattn_binding *b
                             info->name);
     if (seen[binding->slot])
         return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is bound twice", info->name);
+    if (binding->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: reserved is %" PRIu32 ", must be 0",
+                            info->name, binding->reserved);
     return CLATTN_OK;
 }
 
@@ -211,8 +214,7 @@ clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memor
     return CLATTN_OK;
 }
 
-clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_binding *bindings,
-                                     uint32_t binding_count, const clattn_buffer *workspace,
+clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,
                                      uint64_t offset, clattn__bound *bound)
 {
     const uint64_t whole = clattn__memory_size(workspace->memory);
@@ -227,13 +229,19 @@ clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_bindi
                             "workspace: the plan needs %" PRIu64 " bytes from offset %" PRIu64
                             ", but the buffer has %" PRIu64,
                             plan->variant.workspace, offset, whole);
-    range own = range_of(workspace, offset, offset + plan->variant.workspace);
-    own.name = "workspace";
-    own.written = true;
-    for (uint32_t i = 0; i < binding_count; i++)
-        if (bindings[i].buffer)
-            CLATTN__TRY(check_overlap(own, binding_range(plan, &bindings[i])));
     bound->workspace.memory = workspace->memory;
     bound->workspace.offset = clattn__memory_offset(workspace->memory) + offset;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__check_workspace(const clattn_step *step, const clattn_buffer *workspace,
+                                      uint64_t offset, uint64_t size)
+{
+    range own = range_of(workspace, offset, offset + size);
+    own.name = "workspace";
+    own.written = true;
+    for (uint32_t i = 0; i < step->binding_count; i++)
+        if (step->bindings[i].buffer)
+            CLATTN__TRY(check_overlap(own, binding_range(step->plan, &step->bindings[i])));
     return CLATTN_OK;
 }

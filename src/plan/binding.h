@@ -31,9 +31,13 @@ clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindin
 clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
                                   clattn__bound *bound);
 
-/* Checks a workspace of the caller's and fills bound->workspace. Call after clattn__bind. */
-clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_binding *bindings,
-                                     uint32_t binding_count, const clattn_buffer *workspace,
+/* Checks a workspace of the caller's and fills bound->workspace. */
+clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,
                                      uint64_t offset, clattn__bound *bound);
+
+/* Checks that `size` bytes of the workspace overlap nothing that a step binds, after clattn__bind
+ * accepted it. */
+clattn_status clattn__check_workspace(const clattn_step *step, const clattn_buffer *workspace,
+                                      uint64_t offset, uint64_t size);
 
 #endif

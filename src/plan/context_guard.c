@@ -8,7 +8,7 @@ clattn_status clattn__context_check(const clattn_context *context)
     if (context->process != clattn__process_id())
         return clattn__fail(CLATTN_ERR_WRONG_PROCESS,
                             "context: was made by another process, before fork(); OpenCL does not "
-                            "survive fork(), make a new context");
+                            "survive fork(), open it after fork() only");
     return CLATTN_OK;
 }
 

@@ -28,6 +28,14 @@ static clattn_status span_is_addressable(const clattn__problem *problem,
     return CLATTN_OK;
 }
 
+static bool is_empty(const clattn__problem *problem, const clattn__slot_info *info)
+{
+    for (uint32_t dim = 0; dim < info->rank; dim++)
+        if (clattn__slot_extent(problem, info->slot, dim) == 0)
+            return true;
+    return false;
+}
+
 /* Dimensions in ascending order of stride must each step over all that the smaller ones reach. */
 static clattn_status elements_are_distinct(const clattn__problem *problem,
                                            const clattn__slot_info *info)
@@ -75,7 +83,7 @@ clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
         if (!clattn__problem_has(problem, info->slot))
             continue;
         CLATTN__TRY(span_is_addressable(problem, info));
-        if (info->written)
+        if (info->written && !is_empty(problem, info))
             CLATTN__TRY(elements_are_distinct(problem, info));
     }
     return params_are_contiguous(problem);

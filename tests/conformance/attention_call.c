@@ -1,118 +1,207 @@
-/* The call of attention_call.h: doubles to floats, clattn_run, floats to doubles. */
+/* The call of attention_call.h. Inputs are passed as the file has them; outputs are filled with NaN
+ * beforehand and have guard bytes behind them. */
 #include "attention_call.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void attention_call_want(attention_call *call, const test_case *c, results *r, clattn_slot slot,
-                         const char *name)
+#define GUARD_BYTES 64
+#define GUARD       0xa5
+#define NAN_BYTE    0xff /* every float of such bytes is a NaN */
+
+void attention_call_init(attention_call *call, clattn_context *context, const test_case *c,
+                         results *r)
 {
-    result *found = results_find(c, r, name);
+    memset(call, 0, sizeof *call);
+    call->context = context;
+    call->c = c;
+    call->r = r;
+    clattn_attention_desc_init(&call->desc);
+}
+
+void attention_call_give_array(attention_call *call, clattn_slot slot, const char *name,
+                               const npy_array *array, layout how)
+{
+    call->slot[slot] = (call_slot){.array = array, .layout = how, .name = name, .takes_part = true};
+}
+
+void attention_call_give(attention_call *call, clattn_slot slot, const char *name, layout how)
+{
+    const npy_array *array = case_input(call->c, name);
+    if (array)
+        attention_call_give_array(call, slot, name, array, how);
+}
+
+void attention_call_want(attention_call *call, clattn_slot slot, const char *name, layout how)
+{
+    result *found = results_find(call->c, call->r, name);
     if (!found)
         return;
-    call->result[slot] = found;
-    call->expected[slot] = &c->output[found - r->output].array;
+    const npy_array *expected = &call->c->output[found - call->r->output].array;
+    attention_call_give_array(call, slot, name, expected, how);
+    call->slot[slot].result = found;
 }
 
-/* Elements of each slot by the extents of the description. count: (ATTENTION_CALL_SLOTS) */
-static void count_elements(const clattn_attention_desc *d, int64_t *count)
+static bool is_output(clattn_slot slot)
 {
-    const int64_t rows = d->batch * d->n_head * d->n_q;
-    const int64_t keys = d->batch * d->n_kv_head * d->n_kv;
-    count[CLATTN_SLOT_Q] = rows * d->head_dim;
-    count[CLATTN_SLOT_K] = keys * d->head_dim;
-    count[CLATTN_SLOT_V] = keys * d->value_dim;
-    count[CLATTN_SLOT_OUT] = rows * d->value_dim;
-    count[CLATTN_SLOT_LSE] = rows;
-    count[CLATTN_SLOT_WEIGHTS] = rows * d->n_kv;
+    static const clattn_slot outputs[] = {CLATTN_SLOT_OUT,       CLATTN_SLOT_LSE,
+                                          CLATTN_SLOT_WEIGHTS,   CLATTN_SLOT_PRESENT_K,
+                                          CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_SCORES};
+    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
+        if (outputs[i] == slot)
+            return true;
+    return false;
 }
 
-/* What the case gives for a slot: an input, or the expected output. */
-static const npy_array *array_of(const attention_call *call, int slot)
+static int64_t count_of(const slot_shape *shape)
 {
-    const npy_array *const input[] = {call->q, call->k, call->v};
-    return slot < 3 ? input[slot] : call->expected[slot];
+    int64_t count = 1;
+    for (uint32_t i = 0; i < shape->rank; i++)
+        count *= shape->extent[i];
+    return count;
 }
 
-/* NULL if all arrays have the type and the size that the extents ask for. */
-static const char *check_arrays(const attention_call *call, const int64_t *count)
+/* The .npy type of a slot's elements. An OUT that the case doesn't have is as Q; scores and weights
+ * are F32 where the case has float16, whose tolerance then holds. */
+static const char *element_type(const attention_call *call, clattn_slot index)
 {
-    for (int slot = 0; slot < ATTENTION_CALL_SLOTS; slot++) {
-        const npy_array *array = array_of(call, slot);
-        if (slot < 3 && !array)
-            return "an input is missing";
-        if (array && strcmp(array->type, "f2") == 0)
-            return "float16 is not supported yet";
-        if (array && strcmp(array->type, "f4") != 0)
-            return "an array is not of a floating-point type";
-        if (array && array->count != count[slot])
-            return "an array's shape does not fit the others";
+    const call_slot *slot = &call->slot[index];
+    const char *memory,
+        *type = slot->array ? slot->array->type : call->slot[CLATTN_SLOT_Q].array->type;
+    clattn_dtype dtype;
+    const bool widen = slot->result && strcmp(type, "f2") == 0;
+    return widen && !slot_type_of(index, type, &dtype, &memory) ? "f4" : type;
+}
+
+static bool describe_slot(attention_call *call, clattn_slot index)
+{
+    call_slot *slot = &call->slot[index];
+    clattn_tensor *tensor = &call->desc.tensor[index];
+    char why[256] = "";
+    slot_shape shape;
+    const char *type = element_type(call, index);
+    if (!slot_type_of(index, type, &tensor->dtype, &slot->memory))
+        snprintf(why, sizeof why, "its elements are of type %s", type);
+    else if (!slot_shape_of(&call->desc, index, &shape))
+        snprintf(why, sizeof why, "its slot has no shape here");
+    else if (!slot->array || layout_fit(slot->layout, slot->array, &shape, tensor, why, sizeof why))
+        return true;
+    results_decline(call->c, call->r, "%s: %s", slot->name, why);
+    return false;
+}
+
+static unsigned char *integers_of(const npy_array *array)
+{
+    int32_t *data = malloc(((size_t)array->count + 1) * sizeof *data);
+    for (int64_t i = 0; data && i < array->count; i++) {
+        if (array->value[i] < INT32_MIN || array->value[i] > INT32_MAX) {
+            free(data);
+            return NULL;
+        }
+        data[i] = (int32_t)array->value[i];
     }
-    return NULL;
+    return (unsigned char *)data;
 }
 
-static float *make_floats(const npy_array *array, int64_t count)
+static size_t output_size(const attention_call *call, clattn_slot index)
 {
-    float *value = malloc(((size_t)count + 1) * sizeof *value);
-    for (int64_t i = 0; value && i < count; i++)
-        value[i] = array ? (float)array->value[i] : 0;
-    return value;
+    slot_shape shape;
+    if (!slot_shape_of(&call->desc, index, &shape))
+        return 0;
+    return (size_t)count_of(&shape) * npy_type_size(call->slot[index].memory);
 }
 
-static void keep_result(attention_call *call, int slot, const float *value)
+static unsigned char *output_memory(size_t size)
 {
-    result *r = call->result[slot];
-    if (!r || !npy_alloc_like(call->expected[slot], &r->array))
-        return;
-    for (int64_t i = 0; i < r->array.count; i++)
-        r->array.value[i] = (double)value[i];
-    r->computed = true;
+    unsigned char *data = malloc(size + GUARD_BYTES);
+    if (data) {
+        memset(data, NAN_BYTE, size);
+        memset(data + size, GUARD, GUARD_BYTES);
+    }
+    return data;
 }
 
-/* value: (ATTENTION_CALL_SLOTS), the memory of each slot, NULL where it takes no part */
-static void compute(attention_call *call, clattn_context *context, const test_case *c, results *r,
-                    float **value)
+static bool guard_is_whole(const unsigned char *data, size_t size)
 {
-    clattn_host_binding bindings[ATTENTION_CALL_SLOTS];
+    for (size_t i = 0; i < GUARD_BYTES; i++)
+        if (data[size + i] != GUARD)
+            return false;
+    return true;
+}
+
+static bool make_memory(attention_call *call, clattn_slot index)
+{
+    call_slot *slot = &call->slot[index];
+    slot->owned = true;
+    if (is_output(index)) {
+        slot->data = output_memory(output_size(call, index));
+    } else if (strcmp(slot->array->type, slot->memory) != 0) {
+        slot->data = integers_of(slot->array);
+    } else {
+        slot->owned = false;
+        slot->data = slot->array->bytes;
+    }
+    if (!slot->data)
+        results_decline(call->c, call->r, "%s: no memory, or values beyond 32 bits", slot->name);
+    return slot->data != NULL;
+}
+
+/* Every slot that takes part, described and with memory. */
+static bool prepare(attention_call *call)
+{
+    call_slot *out = &call->slot[CLATTN_SLOT_OUT];
+    if (!out->takes_part)
+        *out = (call_slot){.name = "out", .takes_part = true};
+    for (int i = CLATTN_SLOT_Q; i <= CLATTN_SLOT_V; i++) {
+        if (call->slot[i].takes_part)
+            continue;
+        results_decline(call->c, call->r, "queries, keys or values are missing");
+        return false;
+    }
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
+        if (call->slot[i].takes_part &&
+            (!describe_slot(call, (clattn_slot)i) || !make_memory(call, (clattn_slot)i)))
+            return false;
+    return true;
+}
+
+static void keep_result(attention_call *call, clattn_slot index)
+{
+    call_slot *slot = &call->slot[index];
+    if (!guard_is_whole(slot->data, output_size(call, index)))
+        results_decline(call->c, call->r, "%s: was written beyond its end", slot->name);
+    else if (slot->result)
+        slot->result->computed =
+            npy_from_bytes(slot->array, slot->memory, slot->data, &slot->result->array);
+}
+
+static void compute(attention_call *call)
+{
+    clattn_host_binding bindings[CLATTN_SLOT_LIMIT];
     uint32_t bound = 0;
     call->desc.slots = 0;
-    for (int slot = 0; slot < ATTENTION_CALL_SLOTS; slot++) {
-        if (!value[slot])
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++) {
+        if (!call->slot[i].takes_part)
             continue;
-        bindings[bound++] = (clattn_host_binding){(clattn_slot)slot, 0, value[slot]};
-        if (slot > CLATTN_SLOT_OUT)
-            call->desc.slots |= CLATTN_SLOT_BIT(slot);
+        bindings[bound++] = (clattn_host_binding){(clattn_slot)i, 0, call->slot[i].data};
+        if (i > CLATTN_SLOT_OUT)
+            call->desc.slots |= CLATTN_SLOT_BIT(i);
     }
-    if (clattn_run(context, &call->desc, bindings, bound) != CLATTN_OK) {
-        results_decline(c, r, "%s", clattn_error_message());
+    if (clattn_run(call->context, &call->desc, bindings, bound) != CLATTN_OK) {
+        results_decline(call->c, call->r, "%s", clattn_error_message());
         return;
     }
-    for (int slot = CLATTN_SLOT_OUT; slot < ATTENTION_CALL_SLOTS; slot++)
-        keep_result(call, slot, value[slot]);
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
+        if (call->slot[i].takes_part && is_output((clattn_slot)i))
+            keep_result(call, (clattn_slot)i);
 }
 
-void attention_call_run(attention_call *call, clattn_context *context, const test_case *c,
-                        results *r)
+void attention_call_run(attention_call *call)
 {
-    int64_t count[ATTENTION_CALL_SLOTS];
-    float *value[ATTENTION_CALL_SLOTS] = {NULL};
-    bool good = true;
-    count_elements(&call->desc, count);
-    const char *why = check_arrays(call, count);
-    if (why) {
-        results_decline(c, r, "%s", why);
-        return;
-    }
-    for (int slot = 0; slot < ATTENTION_CALL_SLOTS; slot++) {
-        if (slot > CLATTN_SLOT_OUT && !call->result[slot])
-            continue;
-        value[slot] = make_floats(slot < 3 ? array_of(call, slot) : NULL, count[slot]);
-        good = good && value[slot];
-    }
-    if (good)
-        compute(call, context, c, r, value);
-    else
-        results_decline(c, r, "out of memory");
-    for (int slot = 0; slot < ATTENTION_CALL_SLOTS; slot++)
-        free(value[slot]);
+    if (prepare(call))
+        compute(call);
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
+        if (call->slot[i].owned)
+            free(call->slot[i].data);
 }

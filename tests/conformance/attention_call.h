@@ -1,26 +1,47 @@
-/* One call of clattn_run on arrays of a case. */
+/* One call of clattn_run on arrays of a case: the kinds say which array is which slot, in which
+ * layout; shapes, types, memory and the call itself are done here. */
 #ifndef ATTENTION_CALL_H
 #define ATTENTION_CALL_H
 
 #include "kinds.h"
+#include "layout.h"
 
-#define ATTENTION_CALL_SLOTS 6
+/* A slot that takes part. */
+typedef struct call_slot {
+    const npy_array *array; /* the input, or the output as expected; borrowed */
+    result *result;         /* of an output that is wanted, else NULL */
+    layout layout;
+    const char *name;   /* of the array in the case */
+    const char *memory; /* the .npy type of the elements in `data` */
+    unsigned char *data;
+    bool owned; /* `data` is not the array's own */
+    bool takes_part;
+} call_slot;
 
-/* A slot of the call: an input of the case, or the result to fill; NULL: takes no part. OUT is
- * computed in any case. */
 typedef struct attention_call {
-    clattn_attention_desc desc; /* the caller sets extents, options and strides, but not `slots` */
-    const npy_array *q, *k, *v;
-    const npy_array *expected[ATTENTION_CALL_SLOTS]; /* by slot: gives the shape of the result */
-    result *result[ATTENTION_CALL_SLOTS];            /* by slot */
+    clattn_context *context;
+    const test_case *c;
+    results *r;
+    clattn_attention_desc
+        desc; /* the caller sets extents and options; tensors and `slots` follow */
+    call_slot slot[CLATTN_SLOT_LIMIT];
 } attention_call;
 
-/* Asks for an output of the case as slot `slot`; nothing happens if it isn't wanted. */
-void attention_call_want(attention_call *call, const test_case *c, results *r, clattn_slot slot,
-                         const char *name);
+void attention_call_init(attention_call *call, clattn_context *context, const test_case *c,
+                         results *r);
 
-/* Checks the arrays against the extents and computes; outputs that fail get the reason. */
-void attention_call_run(attention_call *call, clattn_context *context, const test_case *c,
-                        results *r);
+/* The named input of the case is this slot; nothing happens if the case doesn't have it. */
+void attention_call_give(attention_call *call, clattn_slot slot, const char *name, layout how);
+
+/* An array that isn't in the case; borrowed until the call has run. */
+void attention_call_give_array(attention_call *call, clattn_slot slot, const char *name,
+                               const npy_array *array, layout how);
+
+/* The named output of the case is this slot; nothing happens if it isn't wanted. */
+void attention_call_want(attention_call *call, clattn_slot slot, const char *name, layout how);
+
+/* Checks the arrays against the extents and computes; outputs that fail get the reason. OUT is
+ * computed in any case. */
+void attention_call_run(attention_call *call);
 
 #endif

@@ -1,31 +1,32 @@
-/* Torch cases of kind "attention": scaled dot-product attention and its options. */
-#include "attention_call.h"
+/* Torch cases of the kinds "attention", scaled dot-product attention and its options, and "ragged",
+ * the same on sequences that lie one after the other. */
+#include "call_names.h"
 
 #include <string.h>
 
-static const char *const inputs_to_come[] = {"mask", "bias",       "alibi_slopes",
-                                             "sink", "kv_lengths", NULL};
+static const slot_name inputs[] = {
+    {"q", CLATTN_SLOT_Q, LAYOUT_PLAIN},
+    {"k", CLATTN_SLOT_K, LAYOUT_PLAIN},
+    {"v", CLATTN_SLOT_V, LAYOUT_PLAIN},
+    {"mask", CLATTN_SLOT_MASK, LAYOUT_BROADCAST},
+    {"bias", CLATTN_SLOT_BIAS, LAYOUT_BROADCAST},
+    {"alibi_slopes", CLATTN_SLOT_ALIBI, LAYOUT_PLAIN},
+    {"sink", CLATTN_SLOT_SINK, LAYOUT_PLAIN},
+    {"kv_lengths", CLATTN_SLOT_KV_LENGTHS, LAYOUT_PLAIN},
+    {"cu_seqlens_q", CLATTN_SLOT_Q_LENGTHS, LAYOUT_PLAIN},
+    {"cu_seqlens_k", CLATTN_SLOT_KV_LENGTHS, LAYOUT_PLAIN},
+    {NULL, 0, LAYOUT_PLAIN},
+};
 
-static bool has_window(const test_case *c)
-{
-    const cJSON *window = case_attribute(c, "window"), *side;
-    cJSON_ArrayForEach(side, window)
-    {
-        if (side->valuedouble >= 0)
-            return true;
-    }
-    return false;
-}
+static const slot_name outputs[] = {
+    {"out", CLATTN_SLOT_OUT, LAYOUT_PLAIN},
+    {"lse", CLATTN_SLOT_LSE, LAYOUT_PLAIN},
+    {"weights", CLATTN_SLOT_WEIGHTS, LAYOUT_PLAIN},
+    {NULL, 0, LAYOUT_PLAIN},
+};
 
-static const char *option_to_come(const test_case *c)
-{
-    const char *input = first_input_of(c, inputs_to_come);
-    if (input)
-        return input;
-    if (has_window(c))
-        return "window";
-    return case_number(c, "softcap", 0) != 0 ? "softcap" : NULL;
-}
+static const char *const attributes[] = {"scale",   "causal", "align", "window",
+                                         "softcap", "layout", NULL};
 
 static clattn_align align_of(const test_case *c)
 {
@@ -35,41 +36,101 @@ static clattn_align align_of(const test_case *c)
     return strcmp(align, "top-left") == 0 ? CLATTN_ALIGN_TOP_LEFT : CLATTN_ALIGN_NONE;
 }
 
-static void describe(const test_case *c, attention_call *call)
+static void set_window(const test_case *c, clattn_attention_desc *d)
 {
-    clattn_attention_desc *d = &call->desc;
-    clattn_attention_desc_init(d);
-    d->batch = call->q->shape[0];
-    d->n_head = call->q->shape[1];
-    d->n_q = call->q->shape[2];
-    d->head_dim = call->q->shape[3];
-    d->n_kv_head = call->k->shape[1];
-    d->n_kv = call->k->shape[2];
-    d->value_dim = call->v->shape[3];
-    d->has_scale = case_attribute(c, "scale") != NULL;
+    const cJSON *window = case_attribute(c, "window");
+    const cJSON *left = cJSON_GetArrayItem(window, 0), *right = cJSON_GetArrayItem(window, 1);
+    if (!left || !right)
+        return;
+    d->has_window = 1;
+    d->window_left = (int64_t)left->valuedouble;
+    d->window_right = (int64_t)right->valuedouble;
+}
+
+static void set_attributes(const test_case *c, clattn_attention_desc *d)
+{
+    d->has_scale = cJSON_IsNumber(case_attribute(c, "scale")) ? 1 : 0;
     d->scale = (float)case_number(c, "scale", 0);
+    d->softcap = (float)case_number(c, "softcap", 0);
     d->causal = case_flag(c, "causal");
     d->align = align_of(c);
+    set_window(c, d);
+}
+
+static bool set_extents(attention_call *call)
+{
+    const npy_array *q = input_of_rank(call, CLATTN_SLOT_Q, 4);
+    const npy_array *k = input_of_rank(call, CLATTN_SLOT_K, 4);
+    const npy_array *v = input_of_rank(call, CLATTN_SLOT_V, 4);
+    clattn_attention_desc *d = &call->desc;
+    if (!q || !k || !v)
+        return false;
+    d->batch = q->shape[0];
+    d->n_head = q->shape[1];
+    d->n_q = q->shape[2];
+    d->head_dim = q->shape[3];
+    d->n_kv_head = k->shape[1];
+    d->n_kv = k->shape[2];
+    d->value_dim = v->shape[3];
+    return true;
+}
+
+/* The length of the longest sequence; boundaries: (sequences + 1) */
+static int64_t longest(const npy_array *boundaries)
+{
+    double most = 0;
+    for (int64_t i = 1; i < boundaries->count; i++) {
+        const double length = boundaries->value[i] - boundaries->value[i - 1];
+        most = length > most ? length : most;
+    }
+    return (int64_t)most;
+}
+
+static bool set_ragged_extents(attention_call *call)
+{
+    const npy_array *q = input_of_rank(call, CLATTN_SLOT_Q, 3);
+    const npy_array *k = input_of_rank(call, CLATTN_SLOT_K, 3);
+    const npy_array *v = input_of_rank(call, CLATTN_SLOT_V, 3);
+    const npy_array *q_bounds = input_of_rank(call, CLATTN_SLOT_Q_LENGTHS, 1);
+    const npy_array *kv_bounds = input_of_rank(call, CLATTN_SLOT_KV_LENGTHS, 1);
+    clattn_attention_desc *d = &call->desc;
+    if (!q || !k || !v || !q_bounds || !kv_bounds || q_bounds->count < 1)
+        return false;
+    d->ragged = 1;
+    d->batch = q_bounds->count - 1;
+    d->total_q = q->shape[0];
+    d->n_head = q->shape[1];
+    d->head_dim = q->shape[2];
+    d->total_kv = k->shape[0];
+    d->n_kv_head = k->shape[1];
+    d->value_dim = v->shape[2];
+    d->n_q = longest(q_bounds);
+    d->n_kv = longest(kv_bounds);
+    return true;
+}
+
+static void run(clattn_context *context, const test_case *c, results *r,
+                bool (*extents)(attention_call *call))
+{
+    attention_call call;
+    attention_call_init(&call, context, c, r);
+    give_inputs(&call, inputs);
+    want_outputs(&call, outputs);
+    if (!extents(&call))
+        results_decline(c, r, "inputs are missing, or have other numbers of dimensions");
+    else if (knows_all(&call, attributes)) {
+        set_attributes(c, &call.desc);
+        attention_call_run(&call);
+    }
+    results_decline(c, r, "gradients are not supported yet");
 }
 
 void run_attention(clattn_context *context, const test_case *c, results *r)
 {
-    attention_call call = {
-        .q = case_input(c, "q"), .k = case_input(c, "k"), .v = case_input(c, "v")};
-    const char *missing = option_to_come(c);
-    if (missing) {
-        results_decline(c, r, "%s is not supported yet", missing);
-        return;
-    }
-    if (!call.q || !call.k || !call.v || call.q->rank != 4 || call.k->rank != 4 ||
-        call.v->rank != 4) {
-        results_decline(c, r, "q, k and v must be there and have 4 dimensions");
-        return;
-    }
-    describe(c, &call);
-    attention_call_want(&call, c, r, CLATTN_SLOT_OUT, "out");
-    attention_call_want(&call, c, r, CLATTN_SLOT_LSE, "lse");
-    attention_call_want(&call, c, r, CLATTN_SLOT_WEIGHTS, "weights");
-    attention_call_run(&call, context, c, r);
-    results_decline(c, r, "gradients are not supported yet");
+    run(context, c, r, set_extents);
+}
+
+void run_ragged(clattn_context *context, const test_case *c, results *r)
+{
+    run(context, c, r, set_ragged_extents);
 }

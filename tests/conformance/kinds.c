@@ -14,8 +14,8 @@ static void run_not_supported(clattn_context *context, const test_case *c, resul
 static const kind kinds[] = {
     {"onnx", run_onnx},
     {"attention", run_attention},
+    {"ragged", run_ragged},
     {"multiplicative", run_multiplicative},
-    {"ragged", run_not_supported},
     {"additive", run_not_supported},
     {"multi_head", run_not_supported},
     {"decode", run_not_supported},
@@ -56,12 +56,4 @@ void results_finish(const test_case *c, results *r)
         if (r->output[i].computed)
             npy_free(&r->output[i].array);
     *r = (results){0};
-}
-
-const char *first_input_of(const test_case *c, const char *const *names)
-{
-    for (; *names; names++)
-        if (case_input(c, *names))
-            return *names;
-    return NULL;
 }

@@ -34,12 +34,9 @@ result *results_find(const test_case *c, results *r, const char *name);
 void results_decline(const test_case *c, results *r, const char *format, ...);
 void results_finish(const test_case *c, results *r);
 
-/* An option of a kind that clattn has not yet: by the input or attribute that asks for it. The
- * first one that the case uses, or NULL. `names` ends with NULL. */
-const char *first_input_of(const test_case *c, const char *const *names);
-
 /* The kinds' functions. */
 void run_attention(clattn_context *context, const test_case *c, results *r);
+void run_ragged(clattn_context *context, const test_case *c, results *r);
 void run_multiplicative(clattn_context *context, const test_case *c, results *r);
 void run_onnx(clattn_context *context, const test_case *c, results *r);
 

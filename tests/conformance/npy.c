@@ -2,6 +2,7 @@
 #include "npy.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,24 @@ static const char *find_header(const contents *file, size_t *begin, size_t *end)
     return NULL;
 }
 
+/* Makes both forms of the elements at `bytes`; false: out of memory, and the array holds nothing.
+ */
+static bool fill(npy_array *array, const struct element_type *type, const void *bytes)
+{
+    const size_t size = (size_t)array->count * type->size;
+    array->value = malloc(((size_t)array->count + 1) * sizeof *array->value);
+    array->bytes = malloc(size + 1);
+    if (!array->value || !array->bytes) {
+        npy_free(array);
+        return false;
+    }
+    memcpy(array->bytes, bytes, size);
+    memcpy(array->type, type->type, sizeof array->type);
+    for (int64_t i = 0; i < array->count; i++)
+        array->value[i] = type->convert(array->bytes + (size_t)i * type->size);
+    return true;
+}
+
 static const char *convert(const contents *file, npy_array *array)
 {
     size_t begin, end;
@@ -160,13 +179,7 @@ static const char *convert(const contents *file, npy_array *array)
         return error;
     if (file->size - end != (size_t)array->count * type->size)
         return "has another size than its shape says";
-    array->value = malloc(((size_t)array->count + 1) * sizeof *array->value);
-    if (!array->value)
-        return "doesn't fit into memory";
-    for (int64_t i = 0; i < array->count; i++)
-        array->value[i] = type->convert(file->byte + end + (size_t)i * type->size);
-    memcpy(array->type, type->type, sizeof array->type);
-    return NULL;
+    return fill(array, type, file->byte + end) ? NULL : "doesn't fit into memory";
 }
 
 const char *npy_read(const char *path, npy_array *array)
@@ -183,17 +196,34 @@ const char *npy_read(const char *path, npy_array *array)
     return error;
 }
 
-int npy_alloc_like(const npy_array *like, npy_array *array)
+static const struct element_type *type_named(const char *name)
 {
-    *array = *like;
-    array->value = malloc(((size_t)like->count + 1) * sizeof *array->value);
-    for (int64_t i = 0; array->value && i < like->count; i++)
-        array->value[i] = (double)NAN;
-    return array->value != NULL;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(name, types[i].type) == 0)
+            return &types[i];
+    return NULL;
+}
+
+size_t npy_type_size(const char *type)
+{
+    const struct element_type *found = type_named(type);
+    return found ? found->size : 0;
+}
+
+int npy_from_bytes(const npy_array *like, const char *type, const void *bytes, npy_array *array)
+{
+    const struct element_type *found = type_named(type);
+    npy_array made = *like;
+    if (!found || !fill(&made, found, bytes))
+        return 0;
+    *array = made;
+    return 1;
 }
 
 void npy_free(npy_array *array)
 {
     free(array->value);
+    free(array->bytes);
     array->value = NULL;
+    array->bytes = NULL;
 }

@@ -55,13 +55,14 @@ static void write_weights(const oracle_problem *p, const oracle_row *row, const 
     }
 }
 
-/* out[d] = sum over visible j of w[j] v[j,d] */
-static void weigh_values(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
+/* out[d] = sum over visible j of w[j] v[j,d]; NaN in any score shows, whatever dropout drops. */
+static void weigh_values(const oracle_problem *p, const oracle_row *row, const row_scratch *x,
+                         double lse)
 {
     const float *v = p->v + oracle_keys_element(p, row, p->value_dim);
     double *out = p->out + oracle_row_element(p, row, p->value_dim);
     for (int64_t d = 0; d < p->value_dim; d++)
-        out[d] = 0;
+        out[d] = isnan(lse) ? lse : 0;
     for (int64_t j = 0; j < p->n_kv; j++)
         for (int64_t d = 0; x->s[j] != -INFINITY && d < p->value_dim; d++)
             out[d] += x->dropped[j] * (double)v[j * p->value_dim + d];
@@ -84,7 +85,7 @@ static void attend_row(const oracle_problem *p, const oracle_row *row, const row
         write_scores(p, row, x);
     write_weights(p, row, x);
     if (p->out)
-        weigh_values(p, row, x);
+        weigh_values(p, row, x, lse);
 }
 
 static void fill_with_0(double *to, int64_t count)

@@ -85,9 +85,8 @@ static float weigh_row(const plain *x, const oracle_row *row)
     sum += sink == -INFINITY ? 0 : expf(sink - most);
     for (int64_t j = 0; j < p->n_kv; j++) {
         x->w[j] = x->s[j] == -INFINITY ? 0 : oracle_rounded(x->type, x->w[j] / sum);
-        x->dropped[j] = 0;
-        if (oracle_is_kept(p, row, j))
-            x->dropped[j] = oracle_rounded(x->type, x->w[j] / (1 - p->dropout));
+        const float kept = oracle_is_kept(p, row, j) ? 1 / (1 - p->dropout) : 0;
+        x->dropped[j] = oracle_rounded(x->type, x->w[j] * kept);
     }
     return most == -INFINITY ? most : most + logf(sum);
 }

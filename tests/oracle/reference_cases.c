@@ -294,11 +294,12 @@ static void check(const reference *r, const test_case *c, int count[2])
 {
     for (int o = 0; o < c->output_count; o++) {
         const case_array *output = &c->output[o];
-        npy_array found;
+        npy_array found = output->array;
         char why[256];
         if (!is_known(output->name))
             continue;
-        if (!npy_alloc_like(&output->array, &found))
+        found.value = calloc((size_t)found.count + 1, sizeof *found.value);
+        if (!found.value)
             exit(1);
         for (int64_t n = 0; n < found.count; n++)
             found.value[n] = computed(r, c, output, n);
@@ -307,7 +308,7 @@ static void check(const reference *r, const test_case *c, int count[2])
         if (!good)
             printf("%s %s: %s\n", c->name, output->name, why);
         count[good ? 0 : 1]++;
-        npy_free(&found);
+        free(found.value);
     }
 }
 

@@ -45,20 +45,23 @@ static bool in_window(const oracle_problem *p, const oracle_row *row, int64_t j)
            (p->window_right < 0 || j <= row->position + p->window_right);
 }
 
-/* An entry counts only if it is above its predecessor in the list, so that each block comes once,
- * and if there is such a block. */
+/* An entry counts only if there is such a block and if it is above the last entry that counted. */
 static bool in_blocks(const oracle_problem *p, const oracle_row *row, int64_t j)
 {
     if (!p->block_index)
         return true;
     const int64_t lists = (p->n_q + p->block_q - 1) / p->block_q;
+    const int64_t blocks = (p->n_kv + p->block_kv - 1) / p->block_kv;
     const int64_t list = (row->b * p->n_head + row->h) * lists + row->i / p->block_q;
     const int32_t *index = p->block_index + list * p->block_limit;
-    int64_t count = p->block_count[list];
-    count = count < p->block_limit ? count : p->block_limit;
-    for (int64_t n = 0; n < count; n++)
-        if (index[n] == j / p->block_kv && (n == 0 || index[n] > index[n - 1]))
+    int64_t last = -1;
+    for (int64_t n = 0; n < p->block_count[list] && n < p->block_limit; n++) {
+        if (index[n] <= last || index[n] >= blocks)
+            continue;
+        last = index[n];
+        if (last == j / p->block_kv)
             return true;
+    }
     return false;
 }
 

@@ -113,6 +113,16 @@ Test(env, refuses_what_it_does_not_know)
     clattn_context_options_init(&options);
     options.struct_size = 4;
     cr_assert_eq(clattn__env_init(&env, &options), CLATTN_ERR_ARGUMENT);
+    struct {
+        clattn_context_options options;
+        uint64_t unknown;
+    } longer = {.unknown = 0};
+    clattn_context_options_init(&longer.options);
+    longer.options.struct_size = sizeof longer;
+    cr_assert_eq(clattn__env_init(&env, &longer.options), CLATTN_OK);
+    clattn__env_finish(&env);
+    longer.unknown = 1;
+    cr_assert_eq(clattn__env_init(&env, &longer.options), CLATTN_ERR_UNSUPPORTED);
 }
 
 static void count_line(void *user, clattn_log_area area, const char *line)

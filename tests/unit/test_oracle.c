@@ -197,6 +197,10 @@ Test(oracle, block_lists)
     cr_assert(oracle_attention(&p));
     EXPECT(to.lse, log(8), log(8), log(8));
     EXPECT(to.weights, 0, 0, 0, 1, 0, 0, 0, 1, 1. / 8, 2. / 8, 5. / 8, 0);
+    p.block_index = (const int32_t[]){7, 1, 0, 1, 0, 0}; /* 7 doesn't count, so 1 is the first */
+    p.block_count = (const int32_t[]){3, 9};
+    cr_assert(oracle_attention(&p));
+    EXPECT(to.lse, log(8), log(8), log(8));
 }
 
 static double plus_position(const void *user, double s, const int64_t at[4])

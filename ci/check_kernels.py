@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""Compiles every kernel with clang, in every combination of macros that can occur.
+
+  - the files of a kernel of src/kernels together, as they are built, with each row of the tables of
+    its .c file and all values of the other macros that it sets;
+  - every other .cl file with all values of the macros that it has defaults for;
+  - every branch of an #if in cl/ has to be compiled by one of these, but for #error;
+  - every #error has to stop the compiler for a value out of range of each macro that it names;
+  - a macro in an #if of cl/ that has no row in MACROS below is a failure.
+
+check_kernels.py [ROOT] checks a tree, check_kernels.py --self-test checks the checker.
+"""
+
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import namedtuple
+
+# values: those that occur, where no table of src/kernels says it; wrong: out of range.
+Row = namedtuple("Row", "values wrong")
+MACROS = {
+    "VEC": Row((1, 2, 4, 8, 16), (0, 3, 32)),
+    "ROWS": Row((6,), (5,)),
+    "COLS": Row((2, 4), (0, 3)),
+    "VALUE_COLS": Row((2, 4), (0,)),
+    "BLOCK_M": Row((24, 48), (0, 47)),
+    "BLOCK_N": Row((256,), (0, 100, 1 << 20)),
+    "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
+    "FULL": Row((0, 1), (2,)),
+    "WG_SIZE": Row((1, 64), (0, -1)),
+    "CHAINS": Row((4, 8, 12, 16), (0,)),
+}
+
+CLANG = ["clang", "-x", "cl", "-cl-std=CL1.2", "-D__OPENCL_VERSION__=120", "-target", "spir64",
+         "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-function"]
+CHECK = ["-Xclang", "-finclude-default-header", "-fsyntax-only"]
+
+DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif|error|define)\b(.*)$")
+NAME = re.compile(r"[A-Za-z_]\w*")
+MARK = "CLATTN_BRANCH_"
+
+
+# ---- what is there ------------------------------------------------------------------------------
+
+def directives(path):
+    """(line number, keyword, rest) of each; continued lines are joined, comments left out."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.S)
+    text = re.sub(r"//[^\n]*", "", text)
+    number, lines = 0, text.split("\n")
+    while number < len(lines):
+        first, line = number, lines[number]
+        while line.endswith("\\") and number + 1 < len(lines):
+            number += 1
+            line = line[:-1] + lines[number]
+        number += 1
+        match = DIRECTIVE.match(line)
+        if match:
+            yield first + 1, match.group(1), match.group(2).strip()
+
+
+class Source:
+    """A file of cl/: what it includes, and the macros that decide what of it is compiled."""
+
+    def __init__(self, root, path):
+        self.path, self.name = path, path.relative_to(root).as_posix()
+        text = path.read_text(encoding="utf-8")
+        self.words = set(NAME.findall(text))
+        self.includes = re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, flags=re.M)
+        found = list(directives(path))
+        defined = {NAME.match(rest).group() for _, word, rest in found if word == "define"}
+        asked = {rest for _, word, rest in found if word == "ifndef"}
+        guard = {name for name in asked if re.fullmatch(r"CLATTN_\w+_H", name)}
+        self.defaults = (asked & defined) - guard
+        self.own = defined - self.defaults - guard  # made of others, or none of the caller's
+        self.branches, self.errors, self.decided_by = {}, {}, {}
+        for at, (line, word, rest) in enumerate(found):
+            if word in ("if", "ifdef", "ifndef", "elif", "else"):
+                is_error = at + 1 < len(found) and found[at + 1][1] == "error"
+                if not is_error:
+                    self.branches[line] = f"#{word} {rest}".strip()
+            if word == "error":
+                self.errors[line] = rest.strip('"')
+            if word in ("if", "ifdef", "ifndef", "elif"):
+                for name in set(NAME.findall(rest)) - guard - {"defined"}:
+                    if not name.startswith("__"):
+                        self.decided_by.setdefault(name, line)
+
+
+def read_sources(root):
+    folder = root / "cl"
+    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".cl", ".h"))
+    return {source.name: source for source in (Source(folder, path) for path in paths)}
+
+
+def closure(sources, names):
+    """The files with everything that they include."""
+    seen, left = {}, list(names)
+    while left:
+        name = left.pop()
+        if name not in seen and name in sources:
+            seen[name] = sources[name]
+            left += sources[name].includes
+    return seen.values()
+
+
+# ---- the combinations ---------------------------------------------------------------------------
+
+def macro_of_field(root):
+    """{"vec": "VEC", ...} from the table of src/kernels/macros.c."""
+    path = root / "src/kernels/macros.c"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return {field: name for name, field in re.findall(r'\{"(\w+)",\s*offsetof\(\w+, (\w+)\)', text)}
+
+
+def tables_in(text, macro_of):
+    """The tables of a .c file that have columns of the configuration: lists of {macro: value}."""
+    pattern = r"static const struct \{(.*?)\}\s*\w+\[\]\s*=\s*\{(.*?)\};"
+    for fields, body in re.findall(pattern, text, flags=re.S):
+        columns = [name for line in re.findall(r"uint32_t ([\w, ]+);", fields)
+                   for name in line.split(", ")]
+        rows = [[int(n) for n in row.split(",")] for row in re.findall(r"\{([\d, ]+)\}", body)]
+        table = [{macro_of[c]: v for c, v in zip(columns, row) if c in macro_of} for row in rows]
+        if table and table[0]:
+            yield table
+
+
+# A program: the files that are compiled as one, what is defined in any case, and the sets of macros
+# that are defined besides; the first set is empty, so that every default is compiled.
+Program = namedtuple("Program", "name files constants combinations")
+
+
+def product(tables, names):
+    """All tables' rows with all values of the names that no table has."""
+    in_tables = {name for table in tables for name in table[0]}
+    rest = [[{name: value} for value in MACROS[name].values] for name in names
+            if name in MACROS and name not in in_tables]
+    yield {}
+    for parts in itertools.product(*tables, *rest):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def kernel_program(path, files, sources, macro_of):
+    text = path.read_text(encoding="utf-8")
+    words = set().union(*(source.words for source in closure(sources, files)))
+    settings = [(macro_of[field], value) for field, value in
+                re.findall(r"config->(\w+) = ([^;]+);", text) if macro_of.get(field) in words]
+    constants = {name: value for name, value in settings if value.isdigit()}
+    names = [name for name, value in dict(settings).items() if name not in constants]
+    return Program(path.stem, files, constants, [*product(list(tables_in(text, macro_of)), names)])
+
+
+def programs_of(root, sources):
+    macro_of, programs, taken = macro_of_field(root), [], set()
+    for path in sorted((root / "src/kernels").glob("*.c")):
+        named = re.findall(r'"(\w+/\w+\.cl)"', path.read_text(encoding="utf-8"))
+        files = [name for name in dict.fromkeys(named) if name in sources]
+        if files:
+            program = kernel_program(path, files, sources, macro_of)
+            programs.append(program)
+            programs += [Program(name, [name], program.constants, [{}]) for name in files]
+            taken.update(files)
+    for name, source in sources.items():
+        if name.endswith(".cl") and name not in taken:
+            names = sorted(set().union(*(s.defaults for s in closure(sources, [name]))))
+            programs.append(Program(name, [name], {}, [*product([], names)]))
+    return programs
+
+
+# ---- compiling ----------------------------------------------------------------------------------
+
+def run_clang(folder, program, macros, options):
+    text = "".join(f'#include "{name}"\n' for name in program.files)
+    definitions = [f"-D{name}={value}" for name, value in {**program.constants, **macros}.items()]
+    return subprocess.run([*CLANG, *options, "-I", str(folder), *definitions, "-"], input=text,
+                          capture_output=True, text=True, check=False)
+
+
+def instrument(sources, folder):
+    """A copy of cl/ with a word at the beginning of each branch that says where it is."""
+    for name, source in sources.items():
+        lines = source.path.read_text(encoding="utf-8").split("\n")
+        for line in sorted(source.branches, reverse=True):
+            while lines[line - 1].endswith("\\"):
+                line += 1
+            lines.insert(line, f"{MARK}{len(lines)}")
+        text = "\n".join(lines)
+        places = iter(sorted(source.branches))
+        text = re.sub(MARK + r"\d+", lambda m, n=name, p=places: f'{MARK}AT("{n}", {next(p)})',
+                      text)
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def live_branches(folder, program, macros):
+    preprocessed = run_clang(folder, program, macros, ["-E", "-P"]).stdout
+    return {(name, int(line)) for name, line in
+            re.findall(MARK + r'AT\("([^"]+)", (\d+)\)', preprocessed)}
+
+
+def describe(program, macros):
+    return " ".join([program.name, *(f"{name}={value}" for name, value in macros.items())])
+
+
+# ---- the checks ---------------------------------------------------------------------------------
+
+def check_rows(sources):
+    own = set().union(*(source.own for source in sources.values()))
+    for source in sources.values():
+        for name, line in sorted(source.decided_by.items()):
+            if name not in MACROS and name not in own:
+                yield f"cl/{source.name}:{line}: {name} has no row in MACROS of check_kernels.py"
+
+
+def check_programs(root, programs, pool):
+    jobs = [(program, macros) for program in programs for macros in program.combinations]
+    results = pool.map(lambda job: run_clang(root / "cl", *job, CHECK), jobs)
+    for (program, macros), result in zip(jobs, results):
+        if result.returncode != 0:
+            lines = [line for line in result.stderr.splitlines() if ": error: " in line]
+            yield f"{describe(program, macros)}: {lines[0] if lines else result.stderr.strip()}"
+
+
+def check_branches(sources, programs, pool):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        instrument(sources, folder)
+        jobs = [(program, macros) for program in programs for macros in program.combinations]
+        live = set().union(*pool.map(lambda job: live_branches(folder, *job), jobs))
+    for source in sources.values():
+        for line, text in source.branches.items():
+            # what is for the host is compiled there
+            if (source.name, line) not in live and not for_host(source, line):
+                yield f"cl/{source.name}:{line}: never compiled: {text}"
+
+
+def for_host(source, line):
+    """Whether this is the #else of an #if about __OPENCL_VERSION__."""
+    before = [text for number, text in source.branches.items() if number < line]
+    return source.branches[line] == "#else" and before and "__OPENCL_" in before[-1]
+
+
+def check_guards(root, sources, programs, pool):
+    """Each (#error, macro that it names) needs a wrong value that gets there."""
+    missing = {(source.name, line, macro) for source in sources.values()
+               for line, text in source.errors.items() for macro in NAME.findall(text)
+               if macro in MACROS}
+    jobs = [(program, {macro: value}) for program in programs
+            for macro, row in MACROS.items() for value in row.wrong
+            if any(macro in source.defaults for source in closure(sources, program.files))]
+    results = pool.map(lambda job: run_clang(root / "cl", *job, CHECK), jobs)
+    for (_, macros), result in zip(jobs, results):
+        for path, line in re.findall(r"^(\S+?):(\d+):\d+: error: ", result.stderr, flags=re.M):
+            name = os.path.relpath(path, root / "cl")
+            missing.discard((name, int(line), next(iter(macros))))
+    for name, line, macro in sorted(missing):
+        yield f"cl/{name}:{line}: no wrong value of {macro} gets to this #error"
+
+
+def check(root):
+    sources = read_sources(root)
+    programs = programs_of(root, sources)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [*check_rows(sources), *check_programs(root, programs, pool),
+                 *check_branches(sources, programs, pool),
+                 *check_guards(root, sources, programs, pool)]
+    return found, sum(len(program.combinations) for program in programs)
+
+
+# ---- the self-test ------------------------------------------------------------------------------
+
+GUARDED = """#ifndef VEC
+#define VEC 4
+#endif
+#if VEC != 1 && VEC != 2 && VEC != 4 && VEC != 8 && VEC != 16
+#error "VEC must be 1, 2, 4, 8 or 16"
+#endif
+"""
+KERNEL = "__kernel void x(__global float *y)\n{\n    y[0] = VEC;\n}\n"
+GOOD = GUARDED + KERNEL
+BAD = {
+    "a macro without a row": GOOD + "#ifdef SURPRISE\n#endif\n",
+    "a branch that nothing reaches": GOOD + "#if VEC == 5\nint z(void);\n#endif\n",
+    "a mistake in one branch": GOOD + "#if VEC == 16\nint z(\n#endif\n",
+    "a warning": GOOD + "static int z(void)\n{\n    int unused;\n    return VEC;\n}\n",
+    "a guard that lets everything pass": GOOD.replace("#if VEC != 1 ", "#if VEC == 77 "),
+    "a guard that stops what occurs": GOOD.replace(" && VEC != 16", ""),
+}
+
+
+def complaints_about(text):
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        (root / "cl/measure").mkdir(parents=True)
+        (root / "cl/measure/x.cl").write_text(text, encoding="utf-8")
+        return check(root)[0]
+
+
+def self_test():
+    wrong = [name for name, text in BAD.items() if not complaints_about(text)]
+    wrong += complaints_about(GOOD)
+    for name in wrong:
+        print(f"check_kernels: self-test failed: {name}")
+    return 1 if wrong else 0
+
+
+def main():
+    if not shutil.which(CLANG[0]):
+        sys.exit("check_kernels: clang is missing")
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    default = pathlib.Path(__file__).resolve().parent.parent
+    found, count = check(pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else default)
+    print("\n".join(found) if found else f"kernels: {count} combinations of macros compile")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+/* Copies a problem's tensors into the oracle's form, lets it compute, and marks what it uses. */
+#include "expected.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "functions.h"
+#include "tests/oracle/plain.h"
+#include "used.h"
+#include "values.h"
+
+/* The oracle's copy of a tensor, row-major over the slot's shape. */
+typedef struct copy {
+    const fuzz_problem *p;
+    const fuzz_set *set;
+    int slot;     /* where from */
+    int layout;   /* the slot whose shape the copy has */
+    int64_t skip; /* added to the third index in the copy: keys that lie before */
+    float *to;
+} copy;
+
+/* Row-major over (.., sequence padded to its bound, ..). */
+int64_t fuzz_expected_index(const fuzz_problem *p, int slot, const int64_t *at)
+{
+    int64_t shape[CLATTN_RANK_LIMIT], index = 0;
+    fuzz_problem padded = *p;
+    padded.ragged = false;
+    const int rank = fuzz_shape(&padded, slot, shape);
+    for (int d = 0; d < rank; d++)
+        index = index * shape[d] + at[d];
+    return index;
+}
+
+static void copy_element(void *context, const int64_t *at)
+{
+    const copy *c = context;
+    const int64_t to[] = {at[0], at[1], at[2] + c->skip, at[3], at[4]};
+    c->to[fuzz_expected_index(c->p, c->layout, to)] =
+        (float)fuzz_load(&c->set->slot[c->slot], fuzz_element(c->p, c->set, c->slot, at));
+}
+
+static size_t count_of(const fuzz_problem *p, int slot)
+{
+    int64_t shape[CLATTN_RANK_LIMIT], count = 1;
+    fuzz_problem padded = *p;
+    padded.ragged = false;
+    const int rank = fuzz_shape(&padded, slot, shape);
+    for (int d = 0; d < rank; d++)
+        count *= shape[d];
+    return (size_t)count;
+}
+
+/* NULL where the slot takes no part. */
+static float *floats_of(const fuzz_problem *p, const fuzz_set *set, int slot)
+{
+    if (!fuzz_has(p, slot))
+        return NULL;
+    copy c = {p, set, slot, slot, 0, fuzz_alloc(count_of(p, slot), sizeof(float))};
+    fuzz_each(p, slot, copy_element, &c);
+    return c.to;
+}
+
+/* Past and new rows, one after the other. */
+static float *rows_of(const fuzz_problem *p, const fuzz_set *set, int past, int slot)
+{
+    const int present = slot == CLATTN_SLOT_K ? CLATTN_SLOT_PRESENT_K : CLATTN_SLOT_PRESENT_V;
+    copy c = {p, set, past, present, 0, fuzz_alloc(count_of(p, present), sizeof(float))};
+    if (fuzz_has(p, past))
+        fuzz_each(p, past, copy_element, &c);
+    c.slot = slot;
+    c.skip = p->n_past;
+    fuzz_each(p, slot, copy_element, &c);
+    return c.to;
+}
+
+static int32_t *integers_of(const fuzz_problem *p, const fuzz_set *set, int slot)
+{
+    int64_t shape[CLATTN_RANK_LIMIT], at[CLATTN_RANK_LIMIT], n = 0;
+    int32_t *to = fuzz_alloc(count_of(p, slot), sizeof *to);
+    fuzz_shape(p, slot, shape);
+    for (at[0] = 0; at[0] < shape[0]; at[0]++)
+        for (at[1] = 0; at[1] < shape[1]; at[1]++)
+            for (at[2] = 0; at[2] < shape[2]; at[2]++)
+                for (at[3] = 0; at[3] < shape[3]; at[3]++)
+                    to[n++] = (int32_t)fuzz_load_integer(&set->slot[slot],
+                                                         fuzz_element(p, set, slot, at));
+    return to;
+}
+
+static uint8_t *mask_of(const fuzz_problem *p, const fuzz_set *set)
+{
+    float *wide = floats_of(p, set, CLATTN_SLOT_MASK);
+    if (!wide)
+        return NULL;
+    const size_t count = count_of(p, CLATTN_SLOT_MASK);
+    uint8_t *mask = fuzz_alloc(count, 1);
+    for (size_t n = 0; n < count; n++)
+        mask[n] = wide[n] != 0;
+    free(wide);
+    return mask;
+}
+
+static void set_seed(const fuzz_problem *p, const fuzz_set *set, oracle_problem *o)
+{
+    const fuzz_memory *m = &set->slot[CLATTN_SLOT_SEED];
+    o->dropout = p->dropout;
+    if (!m->bytes)
+        return;
+    o->dropout_seed = (uint64_t)fuzz_load_integer(m, m->first);
+    o->dropout_offset = (uint64_t)fuzz_load_integer(m, m->first + m->stride[0]);
+}
+
+static void set_inputs(const fuzz_problem *p, const fuzz_set *set, oracle_problem *o)
+{
+    const bool has_blocks = fuzz_has(p, CLATTN_SLOT_BLOCK_INDEX);
+    o->q = floats_of(p, set, CLATTN_SLOT_Q);
+    o->k = rows_of(p, set, CLATTN_SLOT_PAST_K, CLATTN_SLOT_K);
+    o->v = rows_of(p, set, CLATTN_SLOT_PAST_V, CLATTN_SLOT_V);
+    o->alibi = floats_of(p, set, CLATTN_SLOT_ALIBI);
+    o->sink = floats_of(p, set, CLATTN_SLOT_SINK);
+    o->bias = floats_of(p, set, CLATTN_SLOT_BIAS);
+    o->mask = mask_of(p, set);
+    o->q_lengths = fuzz_has(p, CLATTN_SLOT_Q_LENGTHS) ? p->q_length : NULL;
+    o->kv_lengths = fuzz_has(p, CLATTN_SLOT_KV_LENGTHS) ? p->kv_length : NULL;
+    o->block_count = has_blocks ? integers_of(p, set, CLATTN_SLOT_BLOCK_COUNT) : NULL;
+    o->block_index = has_blocks ? integers_of(p, set, CLATTN_SLOT_BLOCK_INDEX) : NULL;
+    o->user = floats_of(p, set, CLATTN_SLOT_PARAMS);
+    set_seed(p, set, o);
+}
+
+static oracle_problem oracle_of(const fuzz_problem *p, const fuzz_set *set)
+{
+    const fuzz_functions *functions = fuzz_functions_of(p->functions);
+    const double root = 1 / sqrt((double)p->head_dim);
+    oracle_problem o = {.batch = p->batch,
+                        .n_head = p->n_head,
+                        .n_kv_head = p->n_kv_head,
+                        .n_q = p->n_q,
+                        .n_kv = fuzz_keys(p),
+                        .head_dim = p->head_dim,
+                        .value_dim = p->value_dim,
+                        .scale = p->has_scale ? (double)p->scale : root,
+                        .causal = p->causal,
+                        .causal_offset = p->align_offset,
+                        .bottom_right = p->align == CLATTN_ALIGN_BOTTOM_RIGHT,
+                        .has_window = p->has_window,
+                        .window_left = p->window_left,
+                        .window_right = p->window_right,
+                        .softcap = (double)p->softcap,
+                        .block_q = p->block_q,
+                        .block_kv = p->block_kv,
+                        .block_limit = p->block_limit,
+                        .score_function = functions->score_function,
+                        .mask_function = functions->mask_function,
+                        .weights_dropped = p->weights_dropped,
+                        .score_stage = (oracle_stage)p->score_stage};
+    set_inputs(p, set, &o);
+    return o;
+}
+
+static void free_inputs(oracle_problem *o)
+{
+    const void *const owned[] = {o->q,    o->k,    o->v,           o->alibi,       o->sink,
+                                 o->bias, o->mask, o->block_count, o->block_index, o->user};
+    for (size_t n = 0; n < sizeof owned / sizeof owned[0]; n++)
+        free((void *)owned[n]);
+}
+
+/* Room for the outputs that the problem has; `only_out`: OUT alone, else all others. */
+static void point(oracle_problem *o, double *const *to, bool has_out, bool has_others)
+{
+    o->out = has_out ? to[CLATTN_SLOT_OUT] : NULL;
+    o->lse = has_others ? to[CLATTN_SLOT_LSE] : NULL;
+    o->weights = has_others ? to[CLATTN_SLOT_WEIGHTS] : NULL;
+    o->weights_mean = has_others ? to[CLATTN_SLOT_WEIGHTS_MEAN] : NULL;
+    o->weights_sum = has_others ? to[CLATTN_SLOT_WEIGHTS_SUM] : NULL;
+    o->scores = has_others ? to[CLATTN_SLOT_SCORES] : NULL;
+}
+
+static void keep(bool good)
+{
+    if (!good)
+        fuzz_alloc(SIZE_MAX / 2, 1); /* ends the program */
+}
+
+/* OUT is measured in its own type, all other outputs in float32. */
+static void compute(const fuzz_problem *p, oracle_problem *o, fuzz_expected *e)
+{
+    const oracle_type type = (oracle_type)p->tensor[CLATTN_SLOT_OUT].dtype;
+    point(o, e->exact, true, true);
+    keep(oracle_attention(o));
+    point(o, e->plain, true, type == ORACLE_F32);
+    keep(oracle_plain(o, type));
+    point(o, e->plain, false, true);
+    if (type != ORACLE_F32 &&
+        (o->lse || o->weights || o->weights_mean || o->weights_sum || o->scores))
+        keep(oracle_plain(o, ORACLE_F32));
+}
+
+static void copy_rounded(const float *from, double *to, size_t count, clattn_dtype dtype)
+{
+    for (size_t n = 0; to && n < count; n++)
+        to[n] = (double)oracle_rounded((oracle_type)dtype, from[n]);
+}
+
+static void expect_present(const fuzz_problem *p, const oracle_problem *o, fuzz_expected *e)
+{
+    for (int slot = CLATTN_SLOT_PRESENT_K; slot <= CLATTN_SLOT_PRESENT_V; slot++) {
+        const float *from = slot == CLATTN_SLOT_PRESENT_K ? o->k : o->v;
+        const size_t count = count_of(p, slot);
+        copy_rounded(from, e->exact[slot], count, p->tensor[slot].dtype);
+        copy_rounded(from, e->plain[slot], count, p->tensor[slot].dtype);
+    }
+}
+
+static void find_largest(const float *v, size_t count, fuzz_expected *e)
+{
+    for (size_t n = 0; n < count; n++)
+        if (isfinite(v[n]) && fabs((double)v[n]) > e->largest_value)
+            e->largest_value = fabs((double)v[n]);
+}
+
+static void expect_merge(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
+{
+    float *partial_out = floats_of(p, set, CLATTN_SLOT_PARTIAL_OUT);
+    float *partial_lse = floats_of(p, set, CLATTN_SLOT_PARTIAL_LSE);
+    float *sink = floats_of(p, set, CLATTN_SLOT_SINK);
+    oracle_merge_problem o = {p->parts,
+                              p->batch,
+                              p->n_head,
+                              p->n_q,
+                              p->value_dim,
+                              partial_out,
+                              partial_lse,
+                              sink,
+                              e->exact[CLATTN_SLOT_OUT],
+                              e->exact[CLATTN_SLOT_LSE]};
+    oracle_merge(&o);
+    o.out = e->plain[CLATTN_SLOT_OUT];
+    o.lse = e->plain[CLATTN_SLOT_LSE];
+    oracle_plain_merge(&o, (oracle_type)p->tensor[CLATTN_SLOT_OUT].dtype);
+    find_largest(partial_out, count_of(p, CLATTN_SLOT_PARTIAL_OUT), e);
+    fuzz_mark_merge(p, set, e);
+    free(partial_out);
+    free(partial_lse);
+    free(sink);
+}
+
+void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
+{
+    *e = (fuzz_expected){0};
+    for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
+        if (fuzz_has(p, slot) && !fuzz_slot_of(slot)->written)
+            e->used[slot] = fuzz_alloc((size_t)set->slot[slot].elements, 1);
+        if (!fuzz_has(p, slot) || !fuzz_slot_of(slot)->written)
+            continue;
+        e->exact[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
+        e->plain[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
+    }
+    if (p->merge) {
+        expect_merge(p, set, e);
+        return;
+    }
+    oracle_problem o = oracle_of(p, set);
+    compute(p, &o, e);
+    expect_present(p, &o, e);
+    find_largest(o.v, count_of(p, CLATTN_SLOT_PRESENT_V), e);
+    fuzz_mark(p, set, &o, e);
+    free_inputs(&o);
+}
+
+void fuzz_expected_free(fuzz_expected *e)
+{
+    for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
+        free(e->exact[slot]);
+        free(e->plain[slot]);
+        free(e->used[slot]);
+    }
+}

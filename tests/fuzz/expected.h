@@ -1,0 +1,23 @@
+/* What a problem's outputs must be: by the oracle, and by the plain computation whose error is the
+ * measure for that of the library. */
+#ifndef FUZZ_EXPECTED_H
+#define FUZZ_EXPECTED_H
+
+#include "memory.h"
+
+typedef struct fuzz_expected {
+    /* By slot: outputs in the order of the oracle's shapes, sequences of ragged problems padded to
+     * n_q; owned, NULL where not wanted. */
+    double *exact[FUZZ_SLOTS], *plain[FUZZ_SLOTS];
+    double largest_value; /* of V or PARTIAL_OUT, finite ones */
+    /* By slot: inputs, one for each element of the memory: 1 where it may matter. */
+    unsigned char *used[FUZZ_SLOTS];
+} fuzz_expected;
+
+void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e);
+void fuzz_expected_free(fuzz_expected *e);
+
+/* Index in exact[slot] and plain[slot] of an element. */
+int64_t fuzz_expected_index(const fuzz_problem *p, int slot, const int64_t *at);
+
+#endif

@@ -1,0 +1,124 @@
+/* A random problem: plain values from which everything else follows, descriptions, memory and what
+ * is expected. It is made by generate.h from a seed and an index, and by nothing else. */
+#ifndef FUZZ_PROBLEM_H
+#define FUZZ_PROBLEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <clattn/clattn.h>
+
+#define FUZZ_SLOTS      25
+#define FUZZ_BATCH_MOST 4
+
+/* What the elements of a tensor are. */
+typedef enum fuzz_values {
+    FUZZ_UNIT,      /* between -1 and 1 */
+    FUZZ_SMALL,     /* thousandths */
+    FUZZ_LARGE,     /* up to 20 */
+    FUZZ_HUGE,      /* up to 1e10 in q, k, 1e30 elsewhere, 1e4 in f16 */
+    FUZZ_DENORMAL,  /* too small for a normal number of the type */
+    FUZZ_ZERO,      /* all 0 */
+    FUZZ_SAME,      /* all 0.75 */
+    FUZZ_SPARSE,    /* most are 0 */
+    FUZZ_INTEGERS,  /* -3 .. 3: scores that are equal */
+    FUZZ_NAN,       /* between -1 and 1, a few NaN */
+    FUZZ_INFINITE,  /* between -1 and 1, a few infinite */
+    FUZZ_HIDING,    /* some -inf */
+    FUZZ_LOWEST,    /* some the lowest number of the type */
+    FUZZ_EXTREMES,  /* -inf, lowest, 1e4, 1 */
+    FUZZ_ALL_LOWEST /* all the lowest number */
+} fuzz_values;
+
+/* Layout and contents of one tensor. */
+typedef struct fuzz_tensor {
+    bool present;
+    bool named;   /* the description names the type also where there is only one */
+    bool strided; /* the fields to `broadcast` hold */
+    clattn_dtype dtype;
+    uint8_t order[CLATTN_RANK_LIMIT]; /* dimensions, innermost first */
+    uint8_t gap[CLATTN_RANK_LIMIT];   /* elements behind each run, by place in `order` */
+    uint8_t step;                     /* stride of the innermost */
+    uint8_t negative, broadcast;      /* bit d: dimension d */
+    uint8_t shift;                    /* elements before the first */
+    fuzz_values values;
+} fuzz_tensor;
+
+/* How the problem reaches the library. */
+typedef enum fuzz_path {
+    FUZZ_RUN,    /* clattn_run, clattn_merge */
+    FUZZ_OWN,    /* a submission, each tensor in a buffer of its own */
+    FUZZ_WRAP,   /* the same in wrapped host memory */
+    FUZZ_SHARED, /* all in one buffer */
+    FUZZ_PATHS
+} fuzz_path;
+
+typedef enum fuzz_poison {
+    FUZZ_CLEAN,  /* run once */
+    FUZZ_POISON, /* what must not matter is NaN, infinite, huge */
+    FUZZ_BOTH    /* both, and the same bits come out */
+} fuzz_poison;
+
+typedef struct fuzz_problem {
+    uint64_t seed, index;
+    bool merge;
+    int64_t parts, batch, n_head, n_kv_head, n_q, n_kv, n_past, head_dim, value_dim;
+    bool ragged;
+    int32_t q_length[FUZZ_BATCH_MOST], kv_length[FUZZ_BATCH_MOST];
+    int64_t spare_q, spare_kv; /* ragged: tokens behind the last sequence */
+    bool has_scale;
+    float scale, softcap, dropout;
+    bool causal, has_window, weights_dropped;
+    clattn_align align;
+    int64_t align_offset, window_left, window_right;
+    clattn_score_stage score_stage;
+    int64_t block_q, block_kv, block_limit;
+    int functions; /* index of functions.h */
+    fuzz_tensor tensor[FUZZ_SLOTS];
+    fuzz_path path;
+    uint64_t host; /* slots given as host arrays in a submission */
+    bool wild;     /* lengths and block lists out of range, in buffers */
+    fuzz_poison poison;
+    int poison_kind;
+} fuzz_problem;
+
+/* A slot as the header's table has it. */
+typedef struct fuzz_slot {
+    const char *name;
+    int rank;
+    bool written, is_float, host;
+    clattn_dtype dtype; /* where there is only one */
+} fuzz_slot;
+
+const fuzz_slot *fuzz_slot_of(int slot);
+int fuzz_size_of(clattn_dtype dtype); /* bytes */
+
+/* Extents of the slot's memory; ragged tensors have one batch entry. Returns the rank. */
+int fuzz_shape(const fuzz_problem *p, int slot, int64_t shape[CLATTN_RANK_LIMIT]);
+
+/* Where element (0, 0, ...) lies among those of the tensor, and how many there are in all. */
+typedef struct fuzz_layout {
+    int64_t stride[CLATTN_RANK_LIMIT], origin, count;
+} fuzz_layout;
+
+fuzz_layout fuzz_layout_of(const fuzz_problem *p, int slot);
+
+static inline bool fuzz_has(const fuzz_problem *p, int slot)
+{
+    return p->tensor[slot].present;
+}
+
+/* Keys that a query can meet: n_past + n_kv. */
+static inline int64_t fuzz_keys(const fuzz_problem *p)
+{
+    return p->n_past + p->n_kv;
+}
+
+/* Ragged: the tokens of Q, OUT and LSE, or of K and V. */
+int64_t fuzz_total(const fuzz_problem *p, bool of_queries);
+bool fuzz_is_token_slot(int slot);
+
+void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc);
+void fuzz_describe_merge(const fuzz_problem *p, clattn_merge_desc *desc);
+
+#endif

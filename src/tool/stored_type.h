@@ -8,6 +8,7 @@
 
 /* The values of --dtype. */
 #define STORED_TYPE_NAMES "f32|f16|bf16"
+#define STORED_TYPES      3
 typedef struct stored_type {
     const char *name;
     clattn_dtype dtype;

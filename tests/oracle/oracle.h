@@ -12,10 +12,10 @@
  *    s = score_function(s, b, h, i + offset, j)
  *    s = s + bias[b,h,i,j]
  *
- * A key is invisible if a rule hides it or if its score is -inf; nothing of an invisible key is
- * read into a sum. A query without a visible key has out 0, weights 0 and lse -inf, or the sink's
- * logit; a query from a query length on has lse -inf in any case. NaN in a visible score makes the
- * whole row NaN, but for weights that dropout drops, which are 0. */
+ * A key is invisible if a rule hides it, or if its bias or score is -inf; nothing of an invisible
+ * key is read into a sum. A query without a visible key has out 0, weights 0 and lse -inf, or the
+ * sink's logit; a query from a query length on has lse -inf in any case. NaN in a visible score
+ * makes the whole row NaN, but for weights that dropout drops, which are 0. */
 #ifndef ORACLE_H
 #define ORACLE_H
 

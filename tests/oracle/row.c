@@ -72,6 +72,8 @@ bool oracle_is_visible(const oracle_problem *p, const oracle_row *row, int64_t j
         return false;
     if (p->mask && !p->mask[oracle_row_element(p, row, p->n_kv) + j])
         return false;
+    if (p->bias && p->bias[oracle_row_element(p, row, p->n_kv) + j] == -INFINITY)
+        return false;
     if (p->causal && j > row->position)
         return false;
     if (!in_window(p, row, j) || !in_blocks(p, row, j))

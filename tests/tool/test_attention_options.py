@@ -1,8 +1,11 @@
 """Every option of clattn attention against a computation in plain Python, and every way to use one
-of them wrongly."""
+of them wrongly.
+
+test_attention_options.py TOOL KERNELS: the folder cl."""
 
 import json
 import math
+import shutil
 
 import arrays
 import attention_model
@@ -462,6 +465,20 @@ class Functions(OptionCase):
 
 
 class Reports(OptionCase):
+    def test_verify_sees_a_wrong_kernel(self):
+        kernels = self.folder / "cl"
+        shutil.copytree(tool_case.arguments[0], kernels)
+        source = kernels / "common/score.h"
+        text = source.read_text(encoding="utf-8")
+        self.assertIn("-of->slope", text)
+        source.write_text(text.replace("-of->slope", "+of->slope"), encoding="utf-8")
+        self.write_problem((4, 5, 8))
+        self.write("alibi.npy", (4,), [0.5] * 4)
+        words = (*ATTENTION, "--alibi", "alibi.npy", "--verify")
+        self.run_good(*words)
+        line = self.run_bad(1, "--verify", *words, CLATTN_KERNEL_DIR=str(kernels))
+        self.assertIn("largest error of --out", line)
+
     def test_explain_names_everything(self):
         self.write_problem((2, 4, 5, 8), (2, 2, 7, 8))
         (self.folder / "visible.cl").write_text(VISIBLE, encoding="utf-8")

@@ -219,10 +219,11 @@ static bool plans_attention(clattn_context *context)
     return status == CLATTN_OK;
 }
 
+/* kernel NULL: all of them, which must accept everything. */
 static void open_target(uint32_t device, const char *kernel)
 {
-    fuzz_target t = {.kernel = kernel, .device = device};
-    t.must_accept = strcmp(kernel, "attention_reference") == 0;
+    fuzz_target t = {.kernel = kernel ? kernel : "all kernels", .device = device};
+    t.must_accept = !kernel || strcmp(kernel, "attention_reference") == 0;
     t.context = open_context(device, kernel);
     if (!plans_attention(t.context)) {
         cr_assert_eq(clattn_context_destroy(t.context), CLATTN_OK);
@@ -233,15 +234,29 @@ static void open_target(uint32_t device, const char *kernel)
     variety_target[variety_targets++] = t;
 }
 
-void variety_open(void)
+static uint32_t device_count(void)
 {
     uint32_t devices = 0;
     cr_assert_eq(clattn_device_list(NULL, NULL, 0, &devices), CLATTN_OK, "%s",
                  clattn_error_message());
+    cr_assert(devices > 0);
+    return devices;
+}
+
+void variety_open(void)
+{
+    const uint32_t devices = device_count();
     for (uint32_t device = 0; device < devices; device++)
         for (uint32_t n = 0; n < clattn_kernel_count(); n++)
             open_target(device, clattn_kernel_name(n));
     cr_assert(variety_targets > 0);
+}
+
+void variety_open_devices(void)
+{
+    const uint32_t devices = device_count();
+    for (uint32_t device = 0; device < devices; device++)
+        open_target(device, NULL);
 }
 
 void variety_close(void)

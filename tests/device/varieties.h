@@ -46,7 +46,9 @@ void variety_make(const variety *of, const variety_size *size, uint64_t slots, u
 
 /* Every kernel for attention on every device; a test opens them first and closes them last. */
 void variety_open(void);
-/* Fails where a kernel has declined everything. */
+/* The same with one target a device, which has all kernels: for what has no choice of kernels. */
+void variety_open_devices(void);
+/* Fails where a target has declined everything. */
 void variety_close(void);
 extern fuzz_target variety_target[];
 extern uint32_t variety_targets;

@@ -247,9 +247,32 @@ INLINE void write_results(const attention *a, int written, float sink, __global 
     }
 }
 
+/* What the item's queries, from `first` to `last`, see of its head's keys and values into the item's
+ * own part of the workspace. */
+INLINE void pack_own(attention *a, int first, int last, const rows_of *keys, const rows_of *values,
+                     __global float *panels, __global float *v_rows)
+{
+    __global const clattn_problem_row *row = a->b.of.row;
+    const int begin = keys_from(&a->b.of, first) / PANEL * PANEL, end = keys_to(&a->b.of, last);
+    pack_panels(keys, begin, end, row->head_dim, panels, a->b.panel_step);
+    a->b.k_panels = panels;
+    if (row->flags & CLATTN_F_FUSED_VALUES) {
+        pack_rows(values, begin, end, row->value_dim, v_rows, a->v_step);
+        a->v_rows = v_rows;
+    }
+}
+
+/* Where the item's own part of a scratch tensor begins. */
+INLINE long own_begin(__global const clattn_problem_row *row, const clattn_base *base, int tensor)
+{
+    return base->offset[tensor] + row->tensor[tensor].offset +
+           (long)get_group_id(0) * row->tensor[tensor].stride[4];
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attention_simd(__global const void *q, __global const float *k_panels,
-               __global const float *v_rows, __global void *out, __global float *lse,
+attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
+               __global const void *v, __global const void *past_v, __global float *k_panels,
+               __global float *v_rows, __global void *out, __global float *lse,
                __global float *stats, __global const float *sink, OPTION_PARAMETERS,
                const clattn_base base, __global const clattn_problem_row *rows,
                __global const clattn_work_item *items, uint first, uint count)
@@ -258,7 +281,7 @@ attention_simd(__global const void *q, __global const float *k_panels,
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
-    const int b = item.batch, h = item.head;
+    const int b = item.batch, h = item.head, g = item.head / row->group;
     BLOCK_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     float m[BLOCK_M], l[BLOCK_M];
@@ -269,28 +292,41 @@ attention_simd(__global const void *q, __global const float *k_panels,
     a.b.most = block_most;
     a.b.live = block_live;
     set_keys(&a.b, k_panels, &base);
-    set_rows(&a.b, item.q_begin, item.q_end - item.q_begin);
     a.v_step = row->tensor[CLATTN_T_V_ROWS].stride[2];
-    a.v_rows = v_rows + tensor_begin(row, &base, CLATTN_T_V_ROWS, b, h / row->group) +
-               a.b.of.keys.first * a.v_step;
+    a.v_rows =
+        v_rows + tensor_begin(row, &base, CLATTN_T_V_ROWS, b, g) + a.b.of.keys.first * a.v_step;
     a.width = (row->value_dim + VEC - 1) / VEC * VEC;
     a.o = block_o;
     a.m = m;
     a.l = l;
-    const int ragged = row->flags & CLATTN_F_RAGGED;
-    const int written = ragged ? a.b.rows : item.q_end - item.q_begin;
 #if FULL
     for (int j = 0; row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
         store_vector((vfloat)(0.0f), block_p + j); /* dropout looks at dead panels too */
 #endif
-    clear_results(&a, written);
-    load_queries(&a.b, q, tensor_begin(row, &base, CLATTN_T_Q, b, h));
-    attend(&a);
+    const int last = min(item.q_end, a.b.of.queries.count) - 1;
+    if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
+        const int token = a.b.of.keys.first;
+        const rows_of keys =
+            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token);
+        const rows_of values =
+            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token);
+        pack_own(&a, item.q_begin, last, &keys, &values,
+                 k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
+                 v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));
+    }
     const float logit =
         row->flags & CLATTN_F_SINK
             ? sink[base.offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]]
             : -INFINITY;
-    write_results(&a, written, logit, out, tensor_begin(row, &base, CLATTN_T_OUT, b, h),
-                  lse + tensor_begin(row, &base, CLATTN_T_LSE, b, h),
-                  stats + tensor_begin(row, &base, CLATTN_T_STATS, b, h));
+    for (int i = item.q_begin; i < item.q_end; i += row->block_rows) {
+        const int queries = min(row->block_rows, item.q_end - i);
+        set_rows(&a.b, i, queries);
+        const int written = row->flags & CLATTN_F_RAGGED ? a.b.rows : queries;
+        clear_results(&a, written);
+        load_queries(&a.b, q, tensor_begin(row, &base, CLATTN_T_Q, b, h));
+        attend(&a);
+        write_results(&a, written, logit, out, tensor_begin(row, &base, CLATTN_T_OUT, b, h),
+                      lse + tensor_begin(row, &base, CLATTN_T_LSE, b, h),
+                      stats + tensor_begin(row, &base, CLATTN_T_STATS, b, h));
+    }
 }

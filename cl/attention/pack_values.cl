@@ -1,7 +1,6 @@
 /* Copies values for the simd family where their rows can't be read as whole vectors of float:
  * contiguous rows, padded with 0 to a multiple of VEC. */
-#include "common/item.h"
-#include "common/types.h"
+#include "common/panels.h"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 pack_values(__global const void *v, __global const void *past_v, __global float *v_rows,
@@ -20,14 +19,5 @@ pack_values(__global const void *v, __global const void *past_v, __global float 
     __global float *packed = v_rows +
                              tensor_begin(row, &base, CLATTN_T_V_ROWS, item.batch, item.head) +
                              own.first * width;
-    for (int j = item.k_begin; j < min(item.k_end, own.count); j++) {
-        const int past = j < values.n_past ? 0 : 1;
-        for (int d = 0; d < row->value_dim; d += VEC)
-            store_vector(gather_elements(values.memory[past],
-                                         values.begin[past] + j * values.step[past] +
-                                             d * values.inner[past],
-                                         values.inner[past], row->value_dim - d,
-                                         values.dtype[past]),
-                         packed + j * width + d);
-    }
+    pack_rows(&values, item.k_begin, min(item.k_end, own.count), row->value_dim, packed, width);
 }

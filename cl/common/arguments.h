@@ -75,6 +75,8 @@ typedef int64_t clattn_i64;
 #define CLATTN_F_DROPOUT         (1u << 17)
 #define CLATTN_F_WEIGHTS_DROPPED (1u << 18) /* returned weights are those after dropout */
 #define CLATTN_F_BOTTOM_RIGHT    (1u << 19) /* add keys - queries to `offset` */
+#define CLATTN_F_FUSED           (1u << 21) /* attention packs keys for itself, each item its own */
+#define CLATTN_F_FUSED_VALUES    (1u << 22) /* and values */
 #define CLATTN_F_STATS           (1u << 20) /* write the softmax's statistics for a later launch */
 
 /* Values of `stage`, with the numbers of clattn_score_stage. */
@@ -107,7 +109,7 @@ typedef struct clattn_problem_row {
     float scale, softcap, inverse_softcap;
     float kept;                       /* factor of the weights that dropout keeps */
     clattn_u32 drop_below;            /* random words below it drop their weight */
-    clattn_u32 reserved;              /* 0 */
+    clattn_i32 block_rows;            /* queries of a block, at most BLOCK_M, in the simd family */
     clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 52 + 112);

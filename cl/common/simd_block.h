@@ -3,17 +3,14 @@
 #ifndef CLATTN_SIMD_BLOCK_H
 #define CLATTN_SIMD_BLOCK_H
 
+#include "common/panels.h"
 #include "common/score.h"
 
 /* ROWS: queries of a register tile. ROWS * COLS + COLS + 1 vectors should fit the registers. */
 #ifndef ROWS
 #define ROWS 6
 #endif
-/* COLS: vectors of keys of a register tile of Q K^T, so a panel has COLS * VEC keys. */
-#ifndef COLS
-#define COLS 2
-#endif
-/* BLOCK_M: most queries of an item; a multiple of ROWS. */
+/* BLOCK_M: most queries of a block; a multiple of ROWS. */
 #ifndef BLOCK_M
 #define BLOCK_M 48
 #endif
@@ -30,7 +27,6 @@
 #define FULL 0
 #endif
 
-#define PANEL (COLS * VEC)
 #define TILES (BLOCK_M / ROWS)
 #if BLOCK_M % ROWS != 0 || BLOCK_N % PANEL != 0 || BLOCK_N % 64 != 0 || DIM_MAX % 16 != 0
 #error "BLOCK_M must be a multiple of ROWS, BLOCK_N of COLS * VEC and 64, DIM_MAX of 16"

@@ -31,6 +31,13 @@ static const struct {
 /* Keys of an item of the packing launches. */
 #define PACK_BLOCK 512
 
+/* Most keys of a problem whose items pack for themselves: a launch less, but each item of a head
+ * packs its keys again. */
+#define FUSED_KEYS 512
+
+/* Items for each compute unit that a fused launch should have, so that all are busy to the end. */
+#define ITEMS_PER_UNIT 2
+
 /* Whether rows of V are whole vectors of float in the caller's memory. */
 static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
 {
@@ -50,6 +57,31 @@ static bool needs_full(const clattn__problem *problem)
     return (problem->slots & slots) || problem->softcap > 0 ||
            clattn__problem_has_score_function(problem) ||
            clattn__problem_has_mask_function(problem);
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Cuts the queries: blocks of equal size, and, fused, as many of them in one item as leave enough
+ * items. What a query gives doesn't depend on it. */
+static void cut_queries(const clattn__problem *problem, const clattn__caps *caps,
+                        clattn__config *config)
+{
+    const int64_t n_q = problem->extent[CLATTN__N_Q] > 0 ? problem->extent[CLATTN__N_Q] : 1;
+    const int64_t cuts = divide_up(n_q, config->block_m);
+    config->block_rows = (uint32_t)(divide_up(divide_up(n_q, cuts), config->rows) * config->rows);
+    config->item_rows = config->block_rows;
+    const double all = (double)problem->extent[CLATTN__BATCH] *
+                       (double)problem->extent[CLATTN__N_HEAD] * (double)cuts;
+    config->fused = problem->extent[CLATTN__N_KV] <= FUSED_KEYS && problem->block_q == 0 &&
+                    !clattn__needs_stats(problem);
+    if (!config->fused)
+        return;
+    double together = all / (ITEMS_PER_UNIT * (double)caps->compute_units);
+    together = together > (double)cuts ? (double)cuts : together < 1 ? 1 : together;
+    config->item_rows *= (uint32_t)divide_up(cuts, divide_up(cuts, (int64_t)together));
 }
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
@@ -73,6 +105,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
+    cut_queries(problem, caps, config);
 }
 
 static int64_t round_up(int64_t value, int64_t multiple)
@@ -118,10 +151,46 @@ static void place_values(const clattn__problem *problem, clattn__variant *varian
         variant, (problem->ragged ? 1 : extent[CLATTN__BATCH]) * heads * scratch->stride[1]);
 }
 
+static clattn__tiling tiling_of(const clattn__problem *problem, const clattn__variant *variant)
+{
+    return (clattn__tiling){CLATTN__OVER_QUERIES, .block = variant->config.item_rows,
+                            .period = problem->block_q};
+}
+
+/* Fused: panels and rows of each item beside those of the others, stride[4] apart. */
+static void place_own(const clattn__problem *problem, clattn__variant *variant)
+{
+    const int64_t *extent = problem->extent;
+    const clattn__tiling tiling = tiling_of(problem, variant);
+    const int64_t items = (int64_t)clattn__work_list_count(problem, &tiling);
+    const int64_t panel = (int64_t)variant->config.cols * variant->config.vec;
+    clattn__scratch *keys = &variant->scratch[variant->scratch_count++];
+    clattn__scratch *values = &variant->scratch[variant->scratch_count++];
+    keys->tensor = CLATTN_T_K_PANELS;
+    keys->slot = -1;
+    keys->stride[3] = panel;
+    keys->stride[2] = extent[CLATTN__HEAD_DIM] * panel;
+    keys->stride[4] = round_up(extent[CLATTN__N_KV], panel) / panel * keys->stride[2];
+    keys->offset = clattn__take_workspace(variant, items * keys->stride[4]);
+    values->tensor = CLATTN_T_V_ROWS;
+    values->slot = CLATTN_SLOT_V;
+    if (values_are_rows(problem, variant->config.vec))
+        return;
+    values->slot = -1;
+    values->stride[3] = 1;
+    values->stride[2] = round_up(extent[CLATTN__VALUE_DIM], variant->config.vec);
+    values->stride[4] = extent[CLATTN__N_KV] * values->stride[2];
+    values->offset = clattn__take_workspace(variant, items * values->stride[4]);
+}
+
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__variant *variant)
 {
     (void)caps;
+    if (variant->config.fused) {
+        place_own(problem, variant);
+        return;
+    }
     place_keys(problem, variant);
     place_values(problem, variant);
     clattn__place_stats(problem, variant);
@@ -186,16 +255,16 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
 
 static void add_attention(const clattn__problem *problem, clattn__variant *variant)
 {
-    clattn__launch_add(variant,
-                       &(clattn__launch_row){
-                           .file = "attention/attention_simd.cl",
-                           .function = "attention_simd",
-                           .tiling = {CLATTN__OVER_QUERIES, .block = variant->config.block_m,
-                                      .period = problem->block_q},
-                           .options = true,
-                           .tensors = {CLATTN_T_Q, CLATTN_T_K_PANELS, CLATTN_T_V_ROWS, CLATTN_T_OUT,
-                                       CLATTN_T_LSE, CLATTN_T_STATS, CLATTN_T_SINK, CLATTN_T_COUNT},
-                       });
+    clattn__launch_add(
+        variant, &(clattn__launch_row){
+                     .file = "attention/attention_simd.cl",
+                     .function = "attention_simd",
+                     .tiling = tiling_of(problem, variant),
+                     .options = true,
+                     .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V,
+                                 CLATTN_T_PAST_V, CLATTN_T_K_PANELS, CLATTN_T_V_ROWS, CLATTN_T_OUT,
+                                 CLATTN_T_LSE, CLATTN_T_STATS, CLATTN_T_SINK, CLATTN_T_COUNT},
+                 });
 }
 
 static void add_weights(const clattn__problem *problem, clattn__variant *variant)
@@ -229,7 +298,8 @@ static void add_weight_sums(clattn__variant *variant)
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
-    add_packing(problem, variant);
+    if (!variant->config.fused)
+        add_packing(problem, variant);
     add_attention(problem, variant);
     if (clattn__returns_weights(problem))
         add_weights(problem, variant);

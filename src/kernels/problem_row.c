@@ -91,6 +91,15 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];
 }
 
+/* Whether the simd family reads values where the caller has them. */
+static bool values_in_place(const clattn__variant *variant)
+{
+    for (uint32_t i = 0; i < variant->scratch_count; i++)
+        if (variant->scratch[i].tensor == CLATTN_T_V_ROWS)
+            return variant->scratch[i].slot >= 0;
+    return true;
+}
+
 void clattn__problem_row_fill(const clattn__problem *problem, const clattn__variant *variant,
                               clattn_problem_row *row)
 {
@@ -101,6 +110,11 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     row->left = problem->left;
     row->right = problem->right;
     row->flags = flags_of(problem);
+    if (variant->config.fused)
+        row->flags |= CLATTN_F_FUSED;
+    if (variant->config.fused && !values_in_place(variant))
+        row->flags |= CLATTN_F_FUSED_VALUES;
+    row->block_rows = (int32_t)variant->config.block_rows;
     row->stage = problem->score_stage;
     row->scale = problem->scale;
     row->softcap = problem->softcap;

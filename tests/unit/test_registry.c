@@ -133,24 +133,24 @@ Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
 {
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
     clattn__variant variant;
-    clattn__problem problem = problem_of(33, 64, 64, 0);
+    clattn__problem problem = problem_of(601, 64, 64, 0);
     clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.launch_count, 2);
-    /* 2 sequences, 2 key/value heads, 33 keys rounded up to panels of 16, 64 floats */
-    cr_assert_eq(variant.workspace, 4 * 2 * 2 * 48 * 64);
+    /* 2 sequences, 2 key/value heads, 601 keys rounded up to panels of 16, 64 floats */
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * 608 * 64);
     problem.layout[CLATTN_SLOT_V].stride[3] = 2;
     clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.launch_count, 3);
-    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (48 * 64 + 33 * 64));
-    problem = problem_of(33, 64, 63, 0);
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (608 * 64 + 601 * 64));
+    problem = problem_of(601, 64, 63, 0);
     clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
-    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (48 * 64 + 33 * 64));
+    cr_assert_eq(variant.workspace, 4 * 2 * 2 * (608 * 64 + 601 * 64));
 }
 
 Test(registry, rows)
 {
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
-    clattn__problem problem = problem_of(33, 64, 63, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
+    clattn__problem problem = problem_of(601, 64, 63, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
     clattn__variant variant;
     clattn_problem_row row;
     problem.right = 0;
@@ -163,7 +163,36 @@ Test(registry, rows)
     cr_assert_eq(row.tensor[CLATTN_T_K].stride[2], 64);
     cr_assert_eq(row.tensor[CLATTN_T_K_PANELS].stride[2], 64 * 16);
     cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].stride[2], 64);
-    cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].offset, 2 * 2 * 48 * 64);
+    cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].offset, 2 * 2 * 608 * 64);
+}
+
+Test(registry, short_problems_take_one_launch)
+{
+    clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    clattn__variant variant;
+    clattn_problem_row row;
+    caps.compute_units = 2;
+    /* 2 sequences of 4 heads on 2 units: a head an item, in blocks of equal size */
+    clattn__problem problem = problem_of(100, 64, 63, 0);
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    clattn__problem_row_fill(&problem, &variant, &row);
+    cr_assert_eq(variant.launch_count, 1);
+    cr_assert_eq(variant.config.block_rows, 36);
+    cr_assert_eq(variant.config.item_rows, 108);
+    cr_assert_eq(clattn__work_list_count(&problem, &variant.launch[0].tiling), 2 * 4);
+    cr_assert_eq(row.flags, CLATTN_F_FUSED | CLATTN_F_FUSED_VALUES);
+    cr_assert_eq(row.block_rows, 36);
+    cr_assert_eq(row.tensor[CLATTN_T_K_PANELS].stride[4], 112 * 64);
+    cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].stride[4], 100 * 64);
+    cr_assert_eq(variant.workspace, 4 * 8 * (112 * 64 + 100 * 64));
+    /* many units: a block an item */
+    caps.compute_units = 64;
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(clattn__work_list_count(&problem, &variant.launch[0].tiling), 2 * 4 * 3);
+    /* weights need what is packed once more */
+    problem = problem_of(100, 64, 64, CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS));
+    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(variant.launch_count, 3);
 }
 
 Test(registry, macros)

@@ -1,0 +1,97 @@
+/* Keys into panels: (head_dim, COLS * VEC) floats, a key a lane, so that products of queries and
+ * keys need no sums across lanes. Lanes beyond the last key are 0. */
+#ifndef CLATTN_PANELS_H
+#define CLATTN_PANELS_H
+
+#include "common/item.h"
+#include "common/types.h"
+
+/* COLS: vectors of keys of a panel's row. */
+#ifndef COLS
+#define COLS 2
+#endif
+#define PANEL (COLS * VEC)
+
+/* The lower and the upper halves of two vectors, lane by lane in turn. */
+#if VEC == 4
+#define LOWER(a, b) (vfloat)(a.s0, b.s0, a.s1, b.s1)
+#define UPPER(a, b) (vfloat)(a.s2, b.s2, a.s3, b.s3)
+#elif VEC == 8
+#define LOWER(a, b) (vfloat)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3)
+#define UPPER(a, b) (vfloat)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
+#elif VEC == 16
+#define LOWER(a, b)                                                                                \
+    (vfloat)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3, a.s4, b.s4, a.s5, b.s5, a.s6, b.s6,   \
+             a.s7, b.s7)
+#define UPPER(a, b)                                                                                \
+    (vfloat)(a.s8, b.s8, a.s9, b.s9, a.sa, b.sa, a.sb, b.sb, a.sc, b.sc, a.sd, b.sd, a.se, b.se,   \
+             a.sf, b.sf)
+#endif
+
+/* x (VEC, VEC) transposed in place: each round moves the first bit of an element's row to the end
+ * of its column and that of its column to the end of its row. */
+INLINE void transpose(vfloat *x)
+{
+#if VEC > 1
+#pragma unroll
+    for (int bit = 1; bit < VEC; bit *= 2) {
+        vfloat y[VEC];
+#pragma unroll
+        for (int i = 0; i < VEC / 2; i++) {
+            y[2 * i] = LOWER(x[i], x[i + VEC / 2]);
+            y[2 * i + 1] = UPPER(x[i], x[i + VEC / 2]);
+        }
+#pragma unroll
+        for (int i = 0; i < VEC; i++)
+            x[i] = y[i];
+    }
+#endif
+}
+
+/* VEC dimensions, from `d` on, of key j; 0 beyond `end` keys and `head_dim`. */
+INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_dim)
+{
+    const int past = j < keys->n_past ? 0 : 1;
+    const int count = j < end ? head_dim - d : 0;
+    return gather_elements(keys->memory[past],
+                           keys->begin[past] + j * keys->step[past] + d * keys->inner[past],
+                           keys->inner[past], count, keys->dtype[past]);
+}
+
+/* Keys `from` to `end` - 1, at most VEC of them, into VEC lanes of a panel. */
+INLINE void pack_lanes(const rows_of *keys, int from, int end, int head_dim, __global float *lanes)
+{
+    for (int d = 0; d < head_dim; d += VEC) {
+        vfloat square[VEC];
+#pragma unroll
+        for (int lane = 0; lane < VEC; lane++)
+            square[lane] = key_elements(keys, from + lane, end, d, head_dim);
+        transpose(square);
+#pragma unroll
+        for (int c = 0; c < VEC; c++)
+            if (d + c < head_dim)
+                store_vector(square[c], lanes + (d + c) * PANEL);
+    }
+}
+
+/* Keys `begin` to `end` - 1 into panels `step` elements apart; `begin` is a multiple of PANEL, and
+ * `panels` is that of key 0. */
+INLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
+                        __global float *panels, long step)
+{
+    for (int j = begin; j < end; j += PANEL)
+        for (int c = 0; c < PANEL; c += VEC)
+            pack_lanes(keys, j + c, end, head_dim, panels + j / PANEL * step + c);
+}
+
+/* Values `begin` to `end` - 1 into rows of `width` floats, whole vectors; `to` is that of value 0.
+ */
+INLINE void pack_rows(const rows_of *values, int begin, int end, int value_dim, __global float *to,
+                      long width)
+{
+    for (int j = begin; j < end; j++)
+        for (int d = 0; d < value_dim; d += VEC)
+            store_vector(key_elements(values, j, end, d, value_dim), to + j * width + d);
+}
+
+#endif

@@ -70,6 +70,11 @@ typedef struct oracle_problem {
     double *weights_mean;                   /* (batch, n_q, n_kv), of the heads, or NULL */
     double *weights_sum;                    /* (batch, n_head, n_kv), over the queries, or NULL */
     double *scores;                         /* (batch, n_head, n_q, n_kv), or NULL */
+    /* How much rounding can do, or NULL. terms: (batch, n_head, n_q, n_kv) the sum of absolute
+     * values that a score is made of, so that its relative rounding by u makes an error of about
+     * u * terms. spread: (batch, n_head, n_q, 2) terms weighted by w(1 - w), which is how such
+     * errors reach the output, and by w, which is how they reach the lse. */
+    double *terms, *spread;
 } oracle_problem;
 
 /* Fills the outputs that are wanted. false: out of memory, and nothing was written. Any thread. */

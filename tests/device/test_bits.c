@@ -211,7 +211,7 @@ static void compare_entries(fuzz_target *t, const fuzz_problem *p, const char *o
     if (status == CLATTN_OK && trim)
         expect_equal_rows(p, &together, &alone, name);
     else if (status == CLATTN_OK)
-        fuzz_compare_runs(p, &together, &alone, &verdict);
+        fuzz_compare_runs(&together, &alone, &verdict);
     cr_assert(verdict.good, "%s: %s", name, verdict.why);
     t->ran += status == CLATTN_OK;
     fuzz_set_free(&alone);

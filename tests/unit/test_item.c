@@ -100,6 +100,7 @@ Test(item, ragged_lengths_are_clamped)
                 const tokens of = tokens_of(memory, step, 3, BOUND, TOTAL, 1);
                 cr_expect(of.first >= 0 && of.count >= 0 && of.count <= BOUND);
                 cr_expect(of.first + of.count <= TOTAL);
+                cr_expect(of.count == 0 || (step > 0 && numbers[b] > of.first));
                 const bool is_right = step > 0 && numbers[a] >= 0 && numbers[b] >= numbers[a] &&
                                       numbers[b] - numbers[a] <= BOUND && numbers[b] <= TOTAL;
                 if (is_right)

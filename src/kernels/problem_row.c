@@ -1,4 +1,5 @@
 /* From a problem and its variant to the row that kernels read. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -118,7 +119,8 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     row->stage = problem->score_stage;
     row->scale = problem->scale;
     row->softcap = problem->softcap;
-    row->inverse_softcap = problem->softcap > 0 ? 1.0f / problem->softcap : 0;
+    /* A denormal softcap's inverse is infinite, and 0 times it would be NaN. */
+    row->inverse_softcap = problem->softcap > 0 ? fminf(1.0f / problem->softcap, FLT_MAX) : 0;
     row->kept = (float)(1.0 / (1.0 - (double)problem->dropout));
     row->drop_below = (uint32_t)floor((double)problem->dropout * 4294967296.0);
 }

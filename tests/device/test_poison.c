@@ -143,6 +143,7 @@ Test(poison, hidden_rows_and_blocks)
          VARIETY_F32,
          0,
          {.softcap = 2, .causal = true, .align = CLATTN_ALIGN_BOTTOM_RIGHT}},
+        {"dropout", VARIETY_BIT(MASK), VARIETY_F32, 0, {.dropout = 0.4F}},
     };
     variety_open();
     for (size_t n = 0; n < COUNT(patterns) * COUNT(of); n++) {

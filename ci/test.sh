@@ -41,6 +41,15 @@ clang_warnings() {
     CC=clang build_tree build-clang -Dwerror=true -Dbuildtype=debug
 }
 
+# What .clang-tidy asks for; what clang-tidy prints of findings that it does not show goes aside.
+static_analysis() {
+    local log=build-clang/clang-tidy.log
+    ninja -C build-clang cl/embedded_kernels.c >"$log" &&
+        git ls-files -z '*.c' | xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build-clang --quiet \
+            >"$log" 2>"$log.counts" ||
+        { cat "$log" "$log.counts"; return 1; }
+}
+
 suite() {
     rm -f build/meson-logs/testlog.json
     meson test -C build --print-errorlogs --quiet
@@ -54,6 +63,7 @@ step 'formatting' formatting
 step 'checks of that check' ci/check_kernels.py --self-test
 step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
 step 'build, warnings are errors (clang)' clang_warnings
+step 'clang-tidy' static_analysis
 step 'tests' suite
 step 'every test ran' count build/meson-logs/testlog.json
 step 'sanitizers and valgrind' ci/sanitize.sh

@@ -22,20 +22,64 @@ import sys
 import tempfile
 from collections import namedtuple
 
-# values: those that occur, where no table of src/kernels says it; wrong: out of range.
+# values: those that occur, where no table of src/kernels says it; wrong: out of range, by itself or
+# together with others.
 Row = namedtuple("Row", "values wrong")
 MACROS = {
-    "VEC": Row((1, 2, 4, 8, 16), (0, 3, 32)),
+    "VEC": Row((1, 4, 8, 16), (0, 3, 32)),
     "ROWS": Row((6,), (5,)),
-    "COLS": Row((2, 4), (0, 3)),
+    "COLS": Row((2, 4), (3, {"COLS": 1, "BLOCK_N": 512})),
     "VALUE_COLS": Row((2, 4), (0,)),
     "BLOCK_M": Row((24, 48), (0, 47)),
     "BLOCK_N": Row((256,), (0, 100, 1 << 20)),
     "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
     "FULL": Row((0, 1), (2,)),
     "WG_SIZE": Row((1, 64), (0, -1)),
-    "CHAINS": Row((4, 8, 12, 16), (0,)),
+    "CHAINS": Row((4, 8, 12, 16), (3, 33)),
+    "SCORE_FUNCTION": Row((0, 1), ()),
+    "MASK_FUNCTION": Row((0, 1), ()),
+    # defined by the caller's text, see CALLERS_TEXT
+    "CLATTN_SCORE_VECTOR": Row((), ()),
+    "CLATTN_VISIBLE_VECTOR": Row((), ()),
+    "CLATTN_VISIBLE_TILE": Row((), ()),
 }
+
+# The caller's functions, in front of the files; with CALLERS_VECTORS in all their forms.
+CALLERS = ("SCORE_FUNCTION", "MASK_FUNCTION", "CALLERS_VECTORS")
+CALLERS_TEXT = """#include "common/vector.h"
+typedef __global const float *numbers;
+#if SCORE_FUNCTION
+float clattn_user_score(float s, int b, int h, int q, int k, numbers p)
+{
+    return s + p[b] + h + q - k;
+}
+#if CALLERS_VECTORS
+#define CLATTN_SCORE_VECTOR
+vfloat clattn_user_score_vector(vfloat s, int b, int h, int q, vint k, numbers p)
+{
+    return s + p[b] + convert_vfloat(h + q - k);
+}
+#endif
+#endif
+#if MASK_FUNCTION
+int clattn_user_visible(int b, int h, int q, int k, numbers p)
+{
+    return p[b + h] < q - k;
+}
+#if CALLERS_VECTORS
+#define CLATTN_VISIBLE_VECTOR
+#define CLATTN_VISIBLE_TILE
+vint clattn_user_visible_vector(int b, int h, int q, vint k, numbers p)
+{
+    return k < (vint)(q + b + h + (int)p[0]);
+}
+int clattn_user_visible_tile(int b, int h, int q, int q_end, int k, int k_end, numbers p)
+{
+    return q_end + k_end > p[b + h] + q + k;
+}
+#endif
+#endif
+"""
 
 CLANG = ["clang", "-x", "cl", "-cl-std=CL1.2", "-D__OPENCL_VERSION__=120", "-target", "spir64",
          "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unused-function"]
@@ -146,14 +190,28 @@ def product(tables, names):
         yield {name: value for part in parts for name, value in part.items()}
 
 
+def with_callers_functions(tables, names):
+    """Every form of the caller's functions with every width of vectors."""
+    widths = [table for table in tables if "VEC" in table[0]]
+    options = {name: MACROS[name].values[-1] for name in names if name == "FULL"}
+    for flags in itertools.product((0, 1), repeat=len(CALLERS)):
+        for row in product(widths, []):
+            yield {**options, **row, **dict(zip(CALLERS, flags))}
+
+
 def kernel_program(path, files, sources, macro_of):
     text = path.read_text(encoding="utf-8")
     words = set().union(*(source.words for source in closure(sources, files)))
     settings = [(macro_of[field], value) for field, value in
                 re.findall(r"config->(\w+) = ([^;]+);", text) if macro_of.get(field) in words]
     constants = {name: value for name, value in settings if value.isdigit()}
-    names = [name for name, value in dict(settings).items() if name not in constants]
-    return Program(path.stem, files, constants, [*product(list(tables_in(text, macro_of)), names)])
+    names = [name for name, value in dict(settings).items()
+             if name not in constants and name not in CALLERS]
+    tables = list(tables_in(text, macro_of))
+    combinations = [*product(tables, names)]
+    if words.intersection(CALLERS):
+        combinations += with_callers_functions(tables, names)
+    return Program(path.stem, files, constants, combinations)
 
 
 def programs_of(root, sources):
@@ -176,7 +234,8 @@ def programs_of(root, sources):
 # ---- compiling ----------------------------------------------------------------------------------
 
 def run_clang(folder, program, macros, options):
-    text = "".join(f'#include "{name}"\n' for name in program.files)
+    text = CALLERS_TEXT if any(macros.get(name) for name in CALLERS) else ""
+    text += "".join(f'#include "{name}"\n' for name in program.files)
     definitions = [f"-D{name}={value}" for name, value in {**program.constants, **macros}.items()]
     return subprocess.run([*CLANG, *options, "-I", str(folder), *definitions, "-"], input=text,
                           capture_output=True, text=True, check=False)
@@ -252,7 +311,7 @@ def check_guards(root, sources, programs, pool):
     missing = {(source.name, line, macro) for source in sources.values()
                for line, text in source.errors.items() for macro in NAME.findall(text)
                if macro in MACROS}
-    jobs = [(program, {macro: value}) for program in programs
+    jobs = [(program, value if isinstance(value, dict) else {macro: value}) for program in programs
             for macro, row in MACROS.items() for value in row.wrong
             if any(macro in source.defaults for source in closure(sources, program.files))]
     results = pool.map(lambda job: run_clang(root / "cl", *job, CHECK), jobs)
@@ -279,8 +338,8 @@ def check(root):
 GUARDED = """#ifndef VEC
 #define VEC 4
 #endif
-#if VEC != 1 && VEC != 2 && VEC != 4 && VEC != 8 && VEC != 16
-#error "VEC must be 1, 2, 4, 8 or 16"
+#if VEC != 1 && VEC != 4 && VEC != 8 && VEC != 16
+#error "VEC must be 1, 4, 8 or 16"
 #endif
 """
 KERNEL = "__kernel void x(__global float *y)\n{\n    y[0] = VEC;\n}\n"

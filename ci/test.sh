@@ -60,6 +60,7 @@ ci/packages.sh test
 echo 'all there'
 
 step 'formatting' formatting
+step 'kernels in every combination of macros' ci/check_kernels.py
 step 'checks of that check' ci/check_kernels.py --self-test
 step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
 step 'build, warnings are errors (clang)' clang_warnings

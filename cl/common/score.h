@@ -252,8 +252,10 @@ INLINE vfloat finish_scores(const pairs *of, vfloat s, int i, int key, int from,
 #endif
     if (of->flags & CLATTN_F_BIAS) {
         __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
-        s += gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
-                             t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]);
+        const vfloat bias =
+            gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
+                            t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]);
+        s = bias == (vfloat)(-INFINITY) ? bias : s + bias; /* hides NaN and infinity too */
     }
     return see ? s : (vfloat)(-INFINITY);
 }

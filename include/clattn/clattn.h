@@ -308,7 +308,7 @@ enum {                                      /* clattn_attention_desc.flags */
  *    s = s - alibi[h] * |i + offset - j|               with ALIBI
  *    s = score(s, b, h, i + offset, j, params)         with score_function
  *    s = s + bias[b,h,i,j]                             with BIAS
- * and key j is visible to query i if s is not -inf and
+ * and key j is visible to query i if neither s nor bias[b,h,i,j] is -inf and
  *    j < the batch entry's number of keys, i < its number of queries
  *    mask[b,h,i,j]                                     with MASK
  *    j <= i + offset                                   causal

@@ -87,6 +87,17 @@ static void decline(const walk *for_what, const clattn__kernel *kernel, const ch
     clattn__log(&for_what->context->env, CLATTN_LOG_DISPATCH, "%s declined: %s", kernel->name, why);
 }
 
+/* What fails with the caller's texts in it is most likely theirs. */
+static clattn_status name_texts(const walk *for_what, clattn_status status)
+{
+    const bool score = for_what->functions->score != NULL, mask = for_what->functions->mask != NULL;
+    if (status != CLATTN_ERR_BUILD || (!score && !mask))
+        return status;
+    return clattn__fail(status, "%s%s%s: %s", score ? "score_function" : "",
+                        score && mask ? ", mask_function" : "",
+                        mask && !score ? "mask_function" : "", clattn__message());
+}
+
 static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kernel,
                                 clattn__selection *selection)
 {
@@ -106,7 +117,7 @@ static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kern
                                 &selection->variant);
     const clattn_status status = get_program(for_what, selection);
     if (!may_fall_back(for_what, status))
-        return status;
+        return name_texts(for_what, status);
     decline(for_what, kernel, clattn__message());
     return CLATTN_ERR_UNSUPPORTED;
 }

@@ -1,50 +1,36 @@
-/* The arrays of one attention command: which option names which slot, what shape it has. */
+/* The arrays of one attention command: reading and checking inputs, allocating and writing outputs.
+ */
 #ifndef CLATTN_TOOL_ATTENTION_TENSORS_H
 #define CLATTN_TOOL_ATTENTION_TENSORS_H
 
-#include <clattn/clattn.h>
-
-#include "tool/npy.h"
+#include "tool/attention_table.h"
 #include "tool/output_file.h"
 
-typedef enum tensor_dim {
-    DIM_BATCH,
-    DIM_N_HEAD,
-    DIM_N_KV_HEAD,
-    DIM_N_Q,
-    DIM_N_KV,
-    DIM_HEAD_DIM,
-    DIM_VALUE_DIM,
-    TENSOR_DIMS
-} tensor_dim;
-
-typedef struct tensor_option {
-    clattn_slot slot;
-    bool written;
-    bool required;
-    const char *name;     /* of the option, "q" */
-    const char *argument; /* "--q" */
-    const char *help;
-    uint32_t rank;       /* of a 4-D problem; one or two less where Q has fewer dimensions */
-    tensor_dim shape[4]; /* (rank) */
-} tensor_option;
-
-/* Row by row, inputs before outputs; NULL from the end on. */
-const tensor_option *tensor_option_get(uint32_t index);
-enum { TENSOR_OPTIONS_MOST = CLATTN_SLOT_LIMIT };
-
-/* All arrays of a command, by slot. */
+/* All arrays of a command. */
 typedef struct attention_tensors {
-    const char *path[CLATTN_SLOT_LIMIT]; /* as given, borrowed; NULL: takes no part */
-    npy_array array[CLATTN_SLOT_LIMIT];
-    output_file file[CLATTN_SLOT_LIMIT];
+    const char *path[TENSOR_OPTIONS_MOST]; /* by row of the table, as given, borrowed; NULL: none */
+    npy_array array[CLATTN_SLOT_LIMIT];    /* by slot */
+    npy_array second[CLATTN_SLOT_LIMIT];   /* by slot: outputs of the reference kernel, or empty */
+    int32_t *lengths[CLATTN_SLOT_LIMIT];   /* by slot, owned: what TYPE_LENGTH rows hold */
+    int64_t seed[2];                       /* of the dropout: seed and offset */
+    output_file file[CLATTN_SLOT_LIMIT];   /* by slot */
     int64_t extent[TENSOR_DIMS];
+    bool ragged; /* --cu-seqlens-* are given: lengths say where sequences end */
 } attention_tensors;
 
-/* Each of these prints one line where it fails. Reads the inputs, checks that shapes agree. */
+/* Whether an option of this name ("past-k") is given, and whether one of this slot is. */
+bool tensors_is_given(const attention_tensors *tensors, const char *name);
+bool tensors_has(const attention_tensors *tensors, clattn_slot slot);
+
+/* Queries (slot Q) or keys (K) of a batch entry. */
+int64_t tensors_length(const attention_tensors *tensors, clattn_slot slot, int64_t b);
+
+/* Each of these prints one line where it fails. Reads the inputs, checks shapes and lengths. */
 bool tensors_read(attention_tensors *tensors);
 /* Opens the output files, then makes the arrays for them. */
 bool tensors_prepare_outputs(attention_tensors *tensors);
+/* Makes a second set of output arrays. */
+bool tensors_prepare_second(attention_tensors *tensors);
 /* Writes the output files; they appear together. */
 bool tensors_write(attention_tensors *tensors);
 void tensors_finish(attention_tensors *tensors);

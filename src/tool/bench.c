@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tool/bench_report.h"
+#include "tool/bench_tensor.h"
 #include "tool/commands.h"
 #include "tool/progress.h"
 
@@ -15,12 +16,12 @@
 
 /* The command line, and what becomes of it. */
 typedef struct bench_run {
-    int suite, dtype_choice;
-    option_list shape_texts;
+    int suite, type_choice;
+    option_list shape_texts, feature_names;
     option_number seconds;
     bool json;
     const char *device, *kernel;
-    const bench_dtype *dtype;
+    const stored_type *type;
     bench_list list;
     clattn_context *context;
     clattn_device_info info;
@@ -43,21 +44,42 @@ static int check_kernel(const char *name)
     return usage_error("--kernel", "'%s' is none of: %s", name, known);
 }
 
+/* A shape of --shape as it is, or with each feature. */
+static int add_shape(bench_run *run, bench_shape *shape)
+{
+    const option_list *names = &run->feature_names;
+    bool good = true;
+    bench_shape_set_feature(shape, NULL, run->type);
+    if (names->count == 0)
+        good = bench_list_add(&run->list, shape);
+    for (uint32_t i = 0; good && i < names->count; i++) {
+        const bench_feature *feature = bench_feature_find(names->value[i]);
+        if (!feature)
+            return EXIT_USAGE;
+        bench_shape_set_feature(shape, feature, run->type);
+        good = bench_list_add(&run->list, shape);
+    }
+    return good ? EXIT_RAN : failure("bench", "out of memory");
+}
+
 /* The shapes of the suite, then those of --shape. */
 static int make_list(bench_run *run)
 {
-    bool good = true;
+    if (run->feature_names.count && run->shape_texts.count == 0)
+        return usage_error("--feature", "needs --shape; --suite features has every feature");
     if (!run->suite && run->shape_texts.count == 0)
         run->suite = BENCH_SUITE_SHORT;
-    if (run->suite)
-        good = bench_list_add_suite(&run->list, run->suite);
-    for (uint32_t i = 0; good && i < run->shape_texts.count; i++) {
+    if (run->suite && !bench_list_add_suite(&run->list, run->suite, run->type))
+        return failure("bench", "out of memory");
+    for (uint32_t i = 0; i < run->shape_texts.count; i++) {
         bench_shape shape;
         if (!bench_shape_parse(run->shape_texts.value[i], &shape))
             return EXIT_USAGE;
-        good = bench_list_add(&run->list, &shape);
+        const int status = add_shape(run, &shape);
+        if (status != EXIT_RAN)
+            return status;
     }
-    run->timings = good ? calloc(run->list.count, sizeof *run->timings) : NULL;
+    run->timings = calloc(run->list.count, sizeof *run->timings);
     return run->timings ? EXIT_RAN : failure("bench", "out of memory");
 }
 
@@ -68,7 +90,7 @@ static int check_options(bench_run *run)
     if (!(run->seconds.value > 0) || run->seconds.value > MOST_SECONDS)
         return usage_error("--seconds", "is %g, must be above 0 and at most %g", run->seconds.value,
                            MOST_SECONDS);
-    run->dtype = bench_dtype_get(run->dtype_choice);
+    run->type = stored_type_get(run->type_choice);
     const int status = check_kernel(run->kernel);
     return status == EXIT_RAN ? make_list(run) : status;
 }
@@ -96,8 +118,11 @@ static int check_memory(const bench_run *run, const bench_shape *shape, uint64_t
     double total = (double)workspace, largest = (double)workspace;
     char text[128];
     bench_shape_print(shape, text, sizeof text);
-    for (int slot = 0; slot < BENCH_TENSORS; slot++) {
-        const double bytes = sizeof(float) * bench_shape_elements(shape, (clattn_slot)slot);
+    for (uint32_t i = 0; bench_tensor_get(i); i++) {
+        const bench_tensor *tensor = bench_tensor_get(i);
+        if (!bench_tensor_takes_part(tensor, shape))
+            continue;
+        const double bytes = bench_tensor_element_size(tensor, shape) * tensor->elements(shape);
         largest = bytes > largest ? bytes : largest;
         total += bytes;
     }
@@ -131,7 +156,7 @@ static int check_shapes(bench_run *run)
         int status = check_memory(run, shape, 0);
         if (status != EXIT_RAN)
             return status;
-        const clattn_status planned = bench_time_check(run->context, shape, run->dtype, &workspace);
+        const clattn_status planned = bench_time_check(run->context, shape, &workspace);
         if (planned != CLATTN_OK)
             return shape_failure(shape, planned);
         status = check_memory(run, shape, workspace);
@@ -164,8 +189,8 @@ static clattn_status time_all(bench_run *run, progress *line, uint32_t *at)
     while (status == CLATTN_OK && run->done < count) {
         *at = run->done;
         progress_set(line, PEAK_STEPS + run->done, count + 2 * PEAK_STEPS);
-        status = bench_time(run->context, &run->list.shape[run->done], run->dtype,
-                            run->seconds.value, &run->timings[run->done]);
+        status = bench_time(run->context, &run->list.shape[run->done], run->seconds.value,
+                            &run->timings[run->done]);
         run->done += status == CLATTN_OK;
     }
     if (status != CLATTN_OK)
@@ -181,7 +206,7 @@ static int report(const bench_run *run)
     const bench_report made = {.shapes = run->list.shape,
                                .timings = run->timings,
                                .count = run->done,
-                               .dtype = run->dtype,
+                               .type = run->type,
                                .peak_gflops = run->peak.fma_gflops,
                                .peak_gbytes = run->peak.read_gbytes,
                                .device = run->info.name};
@@ -219,7 +244,10 @@ int command_bench(const command *self, int argc, char **argv)
          "shapes of a table; default short, unless --shape is given"},
         {"shape", OPTION_LIST, false, &run.shape_texts, BENCH_SHAPE_FORM,
          "batch, query heads, key/value heads, queries, keys, head dimension, causal 0 or 1"},
-        {"dtype", OPTION_CHOICE, false, &run.dtype_choice, BENCH_DTYPE_NAMES, "type of K and V"},
+        {"dtype", OPTION_CHOICE, false, &run.type_choice, STORED_TYPE_NAMES,
+         "how queries, keys, values and output are stored; default f32"},
+        {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
+         "an option that the shapes of --shape are timed with, as in --suite features"},
         {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},

@@ -20,7 +20,7 @@ static rates rates_of(const bench_report *report, uint32_t row)
     const bench_shape *shape = &report->shapes[row];
     const double seconds = report->timings[row].min;
     rates made = {.gflops = 1e-9 * bench_shape_operations(shape) / seconds,
-                  .gbytes = 1e-9 * bench_shape_kv_bytes(shape, report->dtype) / seconds,
+                  .gbytes = 1e-9 * bench_shape_kv_bytes(shape) / seconds,
                   .decode = bench_shape_is_decode(shape)};
     made.share =
         made.decode ? made.gbytes / report->peak_gbytes : made.gflops / report->peak_gflops;
@@ -41,8 +41,8 @@ static void print_row(const bench_report *report, uint32_t row)
 
 int bench_report_text(const bench_report *report)
 {
-    printf("%s: peak %.1f GF/s (float32), %.1f GB/s read; K and V in %s\n\n", report->device,
-           report->peak_gflops, report->peak_gbytes, report->dtype->name);
+    printf("%s: peak %.1f GF/s (float32), %.1f GB/s read; tensors in %s\n\n", report->device,
+           report->peak_gflops, report->peak_gbytes, report->type->name);
     printf("%-30s  %-20s  %10s  %10s  %13s  %7s\n", "B,H,HKV,SQ,SK,D,causal", "kernel", "min, ms",
            "median, ms", "fastest", "of peak");
     for (uint32_t i = 0; i < report->count; i++)
@@ -68,12 +68,14 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
                    {"peak_gflops", report->peak_gflops},
                    {"peak_gbytes_per_s", report->peak_gbytes},
                    {"share", reached.share}};
+    char operation[64];
+    bench_shape_operation(shape, operation, sizeof operation);
     cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "op", "attention");
+    cJSON_AddStringToObject(object, "op", operation);
     for (size_t i = 0; i < sizeof extents / sizeof extents[0]; i++)
         cJSON_AddNumberToObject(object, extents[i].key, extents[i].value);
     cJSON_AddBoolToObject(object, "causal", shape->causal);
-    cJSON_AddStringToObject(object, "dtype", report->dtype->name);
+    cJSON_AddStringToObject(object, "dtype", shape->type->name);
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         cJSON_AddNumberToObject(object, figures[i].key, figures[i].value);
     cJSON_AddStringToObject(object, "kernel", timing->kernel);

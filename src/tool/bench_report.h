@@ -9,7 +9,7 @@ typedef struct bench_report {
     const bench_shape *shapes;   /* (count), borrowed */
     const bench_timing *timings; /* (count), borrowed */
     uint32_t count;
-    const bench_dtype *dtype;
+    const stored_type *type;         /* of shapes without a feature's own */
     double peak_gflops, peak_gbytes; /* of the device, 1e9/s */
     const char *device;              /* its name */
 } bench_report;

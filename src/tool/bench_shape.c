@@ -4,17 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "tool/bench_tensor.h"
 #include "tool/options.h"
-
-static const bench_dtype dtypes[] = {
-    {"f32", CLATTN_F32, 4},
-};
-
-const bench_dtype *bench_dtype_get(int choice)
-{
-    return &dtypes[choice > 0 ? choice - 1 : 0];
-}
 
 /* A whole number from `least` to 2^31 - 1, with a comma before it unless it is the first. */
 static bool take_number(const char **text, bool first, int64_t least, int64_t *number)
@@ -51,16 +44,50 @@ bool bench_shape_parse(const char *text, bench_shape *shape)
     return false;
 }
 
+void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
+                             const stored_type *type)
+{
+    shape->feature = feature;
+    shape->type = type;
+    for (int choice = 1; feature && feature->type && choice <= STORED_TYPES; choice++)
+        if (strcmp(stored_type_get(choice)->name, feature->type) == 0)
+            shape->type = stored_type_get(choice);
+}
+
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity)
 {
     snprintf(text, capacity,
-             "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%d",
+             "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%d%s%s",
              shape->batch, shape->n_head, shape->n_kv_head, shape->n_q, shape->n_kv,
-             shape->head_dim, shape->causal);
+             shape->head_dim, shape->causal, shape->feature ? " " : "",
+             shape->feature ? shape->feature->name : "");
 }
 
-void bench_shape_describe(const bench_shape *shape, const bench_dtype *dtype,
-                          clattn_attention_desc *desc)
+void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity)
+{
+    const bool named = shape->feature && !shape->feature->type;
+    snprintf(text, capacity, "attention%s%s", named ? "+" : "", named ? shape->feature->name : "");
+}
+
+static bool has_slot(const bench_shape *shape, clattn_slot slot)
+{
+    return shape->feature && (shape->feature->slots & CLATTN_SLOT_BIT(slot));
+}
+
+static void describe_feature(const bench_shape *shape, clattn_attention_desc *desc)
+{
+    const bench_feature *feature = shape->feature;
+    desc->slots = feature->slots;
+    desc->softcap = feature->softcap;
+    desc->dropout = feature->dropout;
+    desc->has_window = feature->window > 0;
+    desc->window_left = feature->window;
+    if (feature->align)
+        desc->align = feature->align;
+    bench_tensor_describe(shape, desc);
+}
+
+void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc)
 {
     clattn_attention_desc_init(desc);
     desc->batch = shape->batch;
@@ -71,7 +98,10 @@ void bench_shape_describe(const bench_shape *shape, const bench_dtype *dtype,
     desc->head_dim = desc->value_dim = shape->head_dim;
     desc->causal = shape->causal;
     desc->align = shape->causal ? CLATTN_ALIGN_BOTTOM_RIGHT : CLATTN_ALIGN_NONE;
-    desc->tensor[CLATTN_SLOT_K].dtype = desc->tensor[CLATTN_SLOT_V].dtype = dtype->dtype;
+    for (int slot = CLATTN_SLOT_Q; slot <= CLATTN_SLOT_OUT; slot++)
+        desc->tensor[slot].dtype = shape->type->dtype;
+    if (shape->feature)
+        describe_feature(shape, desc);
 }
 
 bool bench_shape_is_decode(const bench_shape *shape)
@@ -79,31 +109,65 @@ bool bench_shape_is_decode(const bench_shape *shape)
     return shape->n_q == 1;
 }
 
-/* Pairs of a query and a key that it sees, of one head: query i sees i + 1 + n_kv - n_q keys. */
+/* Every eighth diagonal is hidden. */
+enum { MASK_PERIOD = 8 };
+
+bool bench_shape_mask(uint64_t i, uint64_t j)
+{
+    return (i + j) % MASK_PERIOD != 0;
+}
+
+int64_t bench_shape_length(const bench_shape *shape, int64_t b)
+{
+    if (!has_slot(shape, CLATTN_SLOT_KV_LENGTHS))
+        return shape->n_kv;
+    const int64_t quarter = shape->n_kv / 4;
+    return shape->n_kv - (b + 1) % 4 * quarter;
+}
+
+/* Keys from `begin` to `end` that the mask hides from query i. */
+static int64_t hidden_keys(int64_t i, int64_t begin, int64_t end)
+{
+    return (i + end + MASK_PERIOD - 1) / MASK_PERIOD - (i + begin + MASK_PERIOD - 1) / MASK_PERIOD;
+}
+
+/* Keys that query i of batch entry b sees. */
+static int64_t visible_keys(const bench_shape *shape, int64_t b, int64_t i)
+{
+    const int64_t length = bench_shape_length(shape, b);
+    const int64_t window = shape->feature ? shape->feature->window : 0;
+    const int64_t position = i + length - shape->n_q;
+    int64_t begin = 0, end = length;
+    if ((shape->causal || window) && position + 1 < end)
+        end = position + 1;
+    if (window && position - window > begin)
+        begin = position - window;
+    if (begin >= end)
+        return 0;
+    return end - begin - (has_slot(shape, CLATTN_SLOT_MASK) ? hidden_keys(i, begin, end) : 0);
+}
+
+/* Pairs of a query and a key that it sees, of one head in all batch entries. */
 static double visible_pairs(const bench_shape *shape)
 {
-    const double n_q = (double)shape->n_q, n_kv = (double)shape->n_kv;
-    if (!shape->causal)
-        return n_q * n_kv;
-    return n_kv >= n_q ? n_q * (n_kv - n_q) + n_q * (n_q + 1) / 2 : n_kv * (n_kv + 1) / 2;
+    const int64_t different = has_slot(shape, CLATTN_SLOT_KV_LENGTHS) ? shape->batch : 1;
+    double sum = 0;
+    for (int64_t b = 0; b < different; b++)
+        for (int64_t i = 0; i < shape->n_q; i++)
+            sum += (double)visible_keys(shape, b, i);
+    return sum * (double)(shape->batch / different);
 }
 
 double bench_shape_operations(const bench_shape *shape)
 {
-    return 2 * visible_pairs(shape) * (double)shape->batch * (double)shape->n_head * 2 *
-           (double)shape->head_dim;
+    return 2 * visible_pairs(shape) * (double)shape->n_head * 2 * (double)shape->head_dim;
 }
 
-double bench_shape_elements(const bench_shape *shape, clattn_slot slot)
+double bench_shape_kv_bytes(const bench_shape *shape)
 {
-    const bool keys = slot == CLATTN_SLOT_K || slot == CLATTN_SLOT_V;
-    return (double)shape->batch * (double)shape->head_dim *
-           (keys ? (double)shape->n_kv_head * (double)shape->n_kv
-                 : (double)shape->n_head * (double)shape->n_q);
-}
-
-double bench_shape_kv_bytes(const bench_shape *shape, const bench_dtype *dtype)
-{
-    return dtype->bytes * (bench_shape_elements(shape, CLATTN_SLOT_K) +
-                           bench_shape_elements(shape, CLATTN_SLOT_V));
+    double keys = 0;
+    for (int64_t b = 0; b < shape->batch; b++)
+        keys += (double)bench_shape_length(shape, b);
+    return 2 * keys * (double)shape->n_kv_head * (double)shape->head_dim *
+           (double)shape->type->bytes;
 }

@@ -13,11 +13,13 @@ typedef struct bench_grid {
     } heads[MOST_VALUES];
     int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: of queries and keys */
     int masks;                                          /* 1: not causal; 2: causal as well */
+    bool features;                                      /* each of them after plain attention */
 } bench_grid;
 
 static const bench_grid grids[] = {
-    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1},
-    {BENCH_SUITE_PREFILL, {{8, 8}, {32, 8}}, {64, 80, 128}, {512, 1024, 2048, 4096}, 2},
+    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1, false},
+    {BENCH_SUITE_PREFILL, {{8, 8}, {32, 8}}, {64, 80, 128}, {512, 1024, 2048, 4096}, 2, false},
+    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 1, true},
 };
 
 bool bench_list_add(bench_list *list, const bench_shape *shape)
@@ -36,36 +38,50 @@ void bench_list_finish(bench_list *list)
     *list = (bench_list){0};
 }
 
+static bool add_features(bench_list *list, const bench_grid *grid, bench_shape *shape)
+{
+    const stored_type *type = shape->type;
+    bool good = bench_list_add(list, shape);
+    for (uint32_t i = 0; grid->features && good && bench_feature_get(i); i++) {
+        bench_shape with = *shape;
+        bench_shape_set_feature(&with, bench_feature_get(i), type);
+        good = bench_list_add(list, &with);
+    }
+    return good;
+}
+
 static bool add_lengths(bench_list *list, const bench_grid *grid, bench_shape *shape)
 {
     for (const int64_t *length = grid->length; *length; length++)
         for (int causal = 0; causal < grid->masks; causal++) {
             shape->n_q = shape->n_kv = *length;
             shape->causal = causal == 1;
-            if (!bench_list_add(list, shape))
+            if (!add_features(list, grid, shape))
                 return false;
         }
     return true;
 }
 
-static bool add_grid(bench_list *list, const bench_grid *grid)
+static bool add_grid(bench_list *list, const bench_grid *grid, const stored_type *type)
 {
     for (size_t h = 0; grid->heads[h].query; h++)
         for (const int64_t *dim = grid->head_dim; *dim; dim++) {
             bench_shape shape = {.batch = 1,
                                  .n_head = grid->heads[h].query,
                                  .n_kv_head = grid->heads[h].kv,
-                                 .head_dim = *dim};
+                                 .head_dim = *dim,
+                                 .type = type};
             if (!add_lengths(list, grid, &shape))
                 return false;
         }
     return true;
 }
 
-bool bench_list_add_suite(bench_list *list, int suite)
+bool bench_list_add_suite(bench_list *list, int suite, const stored_type *type)
 {
     for (size_t i = 0; i < sizeof grids / sizeof grids[0]; i++)
-        if ((suite == BENCH_SUITE_ALL || grids[i].suite == suite) && !add_grid(list, &grids[i]))
+        if ((suite == BENCH_SUITE_ALL || grids[i].suite == suite) &&
+            !add_grid(list, &grids[i], type))
             return false;
     return true;
 }

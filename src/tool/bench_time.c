@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tool/bench_tensor.h"
+
 /* Runs that don't count: the first one compiles and takes its workspace, the next ones bring
  * threads and caches to where they stay. */
 #define WARM_UP_SECONDS 0.05
@@ -17,6 +19,7 @@ typedef struct bench_case {
     clattn_dispatcher *dispatcher;
     clattn_buffer *buffers[BENCH_TENSORS];
     clattn_binding bindings[BENCH_TENSORS];
+    uint32_t count; /* of both */
 } bench_case;
 
 static double now(void)
@@ -26,47 +29,41 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* Numbers between -1 and 1; the same for every run. */
-static void fill(float *values, uint64_t count)
+static clattn_status make_buffer(clattn_context *context, const bench_shape *shape,
+                                 const bench_tensor *tensor, clattn_buffer **buffer)
 {
-    uint32_t state = 12345;
-    for (uint64_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        values[i] = (float)(state >> 8) * 0x1p-23f - 1.0f;
-    }
-}
-
-static clattn_status make_buffer(clattn_context *context, uint64_t count, clattn_buffer **buffer)
-{
+    const uint64_t count = (uint64_t)tensor->elements(shape);
     void *data;
-    clattn_status status = clattn_buffer_create(context, count * sizeof(float), buffer);
+    clattn_status status =
+        clattn_buffer_create(context, count * bench_tensor_element_size(tensor, shape), buffer);
     if (status != CLATTN_OK)
         return status;
     status = clattn_buffer_map(*buffer, &data);
     if (status != CLATTN_OK)
         return status;
-    fill(data, count);
+    tensor->fill(shape, data, count);
     return clattn_buffer_unmap(*buffer);
 }
 
-static clattn_status plan(clattn_context *context, const bench_shape *shape,
-                          const bench_dtype *dtype, clattn_plan **made)
+static clattn_status plan(clattn_context *context, const bench_shape *shape, clattn_plan **made)
 {
     clattn_attention_desc desc;
-    bench_shape_describe(shape, dtype, &desc);
+    bench_shape_describe(shape, &desc);
     return clattn_plan_attention(context, &desc, made);
 }
 
-static clattn_status case_init(bench_case *of, clattn_context *context, const bench_shape *shape,
-                               const bench_dtype *dtype)
+static clattn_status case_init(bench_case *of, clattn_context *context, const bench_shape *shape)
 {
-    clattn_status status = plan(context, shape, dtype, &of->plan);
+    clattn_status status = plan(context, shape, &of->plan);
     if (status == CLATTN_OK)
         status = clattn_dispatcher_create(context, NULL, &of->dispatcher);
-    for (int i = 0; i < BENCH_TENSORS && status == CLATTN_OK; i++) {
-        const clattn_slot slot = (clattn_slot)i;
-        status = make_buffer(context, (uint64_t)bench_shape_elements(shape, slot), &of->buffers[i]);
-        of->bindings[i] = (clattn_binding){.slot = slot, .buffer = of->buffers[i]};
+    for (uint32_t i = 0; bench_tensor_get(i) && status == CLATTN_OK; i++) {
+        const bench_tensor *tensor = bench_tensor_get(i);
+        if (!bench_tensor_takes_part(tensor, shape))
+            continue;
+        const uint32_t at = of->count++;
+        status = make_buffer(context, shape, tensor, &of->buffers[at]);
+        of->bindings[at] = (clattn_binding){.slot = tensor->slot, .buffer = of->buffers[at]};
     }
     return status;
 }
@@ -74,7 +71,7 @@ static clattn_status case_init(bench_case *of, clattn_context *context, const be
 static void case_finish(bench_case *of)
 {
     clattn_dispatcher_destroy(of->dispatcher);
-    for (int i = 0; i < BENCH_TENSORS; i++)
+    for (uint32_t i = 0; i < of->count; i++)
         clattn_buffer_destroy(of->buffers[i]);
     clattn_plan_destroy(of->plan);
 }
@@ -82,7 +79,7 @@ static void case_finish(bench_case *of)
 static clattn_status run_once(const bench_case *of, double *seconds)
 {
     const clattn_step step = {
-        .plan = of->plan, .bindings = of->bindings, .binding_count = BENCH_TENSORS};
+        .plan = of->plan, .bindings = of->bindings, .binding_count = of->count};
     clattn_submission submission;
     clattn_event *event;
     clattn_submission_init(&submission);
@@ -141,12 +138,12 @@ static clattn_status time_case(const bench_case *of, double seconds, double *eac
     return CLATTN_OK;
 }
 
-clattn_status bench_time(clattn_context *context, const bench_shape *shape,
-                         const bench_dtype *dtype, double seconds, bench_timing *timing)
+clattn_status bench_time(clattn_context *context, const bench_shape *shape, double seconds,
+                         bench_timing *timing)
 {
     static double each[MOST_RUNS]; /* the tool has one thread */
     bench_case of = {0};
-    clattn_status status = case_init(&of, context, shape, dtype);
+    clattn_status status = case_init(&of, context, shape);
     if (status == CLATTN_OK)
         status = time_case(&of, seconds, each, timing);
     case_finish(&of);
@@ -154,10 +151,10 @@ clattn_status bench_time(clattn_context *context, const bench_shape *shape,
 }
 
 clattn_status bench_time_check(clattn_context *context, const bench_shape *shape,
-                               const bench_dtype *dtype, uint64_t *workspace)
+                               uint64_t *workspace)
 {
     clattn_plan *made = NULL;
-    clattn_status status = plan(context, shape, dtype, &made);
+    clattn_status status = plan(context, shape, &made);
     if (status == CLATTN_OK)
         status = clattn_plan_workspace_size(made, workspace);
     clattn_plan_destroy(made);

@@ -12,12 +12,12 @@ typedef struct bench_timing {
 
 /* Goes on for about `seconds`. On failure prints nothing: clattn_error_message() has the sentence.
  */
-clattn_status bench_time(clattn_context *context, const bench_shape *shape,
-                         const bench_dtype *dtype, double seconds, bench_timing *timing);
+clattn_status bench_time(clattn_context *context, const bench_shape *shape, double seconds,
+                         bench_timing *timing);
 
 /* Whether the problem is valid and some kernel takes it; the bytes that it needs beside its
  * tensors. Compiles. Otherwise the status and sentence of the library. */
 clattn_status bench_time_check(clattn_context *context, const bench_shape *shape,
-                               const bench_dtype *dtype, uint64_t *workspace);
+                               uint64_t *workspace);
 
 #endif

@@ -13,9 +13,9 @@ int command_heatmap(const command *self, int argc, char **argv);
 int command_programs(const command *self, int argc, char **argv);
 int command_version(const command *self, int argc, char **argv);
 
-/* Opens a context for --device (NULL: default). false: printed one line; *status is the exit
- * status, 1. */
-bool open_context(const char *device, clattn_context **context, int *status);
+/* Opens a context for --device (NULL: default), for all kernels or only one. false: printed one
+ * line; *status is the exit status, 1. */
+bool open_context(const char *device, const char *kernel, clattn_context **context, int *status);
 
 /* Prints why a device could not be had, naming the option or variable that is to blame, from
  * clattn_error_message(). Returns EXIT_FAILED. */

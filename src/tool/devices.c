@@ -83,7 +83,7 @@ static bool measure(uint32_t index, clattn_device_measurement *measured)
     int status;
     clattn_context *context;
     snprintf(selector, sizeof selector, "%u", (unsigned)index);
-    if (!open_context(selector, &context, &status))
+    if (!open_context(selector, NULL, &context, &status))
         return false;
     progress *line = progress_start("measuring");
     measured->struct_size = sizeof *measured;

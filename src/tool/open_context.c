@@ -20,11 +20,12 @@ int device_failure(const char *device, clattn_status status)
     return failure(what, "%s", message);
 }
 
-bool open_context(const char *device, clattn_context **context, int *status)
+bool open_context(const char *device, const char *kernel, clattn_context **context, int *status)
 {
     clattn_context_options options;
     clattn_context_options_init(&options);
     options.device = device;
+    options.kernel = kernel;
     const clattn_status result = clattn_context_create(&options, context);
     if (result == CLATTN_OK)
         return true;

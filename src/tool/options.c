@@ -55,13 +55,33 @@ static int signature(const option_row *row, char *text, size_t capacity)
                     has_value ? row->value : "");
 }
 
+/* Words of `text` in lines of at most `width`, each but the first behind `column` spaces. */
+static void print_wrapped(const char *text, int column, int width)
+{
+    int used = 0;
+    while (*text) {
+        const int size = (int)strcspn(text, " ");
+        if (used && used + 1 + size > width) {
+            printf("\n%*s", column, "");
+            used = 0;
+        }
+        printf("%s%.*s", used ? " " : "", size, text);
+        used += size + (used > 0);
+        text += size + (text[size] == ' ');
+    }
+    printf("\n");
+}
+
 static void print_row(const char *option, const char *help, const char *remark)
 {
-    const int column = 24;
-    if ((int)strlen(option) > column)
-        printf("  %s\n  %-*s  %s%s\n", option, column, "", help, remark);
+    enum { COLUMN = 24, MARGIN = 28, WIDTH = 100 };
+    char text[512];
+    snprintf(text, sizeof text, "%s%s", help, remark);
+    if ((int)strlen(option) > COLUMN)
+        printf("  %s\n  %-*s  ", option, COLUMN, "");
     else
-        printf("  %-*s  %s%s\n", column, option, help, remark);
+        printf("  %-*s  ", COLUMN, option);
+    print_wrapped(text, MARGIN, WIDTH - MARGIN);
 }
 
 static void print_help(const command *self, const option_row *rows)
@@ -95,6 +115,18 @@ static bool parse_integer(const char *text, option_integer *integer)
     integer->value = strtoll(text, &end, 10);
     integer->given = true;
     return end != text && *end == 0 && errno == 0;
+}
+
+static bool parse_pair(const char *text, option_pair *pair)
+{
+    char *end, *last;
+    errno = 0;
+    pair->given = true;
+    pair->value[0] = strtoll(text, &end, 10);
+    if (end == text || *end != ',')
+        return false;
+    pair->value[1] = strtoll(end + 1, &last, 10);
+    return last != end + 1 && *last == 0 && errno == 0;
 }
 
 static bool append(const char *text, option_list *list)
@@ -132,6 +164,8 @@ static bool store(const option_row *row, const char *text)
         return parse_number(text, row->target);
     case OPTION_INTEGER:
         return parse_integer(text, row->target);
+    case OPTION_PAIR:
+        return parse_pair(text, row->target);
     case OPTION_LIST:
         return append(text, row->target);
     case OPTION_CHOICE:
@@ -146,6 +180,7 @@ static int complain_about_value(const option_row *row, const char *text)
     static const char *const expected[] = {[OPTION_TEXT] = "a text that is not empty",
                                            [OPTION_NUMBER] = "a finite number",
                                            [OPTION_INTEGER] = "a whole number",
+                                           [OPTION_PAIR] = "two whole numbers with a comma",
                                            [OPTION_LIST] = "fewer values"};
     char what[128];
     snprintf(what, sizeof what, "--%s", row->name);

@@ -13,6 +13,7 @@ typedef enum option_kind {
     OPTION_TEXT,    /* const char **target; an empty value is refused */
     OPTION_NUMBER,  /* option_number *target: a finite number */
     OPTION_INTEGER, /* option_integer *target */
+    OPTION_PAIR,    /* option_pair *target: two whole numbers, "-1,3" */
     OPTION_LIST,    /* option_list *target: may be given several times, in order */
     OPTION_CHOICE   /* int *target: 1, 2, ... = which of the names in `value`; 0: not given */
 } option_kind;
@@ -26,6 +27,11 @@ typedef struct option_integer {
     bool given;
     int64_t value;
 } option_integer;
+
+typedef struct option_pair {
+    bool given;
+    int64_t value[2];
+} option_pair;
 
 #define OPTION_MOST_VALUES 256
 typedef struct option_list {

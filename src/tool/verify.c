@@ -1,35 +1,51 @@
-/* The comparison goes head by head in blocks of queries, so that it needs little memory and can say
- * how far it is. What is allowed, with u = 2^-23 and all maxima over the tensor:
+/* The comparison goes block by block of queries, so that it needs little memory and can say how far
+ * it is. What is allowed, with u the unit in the last place of the output's type and all maxima
+ * over the tensor:
  *   the larger of  1e-5 * max(1, max|expected|)
- *   and            2 * error of the plain computation in float32 + 2 u * max|expected|
+ *   and            2 * error of the plain computation in that type + 2 u * max|expected|
  * where for the output the last maximum is that of |v| (docs/numerics.md). The second is larger
- * where scores are so large that float32 itself can do no better. */
+ * where scores are so large that float32 itself can do no better, and for types of 16 bits.
+ * Against the reference kernel: twice the first, as both may err, and u * max|expected|. */
 #include "tool/verify.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/oracle/oracle.h"
-#include "tool/plain.h"
+#include "tests/oracle/plain.h"
+#include "tests/oracle/storage.h"
+#include "tool/verify_problem.h"
 
 /* What comparing one tensor found so far. */
 typedef struct tally {
     double error, plain_error, largest;
 } tally;
 
+/* Outputs that the oracle makes for each query, by their fields of its problem. */
+static const struct {
+    clattn_slot slot;
+    size_t field;
+} compared[] = {
+    {CLATTN_SLOT_OUT, offsetof(oracle_problem, out)},
+    {CLATTN_SLOT_LSE, offsetof(oracle_problem, lse)},
+    {CLATTN_SLOT_WEIGHTS, offsetof(oracle_problem, weights)},
+    {CLATTN_SLOT_WEIGHTS_MEAN, offsetof(oracle_problem, weights_mean)},
+    {CLATTN_SLOT_WEIGHTS_SUM, offsetof(oracle_problem, weights_sum)},
+    {CLATTN_SLOT_SCORES, offsetof(oracle_problem, scores)},
+};
+enum { COMPARED = sizeof compared / sizeof compared[0] };
+
 typedef struct verification {
-    const clattn_attention_desc *desc;
-    const attention_tensors *tensors;
-    int64_t block; /* queries at a time */
-    oracle_problem oracle;
-    plain_results plain;
-    tally out, lse, weights;
+    const verify_input *input;
+    verify_problem problem;
+    double *exact[COMPARED], *plain[COMPARED]; /* of one block; NULL: not computed */
+    double *exact_sum, *plain_sum;             /* (n_head, keys): WEIGHTS_SUM so far */
+    tally tally[CLATTN_SLOT_LIMIT];            /* by slot */
 } verification;
 
-static int64_t smaller(int64_t a, int64_t b)
+static oracle_type type_of(const verify_input *input, clattn_slot slot)
 {
-    return a < b ? a : b;
+    return slot == CLATTN_SLOT_OUT ? (oracle_type)input->type->dtype : ORACLE_F32;
 }
 
 static double difference(double x, double expected)
@@ -39,15 +55,16 @@ static double difference(double x, double expected)
     return isfinite(x) && isfinite(expected) ? fabs(x - expected) : INFINITY;
 }
 
-/* x, expected, plain: (count). Expected values beyond float32 count as infinite. */
-static void compare(tally *sum, const float *x, const double *expected, const float *plain,
-                    int64_t count)
+/* x, expected, plain: (count). Expected values beyond the type count as infinite. */
+static void compare(tally *sum, oracle_type type, const float *x, const double *expected,
+                    const double *plain, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) {
-        const bool fits = isfinite((float)expected[i]);
-        const double wanted = fits ? expected[i] : (double)(float)expected[i];
+        const float stored = oracle_rounded(type, (float)expected[i]);
+        const bool fits = isfinite(stored);
+        const double wanted = fits ? expected[i] : (double)stored;
         const double error = difference((double)x[i], wanted);
-        const double plain_error = difference((double)plain[i], wanted);
+        const double plain_error = difference(plain[i], wanted);
         sum->error = error > sum->error ? error : sum->error;
         if (fits && plain_error > sum->plain_error && isfinite(plain_error))
             sum->plain_error = plain_error;
@@ -56,92 +73,161 @@ static void compare(tally *sum, const float *x, const double *expected, const fl
     }
 }
 
-static double allowed(const tally *sum, double unit)
+/* Elements that follow the indices of verify_element(). */
+static int64_t width_of(const verification *of, clattn_slot slot)
 {
-    const double simple = 1e-5 * fmax(1, sum->largest);
-    return fmax(simple, 2 * sum->plain_error + ldexp(unit, -22));
+    const tensor_option *option = tensor_option_of(slot);
+    const tensor_dim last = option->shape[option->rank - 1];
+    return last == DIM_N_Q ? 1 : of->input->tensors->extent[last];
 }
 
-/* Queries `first` to first + block of head h of batch entry b. */
-static bool verify_block(verification *of, int64_t b, int64_t h, int64_t first)
+static void compare_row(verification *of, clattn_slot slot, const int64_t at[3],
+                        const double *expected, const double *plain)
 {
-    const clattn_attention_desc *desc = of->desc;
-    const npy_array *array = of->tensors->array;
-    const int64_t g = b * desc->n_kv_head + h / (desc->n_head / desc->n_kv_head);
-    const int64_t row = (b * desc->n_head + h) * desc->n_q + first;
-    oracle_problem *p = &of->oracle;
-    p->n_q = smaller(of->block, desc->n_q - first);
-    p->causal_offset = first;
-    if (desc->align == CLATTN_ALIGN_BOTTOM_RIGHT)
-        p->causal_offset += desc->n_kv - desc->n_q;
-    p->q = array[CLATTN_SLOT_Q].data + row * desc->head_dim;
-    p->k = array[CLATTN_SLOT_K].data + g * desc->n_kv * desc->head_dim;
-    p->v = array[CLATTN_SLOT_V].data + g * desc->n_kv * desc->value_dim;
-    if (!oracle_attention(p))
+    const attention_tensors *tensors = of->input->tensors;
+    compare(&of->tally[slot], type_of(of->input, slot),
+            tensors->array[slot].data + verify_element(tensors, slot, at), expected, plain,
+            width_of(of, slot));
+}
+
+/* Rows of one output of the block: of each head, or of none. */
+static void compare_block(verification *of, int i)
+{
+    const verify_problem *problem = &of->problem;
+    const clattn_slot slot = compared[i].slot;
+    const int64_t heads = slot == CLATTN_SLOT_WEIGHTS_MEAN ? 1 : problem->oracle.n_head;
+    const int64_t width = width_of(of, slot), n_q = problem->oracle.n_q;
+    const bool only_tokens =
+        of->input->tensors->ragged && tensor_option_of(slot)->form == FORM_SEQUENCE;
+    for (int64_t h = 0; h < heads; h++)
+        for (int64_t q = 0; q < (only_tokens ? problem->q_length : n_q); q++)
+            compare_row(of, slot, (const int64_t[]){problem->b, h, problem->first + q},
+                        of->exact[i] + (h * n_q + q) * width, of->plain[i] + (h * n_q + q) * width);
+}
+
+static void set_outputs(oracle_problem *p, double *const outputs[COMPARED])
+{
+    for (int i = 0; i < COMPARED; i++)
+        memcpy((char *)p + compared[i].field, &outputs[i], sizeof outputs[i]);
+}
+
+/* In types of 16 bits only the output is rounded by the library: scores and weights are float32. */
+static bool compute_plain(verification *of)
+{
+    const oracle_type type = type_of(of->input, CLATTN_SLOT_OUT);
+    oracle_problem p = of->problem.oracle;
+    set_outputs(&p, of->plain);
+    if (type == ORACLE_F32)
+        return oracle_plain(&p, ORACLE_F32);
+    oracle_problem only_out = of->problem.oracle;
+    only_out.out = p.out;
+    p.out = NULL;
+    return oracle_plain(&p, ORACLE_F32) && oracle_plain(&only_out, type);
+}
+
+static bool verify_block(verification *of, int64_t first)
+{
+    oracle_problem *p = &of->problem.oracle;
+    verify_problem_take_block(&of->problem, first);
+    oracle_problem exact = *p;
+    set_outputs(&exact, of->exact);
+    if (!oracle_attention(&exact) || !compute_plain(of))
         return false;
-    plain_attention(p, &of->plain);
-    compare(&of->out, array[CLATTN_SLOT_OUT].data + row * desc->value_dim, p->out, of->plain.out,
-            p->n_q * desc->value_dim);
-    if (array[CLATTN_SLOT_LSE].data)
-        compare(&of->lse, array[CLATTN_SLOT_LSE].data + row, p->lse, of->plain.lse, p->n_q);
-    if (array[CLATTN_SLOT_WEIGHTS].data)
-        compare(&of->weights, array[CLATTN_SLOT_WEIGHTS].data + row * desc->n_kv, p->weights,
-                of->plain.weights, p->n_q * desc->n_kv);
+    for (int i = 0; i < COMPARED; i++) {
+        if (!of->exact[i])
+            continue;
+        if (compared[i].slot != CLATTN_SLOT_WEIGHTS_SUM) {
+            compare_block(of, i);
+            continue;
+        }
+        for (int64_t n = 0; n < p->n_head * p->n_kv; n++) {
+            of->exact_sum[n] += of->exact[i][n];
+            of->plain_sum[n] = (double)(float)(of->plain_sum[n] + of->plain[i][n]);
+        }
+    }
     return true;
+}
+
+static void compare_sums(verification *of)
+{
+    const verify_problem *problem = &of->problem;
+    const int64_t keys = problem->oracle.n_kv;
+    if (!tensors_has(of->input->tensors, CLATTN_SLOT_WEIGHTS_SUM))
+        return;
+    for (int64_t h = 0; h < problem->oracle.n_head; h++)
+        compare_row(of, CLATTN_SLOT_WEIGHTS_SUM, (const int64_t[]){problem->b, h, 0},
+                    of->exact_sum + h * keys, of->plain_sum + h * keys);
+    memset(of->exact_sum, 0, (size_t)(problem->oracle.n_head * keys) * sizeof *of->exact_sum);
+    memset(of->plain_sum, 0, (size_t)(problem->oracle.n_head * keys) * sizeof *of->plain_sum);
+}
+
+/* Copies have the very numbers of what they are copied from. */
+static void compare_present(verification *of, clattn_slot slot, const float *expected)
+{
+    const attention_tensors *tensors = of->input->tensors;
+    const int64_t width = width_of(of, slot), keys = of->problem.oracle.n_kv;
+    if (!tensors_has(tensors, slot))
+        return;
+    for (int64_t h = 0; h < of->problem.oracle.n_kv_head; h++)
+        for (int64_t j = 0; j < keys; j++)
+            for (int64_t d = 0; d < width; d++) {
+                const double number = (double)expected[(h * keys + j) * width + d];
+                const int64_t at =
+                    verify_element(tensors, slot, (const int64_t[]){of->problem.b, h, j}) + d;
+                compare(&of->tally[slot], ORACLE_F32, tensors->array[slot].data + at, &number,
+                        &number, 1);
+            }
 }
 
 static bool verify_all(verification *of, progress *line)
 {
-    const clattn_attention_desc *desc = of->desc;
-    const int64_t total = desc->batch * desc->n_head * desc->n_q;
-    int64_t done = 0;
-    for (int64_t b = 0; b < desc->batch; b++)
-        for (int64_t h = 0; h < desc->n_head; h++)
-            for (int64_t first = 0; first < desc->n_q; first += of->block) {
-                if (!verify_block(of, b, h, first))
-                    return false;
-                done += of->oracle.n_q;
-                progress_set(line, done, total);
-            }
+    const int64_t *extent = of->input->tensors->extent;
+    for (int64_t b = 0; b < extent[DIM_BATCH]; b++) {
+        verify_problem_take_entry(&of->problem, b);
+        for (int64_t first = 0; first < extent[DIM_N_Q]; first += of->problem.block) {
+            if (!verify_block(of, first))
+                return false;
+            progress_set(line, b * extent[DIM_N_Q] + first, extent[DIM_BATCH] * extent[DIM_N_Q]);
+        }
+        compare_sums(of);
+        compare_present(of, CLATTN_SLOT_PRESENT_K, of->problem.k);
+        compare_present(of, CLATTN_SLOT_PRESENT_V, of->problem.v);
+    }
     return true;
 }
 
 /* Memory for the results of one block. */
 static bool begin(verification *of)
 {
-    enum { MOST_SCORES = 1 << 18, MOST_QUERIES = 32 };
-    const clattn_attention_desc *desc = of->desc;
-    const int64_t fitting = MOST_SCORES / (desc->n_kv + 1);
-    of->block = smaller(fitting > 1 ? fitting : 1, MOST_QUERIES);
-    const size_t rows = (size_t)of->block;
-    const size_t outs = rows * (size_t)desc->value_dim, scores = rows * (size_t)desc->n_kv + 1;
-    of->oracle = (oracle_problem){.batch = 1,
-                                  .n_head = 1,
-                                  .n_kv_head = 1,
-                                  .n_kv = desc->n_kv,
-                                  .head_dim = desc->head_dim,
-                                  .value_dim = desc->value_dim,
-                                  .scale = desc->has_scale ? (double)desc->scale
-                                                           : 1 / sqrt((double)desc->head_dim),
-                                  .causal = desc->causal != 0,
-                                  .out = calloc(outs, sizeof(double)),
-                                  .lse = calloc(rows, sizeof(double)),
-                                  .weights = calloc(scores, sizeof(double))};
-    of->plain = (plain_results){.out = calloc(outs, sizeof(float)),
-                                .lse = calloc(rows, sizeof(float)),
-                                .weights = calloc(scores, sizeof(float))};
-    return of->oracle.out && of->oracle.lse && of->oracle.weights && of->plain.out &&
-           of->plain.lse && of->plain.weights;
+    const attention_tensors *tensors = of->input->tensors;
+    const oracle_problem *p = &of->problem.oracle;
+    if (!verify_problem_init(&of->problem, of->input->desc, tensors))
+        return false;
+    const size_t sums = (size_t)(p->n_head * p->n_kv) + 1;
+    bool good = true;
+    for (int i = 0; i < COMPARED; i++) {
+        const int64_t rows = p->n_head * of->problem.block;
+        const size_t count = (size_t)(rows * width_of(of, compared[i].slot)) + 1;
+        if (!tensors_has(tensors, compared[i].slot))
+            continue;
+        of->exact[i] = calloc(count, sizeof(double));
+        of->plain[i] = calloc(count, sizeof(double));
+        good = good && of->exact[i] && of->plain[i];
+    }
+    of->exact_sum = calloc(sums, sizeof(double));
+    of->plain_sum = calloc(sums, sizeof(double));
+    return good && of->exact_sum && of->plain_sum;
 }
 
 static void finish(verification *of)
 {
-    free(of->oracle.out);
-    free(of->oracle.lse);
-    free(of->oracle.weights);
-    free(of->plain.out);
-    free(of->plain.lse);
-    free(of->plain.weights);
+    verify_problem_finish(&of->problem);
+    for (int i = 0; i < COMPARED; i++) {
+        free(of->exact[i]);
+        free(of->plain[i]);
+    }
+    free(of->exact_sum);
+    free(of->plain_sum);
 }
 
 /* max|x| over the finite elements */
@@ -154,36 +240,49 @@ static double largest_of(const npy_array *array)
     return largest;
 }
 
-static void report(const verification *of, verified results[VERIFIED_SLOTS])
+static double allowed(const verification *of, clattn_slot slot)
 {
-    const struct {
-        clattn_slot slot;
-        const tally *sum;
-        double unit;
-    } compared[VERIFIED_SLOTS] = {
-        {CLATTN_SLOT_OUT, &of->out, largest_of(&of->tensors->array[CLATTN_SLOT_V])},
-        {CLATTN_SLOT_LSE, &of->lse, of->lse.largest},
-        {CLATTN_SLOT_WEIGHTS, &of->weights, of->weights.largest},
-    };
-    memset(results, 0, VERIFIED_SLOTS * sizeof *results);
-    for (int i = 0; i < VERIFIED_SLOTS; i++) {
-        if (!of->tensors->path[compared[i].slot])
-            continue;
-        for (uint32_t row = 0; tensor_option_get(row); row++)
-            if (tensor_option_get(row)->slot == compared[i].slot)
-                results[i].option = tensor_option_get(row);
-        results[i].error = compared[i].sum->error;
-        results[i].allowed = allowed(compared[i].sum, compared[i].unit);
-    }
+    const npy_array *array = of->input->tensors->array;
+    const tally *sum = &of->tally[slot];
+    if (slot == CLATTN_SLOT_PRESENT_K || slot == CLATTN_SLOT_PRESENT_V)
+        return 0;
+    const double unit = slot == CLATTN_SLOT_OUT ? fmax(largest_of(&array[CLATTN_SLOT_V]),
+                                                       largest_of(&array[CLATTN_SLOT_PAST_V]))
+                                                : sum->largest;
+    return fmax(1e-5 * fmax(1, sum->largest),
+                2 * sum->plain_error + 2 * oracle_ulp(type_of(of->input, slot)) * unit);
 }
 
-bool verify_attention(const clattn_attention_desc *desc, const attention_tensors *tensors,
-                      progress *line, verified results[VERIFIED_SLOTS])
+bool verify_attention(const verify_input *input, progress *line,
+                      verified results[TENSOR_OPTIONS_MOST])
 {
-    verification of = {.desc = desc, .tensors = tensors};
+    verification of = {.input = input};
     const bool good = begin(&of) && verify_all(&of, line);
-    if (good)
-        report(&of, results);
+    for (uint32_t row = 0; good && tensor_option_get(row); row++) {
+        const tensor_option *option = tensor_option_get(row);
+        if (!option->read && input->tensors->path[row])
+            results[row] =
+                (verified){option, of.tally[option->slot].error, allowed(&of, option->slot)};
+    }
     finish(&of);
     return good;
+}
+
+void verify_against_second(const verify_input *input, verified results[TENSOR_OPTIONS_MOST])
+{
+    for (uint32_t row = 0; tensor_option_get(row); row++) {
+        const tensor_option *option = tensor_option_get(row);
+        const npy_array *first = &input->tensors->array[option->slot];
+        const npy_array *second = &input->tensors->second[option->slot];
+        tally sum = {0};
+        if (option->read || !input->tensors->path[row])
+            continue;
+        for (int64_t i = 0; i < first->count; i++) {
+            const double expected = (double)second->data[i];
+            compare(&sum, ORACLE_F32, &first->data[i], &expected, &expected, 1);
+        }
+        const double ulp = oracle_ulp(type_of(input, option->slot));
+        results[row] =
+            (verified){option, sum.error, 2e-5 * fmax(1, sum.largest) + ulp * sum.largest};
+    }
 }

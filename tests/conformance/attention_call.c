@@ -188,7 +188,10 @@ static void compute(attention_call *call)
         if (i > CLATTN_SLOT_OUT)
             call->desc.slots |= CLATTN_SLOT_BIT(i);
     }
-    if (clattn_run(call->context, &call->desc, bindings, bound) != CLATTN_OK) {
+    const clattn_status status = clattn_run(call->context, &call->desc, bindings, bound);
+    if (status == CLATTN_ERR_UNSUPPORTED)
+        results_decline_by_library(call->c, call->r);
+    if (status != CLATTN_OK) {
         results_decline(call->c, call->r, "%s", clattn_error_message());
         return;
     }

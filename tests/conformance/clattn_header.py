@@ -1,6 +1,6 @@
-"""clattn.h as ctypes sees it: structs, enumerations and constants, read from the header's own text, so
-that there is no second copy of them which could differ. check() has a C compiler confirm every size
-and offset."""
+"""clattn.h as ctypes sees it: structs, enumerations and constants, read from the header's own text,
+so that there is no second copy of them which could differ. check() has a C compiler confirm every
+size and offset."""
 
 import ctypes
 import os

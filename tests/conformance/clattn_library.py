@@ -5,7 +5,7 @@ import ctypes
 import ml_dtypes
 import numpy as np
 
-# A slot that takes part, and clattn's types by NumPy's.
+# clattn's types by NumPy's.
 DTYPES = {
     "float32": "CLATTN_F32",
     "float16": "CLATTN_F16",
@@ -31,6 +31,9 @@ class Library:
         self.calls = ctypes.CDLL(path)
         self.calls.clattn_error_message.restype = ctypes.c_char_p
         self.calls.clattn_version_string.restype = ctypes.c_char_p
+        self.calls.clattn_kernel_name.restype = ctypes.c_char_p
+        if kernel and kernel not in self.kernels():
+            raise Failed(f"there is no kernel {kernel}, but {', '.join(self.kernels())}")
         self.context = ctypes.c_void_p()
         options = self.make("clattn_context_options")
         options.kernel = kernel.encode() if kernel else None
@@ -44,6 +47,10 @@ class Library:
         if hasattr(made, "struct_size"):
             made.struct_size = ctypes.sizeof(made)
         return made
+
+    def kernels(self):
+        return [self.calls.clattn_kernel_name(index).decode()
+                for index in range(self.calls.clattn_kernel_count())]
 
     def message(self):
         return self.calls.clattn_error_message().decode(errors="replace")
@@ -60,8 +67,8 @@ class Library:
         return f"{info.name.decode()} ({info.platform.decode()}, {info.driver.decode()})"
 
     def check_size_of_description(self):
-        """The library refuses what is shorter than its own description, and unknown fields behind it:
-        that gives both sizes away."""
+        """The library refuses what is shorter than its own description, and unknown fields behind
+        it: that gives both sizes away."""
         size = ctypes.sizeof(self.header.struct["clattn_attention_desc"])
         memory = (ctypes.c_uint8 * (size + 8))()
         memory[size] = 1
@@ -71,12 +78,12 @@ class Library:
             statuses.append(self.calls.clattn_run(self.context, memory, None, 0))
         value = self.header.value
         if statuses != [value["CLATTN_ERR_ARGUMENT"], value["CLATTN_ERR_UNSUPPORTED"]]:
-            raise Failed(f"the library's clattn_attention_desc does not have the {size} bytes of the "
-                         f"header's: statuses {statuses}")
+            raise Failed(f"the library's clattn_attention_desc does not have the {size} bytes of "
+                         f"the header's: statuses {statuses}")
 
     def run(self, desc, slots):
-        """slots: arrays by slot's name ("Q", "MASK"), each of the slot's shape, with strides of any
-        kind; those that are written must not be broadcast."""
+        """slots: arrays by the slot's name ("Q", "MASK"), each of the slot's shape, with any
+        strides; those that are written must not be broadcast."""
         bindings = (self.header.struct["clattn_host_binding"] * len(slots))()
         desc.slots = 0
         for binding, (name, array) in zip(bindings, slots.items()):

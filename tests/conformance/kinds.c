@@ -50,6 +50,14 @@ void results_decline(const test_case *c, results *r, const char *format, ...)
             memcpy(r->output[i].reason, reason, sizeof reason);
 }
 
+void results_decline_by_library(const test_case *c, results *r)
+{
+    for (int i = 0; i < c->output_count; i++)
+        if (!r->output[i].computed && !r->output[i].reason[0])
+            r->output[i].declined = true;
+    results_decline(c, r, "%s", clattn_error_message());
+}
+
 void results_finish(const test_case *c, results *r)
 {
     for (int i = 0; i < c->output_count; i++)

@@ -11,6 +11,8 @@
 typedef struct result {
     bool wanted;
     bool computed;
+    bool declined; /* not computed, because the library (or the one kernel allowed) doesn't take it
+                    */
     npy_array array;  /* owned, if computed */
     char reason[320]; /* why not, otherwise; "" is the kind's word for "not supported yet" */
 } result;
@@ -32,6 +34,8 @@ const kind *kind_find(const char *name);
 result *results_find(const test_case *c, results *r, const char *name);
 /* Sets the reason of each output that is wanted and not computed. */
 void results_decline(const test_case *c, results *r, const char *format, ...);
+/* The same where the library said CLATTN_ERR_UNSUPPORTED; the reason is its message. */
+void results_decline_by_library(const test_case *c, results *r);
 void results_finish(const test_case *c, results *r);
 
 /* The kinds' functions. */

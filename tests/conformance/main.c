@@ -1,7 +1,8 @@
-/* conformance [--outputs forward] [--kernel NAME] [--list] [--must-pass FILE] PATH...
+/* conformance [--outputs forward] [--kernel NAME|every] [--list] [--must-pass FILE] PATH...
  *
  * Runs every conformance case below the paths through clattn's public functions and compares with
- * the expected outputs. One line for each case that fails; the last line counts cases. */
+ * the expected outputs. One line for each case that fails; the last line counts cases.
+ * docs/conformance.md has more. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,16 +14,21 @@
 typedef struct options {
     bool forward; /* outputs that are no gradients */
     bool list;
+    bool kernels;                   /* name them, run nothing */
     const char *kernel, *must_pass; /* NULL: not given */
     char **path;                    /* (path_count) */
     int path_count;
 } options;
 
 static const char usage[] =
-    "usage: conformance [--outputs forward|all] [--kernel NAME] [--list] [--must-pass FILE] "
-    "PATH...\n"
+    "usage: conformance [--outputs forward|all] [--kernel NAME|every] [--list] "
+    "[--must-pass FILE] PATH...\n"
+    "       conformance --kernels\n"
     "  --outputs forward  compare no gradients\n"
-    "  --kernel NAME      use only this kernel of clattn's registry\n"
+    "  --kernel NAME      use only this kernel of clattn's registry; what it declines need not "
+    "pass\n"
+    "  --kernel every     once with the library's own choice, then with each kernel alone\n"
+    "  --kernels          print the names of all kernels\n"
     "  --list             print the case:output pairs that pass\n"
     "  --must-pass FILE   exit 0 if each pair in FILE passes, whatever else fails\n";
 
@@ -35,10 +41,10 @@ static const char *take_value(int *index, int argc, char **argv)
 static bool parse_option(options *o, int *index, int argc, char **argv)
 {
     const char *name = argv[*index];
-    if (strcmp(name, "--list") == 0) {
-        o->list = true;
-        return true;
-    }
+    if (strcmp(name, "--list") == 0)
+        return o->list = true;
+    if (strcmp(name, "--kernels") == 0)
+        return o->kernels = true;
     const char *value = take_value(index, argc, argv);
     if (!value)
         return false;
@@ -60,7 +66,7 @@ static bool parse(options *o, int argc, char **argv)
             return false;
     o->path = argv + first;
     o->path_count = argc - first;
-    return o->path_count > 0;
+    return o->path_count > 0 || o->kernels;
 }
 
 static void run_loaded(clattn_context *context, const options *o, const test_case *c, report *to)
@@ -120,44 +126,103 @@ static int run_all(clattn_context *context, const options *o, report *to)
     return 1;
 }
 
-/* The exit status, after the last line. */
-static int conclude(const options *o, const report *r)
+typedef struct totals {
+    int passed, failed; /* cases */
+    bool bad;           /* the exit status is 1 */
+} totals;
+
+/* What one run means for the exit status. */
+static bool is_bad(const options *o, const char *kernel, const report *r)
 {
-    if (o->must_pass) {
-        const int missing = report_missing(r, o->must_pass);
-        if (missing < 0)
-            fprintf(stderr, "conformance: %s can't be read, or names no pairs\n", o->must_pass);
-        printf("%d passed, %d failed\n", r->passed, r->failed);
-        return missing != 0;
+    if (!o->must_pass)
+        return r->failed != 0;
+    const int missing = report_missing(r, o->must_pass, kernel != NULL);
+    if (missing < 0)
+        fprintf(stderr, "conformance: %s can't be read, or names no pairs\n", o->must_pass);
+    return missing != 0;
+}
+
+/* kernel: NULL: the library chooses. false: there is nothing to say about it. */
+static bool run_in_context(clattn_context *context, const options *o, const char *kernel,
+                           totals *sum)
+{
+    report r = {.list = o->list};
+    const bool ran = run_all(context, o, &r);
+    if (ran) {
+        sum->bad = is_bad(o, kernel, &r) || sum->bad;
+        sum->passed += r.passed;
+        sum->failed += r.failed;
+        if (kernel && r.declined_cases)
+            printf("%d declined by %s\n", r.declined_cases, kernel);
     }
-    printf("%d passed, %d failed\n", r->passed, r->failed);
-    return r->failed != 0;
+    report_finish(&r);
+    return ran;
+}
+
+static bool run_kernel(const options *o, const char *kernel, totals *sum)
+{
+    clattn_context *context;
+    clattn_context_options with;
+    clattn_context_options_init(&with);
+    with.kernel = kernel;
+    bool good = clattn_context_create(&with, &context) == CLATTN_OK;
+    if (good) {
+        const bool ran = run_in_context(context, o, kernel, sum);
+        good = clattn_context_destroy(context) == CLATTN_OK;
+        if (!ran)
+            return false;
+    }
+    if (!good)
+        fprintf(stderr, "conformance: %s\n", clattn_error_message());
+    return good;
+}
+
+/* A kernel that passes nothing has no part in the sum: it is for other operations or devices. */
+static bool run_every_kernel(const options *o, totals *sum)
+{
+    for (uint32_t i = 0; i <= clattn_kernel_count(); i++) {
+        const char *kernel = i ? clattn_kernel_name(i - 1) : NULL;
+        totals own = {0};
+        printf("== %s\n", kernel ? kernel : "the library's choice");
+        if (!run_kernel(o, kernel, &own))
+            return false;
+        printf("%s: %d passed, %d failed\n", kernel ? kernel : "the library's choice", own.passed,
+               own.failed);
+        sum->passed += own.passed;
+        sum->failed += own.passed ? own.failed : 0;
+        sum->bad = sum->bad || (own.bad && (own.passed || o->must_pass));
+    }
+    return true;
+}
+
+static bool is_kernel(const char *name)
+{
+    for (uint32_t i = 0; i < clattn_kernel_count(); i++)
+        if (strcmp(clattn_kernel_name(i), name) == 0)
+            return true;
+    return false;
 }
 
 int main(int argc, char **argv)
 {
     options o = {0};
-    report r = {0};
-    clattn_context *context;
-    clattn_context_options with;
+    totals sum = {0};
     if (!parse(&o, argc, argv)) {
         fputs(usage, stderr);
         return 2;
     }
-    clattn_context_options_init(&with);
-    with.kernel = o.kernel;
-    if (clattn_context_create(&with, &context) != CLATTN_OK) {
-        fprintf(stderr, "conformance: %s\n", clattn_error_message());
-        return 1;
+    if (o.kernels) {
+        for (uint32_t i = 0; i < clattn_kernel_count(); i++)
+            printf("%s\n", clattn_kernel_name(i));
+        return 0;
     }
-    r.list = o.list;
-    int status = 1;
-    if (run_all(context, &o, &r))
-        status = conclude(&o, &r);
-    report_finish(&r);
-    if (clattn_context_destroy(context) != CLATTN_OK) {
-        fprintf(stderr, "conformance: %s\n", clattn_error_message());
-        status = 1;
+    const bool every = o.kernel && strcmp(o.kernel, "every") == 0;
+    if (o.kernel && !every && !is_kernel(o.kernel)) {
+        fprintf(stderr, "conformance: there is no kernel %s; --kernels names them\n", o.kernel);
+        return 2;
     }
-    return status;
+    const bool ran = every ? run_every_kernel(&o, &sum) : run_kernel(&o, o.kernel, &sum);
+    if (ran)
+        printf("%d passed, %d failed\n", sum.passed, sum.failed);
+    return !ran || sum.bad;
 }

@@ -7,24 +7,22 @@
 
 #include "compare.h"
 
-static void add_pair(report *to, const char *name, const char *output)
+static void add_pair(pair_list *to, const char *name, const char *output)
 {
-    if (to->pair_count == to->pair_capacity) {
-        const size_t capacity = to->pair_capacity ? 2 * to->pair_capacity : 64;
+    if (to->count == to->capacity) {
+        const size_t capacity = to->capacity ? 2 * to->capacity : 64;
         char **grown = realloc(to->pair, capacity * sizeof *grown);
         if (!grown)
             return;
         to->pair = grown;
-        to->pair_capacity = capacity;
+        to->capacity = capacity;
     }
     const size_t size = strlen(name) + strlen(output) + 2;
     char *pair = malloc(size);
     if (!pair)
         return;
     snprintf(pair, size, "%s:%s", name, output);
-    to->pair[to->pair_count++] = pair;
-    if (to->list)
-        printf("%s\n", pair);
+    to->pair[to->count++] = pair;
 }
 
 /* Sets the reason of a computed result that is wrong; true: it is right. */
@@ -59,16 +57,18 @@ static void print_failures(const test_case *c, const results *r, const bool *goo
 void report_case(report *to, const test_case *c, results *r)
 {
     bool good[CASE_MOST_ARRAYS] = {false};
-    int wanted = 0, right = 0;
+    int wanted = 0, right = 0, declined = 0;
     for (int i = 0; i < c->output_count; i++) {
         if (!r->output[i].wanted)
             continue;
         wanted++;
         good[i] = judge(c, i, &r->output[i]);
-        if (good[i]) {
-            right++;
-            add_pair(to, c->name, c->output[i].name);
-        }
+        right += good[i];
+        declined += !good[i] && r->output[i].declined;
+        if (good[i] || r->output[i].declined)
+            add_pair(good[i] ? &to->right : &to->declined, c->name, c->output[i].name);
+        if (good[i] && to->list)
+            printf("%s:%s\n", c->name, c->output[i].name);
     }
     if (wanted == 0)
         return;
@@ -77,6 +77,7 @@ void report_case(report *to, const test_case *c, results *r)
         return;
     }
     to->failed++;
+    to->declined_cases += declined != 0;
     print_failures(c, r, good);
 }
 
@@ -86,15 +87,15 @@ void report_broken(report *to, const char *name, const char *why)
     to->failed++;
 }
 
-static bool has_pair(const report *from, const char *pair)
+static bool has_pair(const pair_list *list, const char *pair)
 {
-    for (size_t i = 0; i < from->pair_count; i++)
-        if (strcmp(from->pair[i], pair) == 0)
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->pair[i], pair) == 0)
             return true;
     return false;
 }
 
-int report_missing(const report *from, const char *path)
+int report_missing(const report *from, const char *path, bool may_decline)
 {
     char line[1024];
     int pairs = 0, missing = 0;
@@ -106,7 +107,7 @@ int report_missing(const report *from, const char *path)
         if (!line[0])
             continue;
         pairs++;
-        if (has_pair(from, line))
+        if (has_pair(&from->right, line) || (may_decline && has_pair(&from->declined, line)))
             continue;
         missing++;
         printf("MUST PASS, but does not: %s\n", line);
@@ -115,10 +116,16 @@ int report_missing(const report *from, const char *path)
     return pairs ? missing : -1;
 }
 
+static void finish_list(pair_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->pair[i]);
+    free(list->pair);
+}
+
 void report_finish(report *r)
 {
-    for (size_t i = 0; i < r->pair_count; i++)
-        free(r->pair[i]);
-    free(r->pair);
+    finish_list(&r->right);
+    finish_list(&r->declined);
     *r = (report){0};
 }

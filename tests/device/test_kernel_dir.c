@@ -158,6 +158,12 @@ Test(kernel_dir, a_mistake_is_named_with_file_and_line)
 
 Test(kernel_dir, a_mistake_in_a_header_is_named_with_its_own_file_and_line)
 {
+    insert("common/softmax.h", 5, "typedef no_such_type wrong;\n");
+    expect_failure("cl/common/softmax.h:5:");
+}
+
+Test(kernel_dir, lines_go_on_after_an_include)
+{
     insert("common/item.h", 7, "typedef no_such_type wrong;\n");
     expect_failure("cl/common/item.h:7:");
 }
@@ -177,8 +183,7 @@ Test(kernel_dir, a_file_is_missing)
 Test(kernel_dir, an_included_file_is_missing)
 {
     command("rm '%s/%s'", kernels, "common/item.h");
-    expect_failure("common/item.h");
-    expect_failure("cl/common/score.h:"); /* and who includes it */
+    expect_failure(": #include \"common/item.h\": "); /* after the place of the #include */
 }
 
 Test(kernel_dir, the_folder_is_missing)

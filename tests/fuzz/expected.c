@@ -187,7 +187,11 @@ static void keep(bool good)
 static void compute(const fuzz_problem *p, oracle_problem *o, fuzz_expected *e)
 {
     const oracle_type type = (oracle_type)p->tensor[CLATTN_SLOT_OUT].dtype;
+    const size_t rows = (size_t)(p->batch * p->n_head * p->n_q);
     point(o, e->exact, true, true);
+    o->spread = e->spread = fuzz_alloc(2 * rows, sizeof(double));
+    if (o->scores)
+        o->terms = e->terms = fuzz_alloc(rows * (size_t)o->n_kv, sizeof(double));
     keep(oracle_attention(o));
     point(o, e->plain, true, type == ORACLE_F32);
     keep(oracle_plain(o, type));
@@ -265,12 +269,15 @@ void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
     compute(p, &o, e);
     expect_present(p, &o, e);
     find_largest(o.v, count_of(p, CLATTN_SLOT_PRESENT_V), e);
+    e->largest_value /= 1 - (double)p->dropout;
     fuzz_mark(p, set, &o, e);
     free_inputs(&o);
 }
 
 void fuzz_expected_free(fuzz_expected *e)
 {
+    free(e->terms);
+    free(e->spread);
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
         free(e->exact[slot]);
         free(e->plain[slot]);

@@ -9,7 +9,8 @@ typedef struct fuzz_expected {
     /* By slot: outputs in the order of the oracle's shapes, sequences of ragged problems padded to
      * n_q; owned, NULL where not wanted. */
     double *exact[FUZZ_SLOTS], *plain[FUZZ_SLOTS];
-    double largest_value; /* of V or PARTIAL_OUT, finite ones */
+    double largest_value;   /* of V or PARTIAL_OUT, finite ones; scaled up as dropout does */
+    double *terms, *spread; /* of oracle.h, owned; NULL in a merge */
     /* By slot: inputs, one for each element of the memory: 1 where it may matter. */
     unsigned char *used[FUZZ_SLOTS];
 } fuzz_expected;

@@ -150,12 +150,16 @@ fuzz_layout fuzz_layout_of(const fuzz_problem *p, int slot)
         set_strided(t, shape, rank, &layout);
     else
         set_contiguous(p, slot, shape, rank, &layout);
+    bool is_empty = false;
     for (int d = 0; d < rank; d++) {
-        const int64_t reach = (shape[d] > 1 ? shape[d] - 1 : 0) * layout.stride[d];
+        const int64_t reach = (shape[d] - 1) * layout.stride[d];
         layout.origin += reach < 0 ? -reach : 0;
         layout.count += reach < 0 ? -reach : reach;
-        if (shape[d] == 0)
-            layout.count = 0;
+        is_empty |= shape[d] == 0;
+    }
+    if (is_empty) {
+        layout.origin = t->shift;
+        layout.count = 0;
     }
     layout.count += t->shift;
     return layout;

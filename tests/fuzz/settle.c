@@ -78,7 +78,8 @@ static void settle_slots(fuzz_problem *p)
     for (int slot = 0; slot < FUZZ_SLOTS; slot++)
         if (indexing >> slot & 1)
             p->tensor[slot].broadcast = 0;
-    p->tensor[CLATTN_SLOT_SEED].broadcast = p->tensor[CLATTN_SLOT_PARAMS].broadcast = 0;
+    p->tensor[CLATTN_SLOT_SEED].broadcast = 0;
+    p->tensor[CLATTN_SLOT_PARAMS].strided = false; /* the caller's functions get a pointer */
 }
 
 static void calm(fuzz_problem *p, int slot, fuzz_values from)

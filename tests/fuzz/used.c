@@ -53,13 +53,14 @@ static void mark_pair(const marks *m, const oracle_problem *o, const oracle_row 
         return;
     if (m->e->used[CLATTN_SLOT_MASK])
         mark(m, CLATTN_SLOT_MASK, row->b, row->h, row->i, j);
+    const bool is_hidden = o->bias && o->bias[oracle_row_element(o, row, o->n_kv) + j] == -INFINITY;
+    if (m->e->used[CLATTN_SLOT_BIAS] && (is_visible || is_hidden))
+        mark(m, CLATTN_SLOT_BIAS, row->b, row->h, row->i, j);
     if (!is_visible && !early)
         return;
     mark_row(m, CLATTN_SLOT_PAST_K, CLATTN_SLOT_K, row, j);
     for (int64_t d = 0; d < m->p->head_dim; d++)
         mark(m, CLATTN_SLOT_Q, row->b, row->h, row->i, d);
-    if (is_visible && m->e->used[CLATTN_SLOT_BIAS])
-        mark(m, CLATTN_SLOT_BIAS, row->b, row->h, row->i, j);
     if (oracle_score_of(o, row, j).seen != -INFINITY)
         mark_row(m, CLATTN_SLOT_PAST_V, CLATTN_SLOT_V, row, j);
 }

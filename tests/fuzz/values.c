@@ -126,7 +126,8 @@ static void fill_list(void *context, const int64_t *at)
     int64_t count = 0;
     for (int64_t block = 0; block < blocks && count < p->block_limit; block++) {
         const bool is_odd = p->wild && fuzz_chance(lists->r, 10);
-        const int64_t odd = FUZZ_PICK(lists->r, -1, INT32_MIN, blocks, INT32_MAX);
+        const int64_t odd =
+            FUZZ_PICK(lists->r, -1, INT32_MIN, blocks, INT32_MAX, block - 1, block / 2);
         const int64_t entry[] = {at[0], at[1], at[2], count};
         if (!is_odd && !fuzz_chance(lists->r, lists->density))
             continue;

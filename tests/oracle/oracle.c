@@ -24,17 +24,18 @@ static double log_sum_exp(const double *s, int64_t n, double sink)
 
 /* Scratch of one row. */
 typedef struct row_scratch {
-    double *s;       /* (n_kv) scores, -inf where not visible */
-    double *w;       /* (n_kv) weights, 0 where not visible */
-    double *dropped; /* (n_kv) weights after dropout */
+    oracle_score *score; /* (n_kv) at all stages */
+    double *s;           /* (n_kv) scores, -inf where not visible */
+    double *w;           /* (n_kv) weights, 0 where not visible */
+    double *dropped;     /* (n_kv) weights after dropout */
 } row_scratch;
 
 static void write_scores(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
 {
     double *to = p->scores + oracle_row_element(p, row, p->n_kv);
     for (int64_t j = 0; j < p->n_kv; j++) {
-        const oracle_score s = oracle_score_of(p, row, j);
-        const double by_stage[] = {s.scaled, s.capped, s.seen,
+        const oracle_score *s = &x->score[j];
+        const double by_stage[] = {s->scaled, s->capped, s->seen,
                                    p->weights_dropped ? x->dropped[j] : x->w[j]};
         to[j] = by_stage[p->score_stage];
     }
@@ -68,11 +69,25 @@ static void weigh_values(const oracle_problem *p, const oracle_row *row, const r
             out[d] += x->dropped[j] * (double)v[j * p->value_dim + d];
 }
 
+static void write_rounding(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
+{
+    double *spread = p->spread ? p->spread + oracle_row_element(p, row, 2) : NULL;
+    for (int64_t j = 0; j < p->n_kv; j++) {
+        const double terms = x->score[j].terms, w = x->w[j];
+        if (p->terms)
+            p->terms[oracle_row_element(p, row, p->n_kv) + j] = terms;
+        if (spread && w != 0) {
+            spread[0] += w * (1 - w) * terms;
+            spread[1] += w * terms;
+        }
+    }
+}
+
 static void attend_row(const oracle_problem *p, const oracle_row *row, const row_scratch *x)
 {
     const bool beyond = row->i >= row->queries;
     for (int64_t j = 0; j < p->n_kv; j++)
-        x->s[j] = oracle_score_of(p, row, j).seen;
+        x->s[j] = (x->score[j] = oracle_score_of(p, row, j)).seen;
     const double sink = p->sink && !beyond ? (double)p->sink[row->h] : (double)-INFINITY;
     const double lse = log_sum_exp(x->s, p->n_kv, sink);
     for (int64_t j = 0; j < p->n_kv; j++) {
@@ -84,6 +99,7 @@ static void attend_row(const oracle_problem *p, const oracle_row *row, const row
     if (p->scores)
         write_scores(p, row, x);
     write_weights(p, row, x);
+    write_rounding(p, row, x);
     if (p->out)
         weigh_values(p, row, x, lse);
 }
@@ -98,9 +114,14 @@ bool oracle_attention(const oracle_problem *p)
 {
     const size_t n = (size_t)p->n_kv;
     double *scratch = malloc((3 * n + 1) * sizeof *scratch);
-    if (!scratch)
+    oracle_score *score = malloc((n + 1) * sizeof *score);
+    if (!scratch || !score) {
+        free(scratch);
+        free(score);
         return false;
-    const row_scratch x = {scratch, scratch + n, scratch + 2 * n};
+    }
+    const row_scratch x = {score, scratch, scratch + n, scratch + 2 * n};
+    fill_with_0(p->spread, p->batch * p->n_head * p->n_q * 2);
     fill_with_0(p->weights_mean, p->batch * p->n_q * p->n_kv);
     fill_with_0(p->weights_sum, p->batch * p->n_head * p->n_kv);
     for (int64_t b = 0; b < p->batch; b++)
@@ -110,6 +131,7 @@ bool oracle_attention(const oracle_problem *p)
                 attend_row(p, &row, &x);
             }
     free(scratch);
+    free(score);
     return true;
 }
 

@@ -12,10 +12,10 @@
  *    s = score_function(s, b, h, i + offset, j)
  *    s = s + bias[b,h,i,j]
  *
- * A key is invisible if a rule hides it or if its score is -inf; nothing of an invisible key is
- * read into a sum. A query without a visible key has out 0, weights 0 and lse -inf, or the sink's
- * logit; a query from a query length on has lse -inf in any case. NaN in a visible score makes the
- * whole row NaN, but for weights that dropout drops, which are 0. */
+ * A key is invisible if a rule hides it, or if its bias or score is -inf; nothing of an invisible
+ * key is read into a sum. A query without a visible key has out 0, weights 0 and lse -inf, or the
+ * sink's logit; a query from a query length on has lse -inf in any case. NaN in a visible score
+ * makes the whole row NaN, but for weights that dropout drops, which are 0. */
 #ifndef ORACLE_H
 #define ORACLE_H
 
@@ -65,11 +65,18 @@ typedef struct oracle_problem {
     const void *user;                       /* for both */
     float dropout;                          /* by philox.h */
     uint64_t dropout_seed, dropout_offset;  /* where dropout is not 0 */
+    int64_t origin[3];                      /* batch, head, query of this problem's first row in a
+                                               larger one, of which dropout counts positions */
     bool weights_dropped;                   /* weights, _mean and _sum after dropout */
     oracle_stage score_stage;               /* of scores */
     double *weights_mean;                   /* (batch, n_q, n_kv), of the heads, or NULL */
     double *weights_sum;                    /* (batch, n_head, n_kv), over the queries, or NULL */
     double *scores;                         /* (batch, n_head, n_q, n_kv), or NULL */
+    /* How much rounding can do, or NULL. terms: (batch, n_head, n_q, n_kv) the sum of absolute
+     * values that a score is made of, so that its relative rounding by u makes an error of about
+     * u * terms. spread: (batch, n_head, n_q, 2) terms weighted by w(1 - w), which is how such
+     * errors reach the output, and by w, which is how they reach the lse. */
+    double *terms, *spread;
 } oracle_problem;
 
 /* Fills the outputs that are wanted. false: out of memory, and nothing was written. Any thread. */

@@ -72,6 +72,8 @@ bool oracle_is_visible(const oracle_problem *p, const oracle_row *row, int64_t j
         return false;
     if (p->mask && !p->mask[oracle_row_element(p, row, p->n_kv) + j])
         return false;
+    if (p->bias && p->bias[oracle_row_element(p, row, p->n_kv) + j] == -INFINITY)
+        return false;
     if (p->causal && j > row->position)
         return false;
     if (!in_window(p, row, j) || !in_blocks(p, row, j))
@@ -81,44 +83,67 @@ bool oracle_is_visible(const oracle_problem *p, const oracle_row *row, int64_t j
 
 bool oracle_is_kept(const oracle_problem *p, const oracle_row *row, int64_t j)
 {
-    const int64_t at[4] = {row->b, row->h, row->i, j};
+    const int64_t at[4] = {p->origin[0] + row->b, p->origin[1] + row->h, p->origin[2] + row->i, j};
     if (p->dropout == 0)
         return true;
     return oracle_dropout_keeps(oracle_dropout_word(p->dropout_seed, p->dropout_offset, at),
                                 p->dropout);
 }
 
-static double dot(const float *x, const float *y, int64_t n)
+/* Sum of the products of q and k, and of their absolute values. */
+static double dot(const float *x, const float *y, int64_t n, double *terms)
 {
     double sum = 0;
-    for (int64_t d = 0; d < n; d++)
-        sum += (double)x[d] * (double)y[d];
+    *terms = 0;
+    for (int64_t d = 0; d < n; d++) {
+        const double product = (double)x[d] * (double)y[d];
+        sum += product;
+        *terms += fabs(product);
+    }
     return sum;
 }
 
+/* A bias of this size absorbs the rest of a score, exactly, in float32 as in double. */
+#define ABSORBING 1e30
+
 /* What comes between the softcap and visibility. */
-static double adjusted(const oracle_problem *p, const oracle_row *row, int64_t j, double s)
+static double adjusted(const oracle_problem *p, const oracle_row *row, int64_t j, double s,
+                       double *terms)
 {
     const int64_t at[4] = {row->b, row->h, row->position, j};
-    if (p->alibi)
-        s -= (double)p->alibi[row->h] * fabs((double)(row->position - j));
-    if (p->score_function)
+    if (p->alibi) {
+        const double slope = (double)p->alibi[row->h] * fabs((double)(row->position - j));
+        s -= slope;
+        *terms += fabs(slope);
+    }
+    if (p->score_function) {
         s = p->score_function(p->user, s, at);
-    if (p->bias)
-        s += (double)p->bias[oracle_row_element(p, row, p->n_kv) + j];
+        *terms += fabs(s);
+    }
+    if (p->bias) {
+        const double bias = (double)p->bias[oracle_row_element(p, row, p->n_kv) + j];
+        s += bias;
+        *terms = fabs(bias) > ABSORBING ? 0 : *terms + fabs(bias);
+    }
     return s;
 }
 
 oracle_score oracle_score_of(const oracle_problem *p, const oracle_row *row, int64_t j)
 {
-    oracle_score s = {-INFINITY, -INFINITY, -INFINITY};
+    oracle_score s = {-INFINITY, -INFINITY, -INFINITY, 0};
     if (!oracle_is_within(row, j))
         return s;
     const float *q = p->q + oracle_row_element(p, row, p->head_dim);
     const float *k = p->k + oracle_keys_element(p, row, p->head_dim) + j * p->head_dim;
-    s.scaled = p->scale * dot(q, k, p->head_dim);
-    s.capped = p->softcap == 0 ? s.scaled : p->softcap * tanh(s.scaled / p->softcap);
+    s.scaled = p->scale * dot(q, k, p->head_dim, &s.terms);
+    s.terms *= fabs(p->scale);
+    s.capped = s.scaled;
+    if (p->softcap != 0) {
+        const double tangent = tanh(s.scaled / p->softcap);
+        s.capped = p->softcap * tangent;
+        s.terms = s.terms * (1 - tangent * tangent) + fabs(s.capped);
+    }
     if (oracle_is_visible(p, row, j))
-        s.seen = adjusted(p, row, j, s.capped);
+        s.seen = adjusted(p, row, j, s.capped, &s.terms);
     return s;
 }

@@ -33,6 +33,7 @@ bool oracle_is_kept(const oracle_problem *p, const oracle_row *row, int64_t j);
 typedef struct oracle_score {
     double scaled, capped; /* -inf beyond a length */
     double seen;           /* after everything; -inf where not visible */
+    double terms;          /* see oracle.h; 0 beyond a length */
 } oracle_score;
 
 oracle_score oracle_score_of(const oracle_problem *p, const oracle_row *row, int64_t j);

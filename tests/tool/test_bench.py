@@ -77,6 +77,82 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "lengths")
+BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+WINDOW = 256
+
+
+def sees(feature, causal, n_q, length, i, j):
+    """Whether query i sees key j of so many keys."""
+    position = i + length - n_q
+    return (
+        j < length
+        and not (feature == "mask" and (i + j) % 8 == 0)
+        and not ((causal or feature == "window") and j > position)
+        and not (feature == "window" and j < position - WINDOW)
+    )
+
+
+class Features(BenchCase):
+    def check(self, row, feature, shape, dtype="f32"):
+        dtype = feature if feature in BYTES else dtype
+        self.assertEqual(of_row(row), shape)
+        self.assertEqual(list(row), KEYS)
+        self.assertEqual(row["dtype"], dtype)
+        operation = "attention" if feature in BYTES else f"attention+{feature}"
+        self.assertEqual(row["op"], operation)
+        batch, n_head, n_kv_head, n_q, n_kv, head_dim, causal = shape
+        lengths = [n_kv] * batch
+        if feature == "lengths":
+            lengths = [n_kv - (b + 1) % 4 * (n_kv // 4) for b in range(batch)]
+        pairs = sum(
+            sees(feature, causal, n_q, length, i, j)
+            for length in lengths
+            for i in range(n_q)
+            for j in range(n_kv)
+        )
+        seconds = row["seconds_min"]
+        operations = 2 * pairs * n_head * 2 * head_dim
+        self.assertAlmostEqual(row["gflops"] * seconds * 1e9 / operations, 1)
+        kv_bytes = BYTES[dtype] * 2 * sum(lengths) * n_kv_head * head_dim
+        self.assertAlmostEqual(row["gbytes_per_s"] * seconds * 1e9 / kv_bytes, 1)
+
+    def check_all(self, features, shapes, dtype):
+        words = [w for shape in shapes for w in ("--shape", form(*shape))]
+        words += [w for feature in features for w in ("--feature", feature)]
+        rows = iter(self.rows(*SHORT, *words, "--dtype", dtype))
+        for shape in shapes:
+            for feature in features:
+                with self.subTest(feature=feature, shape=shape):
+                    self.check(next(rows), feature, shape, dtype)
+        self.assertEqual(list(rows), [])
+
+    def test_features(self):
+        self.check_all(FEATURES, [(5, 4, 2, 21, 30, 16, 0), (1, 2, 2, 10, 300, 8, 0)], "f32")
+
+    def test_features_and_causal(self):
+        shapes = [(2, 2, 2, 21, 300, 8, 1), (2, 2, 2, 21, 8, 8, 1)]
+        self.check_all(("mask", "window", "lengths", "alibi"), shapes, "bf16")
+
+    def test_suite(self):
+        rows = self.rows(*SHORT, "--suite", "features")
+        expected = []
+        for length in (512, 1024):
+            plain = (1, 8, 8, length, length, 64, 0)
+            expected += [(plain, "attention", "f32")]
+            for name in FEATURES:
+                is_type = name in BYTES
+                operation = "attention" if is_type else f"attention+{name}"
+                expected.append((plain, operation, name if is_type else "f32"))
+        found = [(of_row(row), row["op"], row["dtype"]) for row in rows]
+        self.assertEqual(found, expected)
+
+    def test_text(self):
+        shape = "1,2,2,16,16,64,1"
+        said = self.run_good("bench", *SHORT, "--shape", shape, "--feature", "mask")
+        self.assertRegex(said.splitlines()[-1], rf"^{shape} mask +\w+ .*GF/s +\d+\.\d %$")
+
+
 class Choices(BenchCase):
     def test_suite_is_short_by_default(self):
         expected = [
@@ -96,8 +172,9 @@ class Choices(BenchCase):
 
     def test_device_and_dtype(self):
         shape = ("--shape", form(1, 2, 2, 16, 16, 64))
-        (row,) = self.rows(*SHORT, *shape, "--device", "0", "--dtype", "f32")
-        self.assertEqual(row["dtype"], "f32")
+        for dtype in BYTES:
+            (row,) = self.rows(*SHORT, *shape, "--device", "0", "--dtype", dtype)
+            self.assertEqual((row["op"], row["dtype"]), ("attention", dtype))
 
     def test_text(self):
         shapes = ("1,2,2,16,16,64,1", "1,2,2,1,16,64,0")
@@ -140,6 +217,9 @@ class Errors(BenchCase):
         ("--shape", ("--shape",)),
         ("--suite", ("--suite", "long")),
         ("--dtype", ("--dtype", "f99")),
+        ("--feature", ("--shape", "1,1,1,4,4,8", "--feature", "speed")),
+        ("--feature", ("--feature", "mask")),
+        ("--feature", ("--suite", "short", "--feature", "mask")),
         ("--kernel", ("--kernel", "attention")),
         ("--seconds", ("--seconds", "0")),
         ("--seconds", ("--seconds", "-1")),

@@ -17,6 +17,7 @@ typedef struct targets {
     const char *text;
     option_number number;
     option_integer integer;
+    option_pair pair;
     option_list list;
     int choice;
     int operand;
@@ -34,6 +35,7 @@ static bool parse(targets *t, const char *words)
         {"text", OPTION_TEXT, false, &t->text, "TEXT", "a text"},
         {"number", OPTION_NUMBER, false, &t->number, "X", "a number"},
         {"integer", OPTION_INTEGER, false, &t->integer, "N", "an integer"},
+        {"pair", OPTION_PAIR, false, &t->pair, "A,B", "two integers"},
         {"list", OPTION_LIST, false, &t->list, "TEXT", "a list"},
         {"choice", OPTION_CHOICE, false, &t->choice, "one|two|three", "a choice"},
         {0},
@@ -61,6 +63,24 @@ Test(options, every_kind_reaches_its_target)
     cr_expect_str_eq(t.list.value[1], "b");
     cr_expect_eq(t.choice, 2);
     cr_expect_eq(t.status, -1);
+}
+
+Test(options, pairs)
+{
+    targets t;
+    cr_assert(parse(&t, "--pair -1,3"));
+    cr_expect(t.pair.given && t.pair.value[0] == -1 && t.pair.value[1] == 3);
+    cr_assert(parse(&t, "--pair=9223372036854775807,-9223372036854775808"));
+    cr_expect(t.pair.value[0] == INT64_MAX && t.pair.value[1] == INT64_MIN);
+    cr_redirect_stderr();
+    static const char *const wrong[] = {
+        "--pair 1",   "--pair ,",    "--pair 1,",    "--pair ,1",
+        "--pair 1;2", "--pair 1,2,", "--pair 1,2.5", "--pair 9223372036854775808,1",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        cr_expect(!parse(&t, wrong[i]), "%s", wrong[i]);
+        cr_expect_eq(t.status, EXIT_USAGE);
+    }
 }
 
 Test(options, nothing_given_leaves_targets_alone)

@@ -1,0 +1,131 @@
+/* The table of tensors. Masks are broadcast over batch and heads, biases over the batch. */
+#include "tool/bench_tensor.h"
+
+#include <string.h>
+
+static double query_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_head * (double)shape->n_q *
+           (double)shape->head_dim;
+}
+
+static double key_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_kv_head * (double)shape->n_kv *
+           (double)shape->head_dim;
+}
+
+static double mask_elements(const bench_shape *shape)
+{
+    return (double)shape->n_q * (double)shape->n_kv;
+}
+
+static double bias_elements(const bench_shape *shape)
+{
+    return (double)shape->n_head * mask_elements(shape);
+}
+
+static double head_elements(const bench_shape *shape)
+{
+    return (double)shape->n_head;
+}
+
+static double batch_elements(const bench_shape *shape)
+{
+    return (double)shape->batch;
+}
+
+static double two_elements(const bench_shape *shape)
+{
+    (void)shape;
+    return 2;
+}
+
+/* Numbers between -1 and 1; the same for every run. */
+static void fill_numbers(const stored_type *type, void *data, uint64_t count)
+{
+    unsigned char *to = data;
+    uint32_t state = 12345;
+    for (uint64_t i = 0; i < count; i++, to += type->bytes) {
+        state = state * 1664525u + 1013904223u;
+        float value = (float)(state >> 8) * 0x1p-23f - 1.0f;
+        stored_type_narrow(type, &value, 1);
+        memcpy(to, &value, type->bytes);
+    }
+}
+
+static void fill_stored(const bench_shape *shape, void *data, uint64_t count)
+{
+    fill_numbers(shape->type, data, count);
+}
+
+static void fill_floats(const bench_shape *shape, void *data, uint64_t count)
+{
+    (void)shape;
+    fill_numbers(stored_type_get(0), data, count);
+}
+
+static void fill_mask(const bench_shape *shape, void *data, uint64_t count)
+{
+    uint8_t *to = data;
+    for (uint64_t i = 0; i < count; i++)
+        to[i] = bench_shape_mask(i / (uint64_t)shape->n_kv, i % (uint64_t)shape->n_kv);
+}
+
+static void fill_slopes(const bench_shape *shape, void *data, uint64_t count)
+{
+    float *to = data;
+    (void)shape;
+    for (uint64_t i = 0; i < count; i++)
+        to[i] = 1 / (float)(i + 2);
+}
+
+static void fill_lengths(const bench_shape *shape, void *data, uint64_t count)
+{
+    int32_t *to = data;
+    for (uint64_t b = 0; b < count; b++)
+        to[b] = (int32_t)bench_shape_length(shape, (int64_t)b);
+}
+
+static void fill_seed(const bench_shape *shape, void *data, uint64_t count)
+{
+    (void)shape;
+    memset(data, 0, count * sizeof(int64_t));
+}
+
+static const bench_tensor table[] = {
+    {CLATTN_SLOT_Q, 0, query_elements, fill_stored},
+    {CLATTN_SLOT_K, 0, key_elements, fill_stored},
+    {CLATTN_SLOT_V, 0, key_elements, fill_stored},
+    {CLATTN_SLOT_OUT, 0, query_elements, fill_stored},
+    {CLATTN_SLOT_MASK, 1, mask_elements, fill_mask},
+    {CLATTN_SLOT_BIAS, 4, bias_elements, fill_floats},
+    {CLATTN_SLOT_ALIBI, 4, head_elements, fill_slopes},
+    {CLATTN_SLOT_KV_LENGTHS, 4, batch_elements, fill_lengths},
+    {CLATTN_SLOT_SEED, 8, two_elements, fill_seed},
+};
+
+const bench_tensor *bench_tensor_get(uint32_t index)
+{
+    return index < sizeof table / sizeof table[0] ? &table[index] : NULL;
+}
+
+bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shape)
+{
+    return tensor->slot <= CLATTN_SLOT_OUT ||
+           (shape->feature && shape->feature->slots & CLATTN_SLOT_BIT(tensor->slot));
+}
+
+uint32_t bench_tensor_element_size(const bench_tensor *tensor, const bench_shape *shape)
+{
+    return tensor->bytes ? tensor->bytes : shape->type->bytes;
+}
+
+void bench_tensor_describe(const bench_shape *shape, clattn_attention_desc *desc)
+{
+    const int64_t pairs = shape->n_q * shape->n_kv;
+    desc->tensor[CLATTN_SLOT_MASK] =
+        (clattn_tensor){.strided = 1, .stride = {0, 0, shape->n_kv, 1}};
+    desc->tensor[CLATTN_SLOT_BIAS] =
+        (clattn_tensor){.strided = 1, .stride = {0, pairs, shape->n_kv, 1}};
+}

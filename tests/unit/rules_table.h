@@ -1,0 +1,41 @@
+/* Rows of test_rules.c: what is changed in a valid description, and what must follow. */
+#ifndef TESTS_UNIT_RULES_TABLE_H
+#define TESTS_UNIT_RULES_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <clattn/clattn.h>
+
+#define RULES_EDITS 5
+#define BIT(slot)   CLATTN_SLOT_BIT(CLATTN_SLOT_##slot)
+
+/* A field that gets a value. */
+typedef struct rules_edit {
+    size_t offset, size; /* size 0: nothing */
+    union {
+        int64_t integer; /* its first bytes, little-endian or `size` 8 */
+        uint32_t word;
+        float real;
+        const char *text;
+    } value;
+} rules_edit;
+
+/* Which description is edited. */
+enum { PLAIN, RAGGED, EVERYTHING };
+
+typedef struct rules_row {
+    int base;
+    clattn_status status;
+    const char *says; /* how the sentence begins */
+    rules_edit edit[RULES_EDITS];
+} rules_row;
+
+extern const rules_row rules_rows[];
+extern const size_t rules_row_count;
+extern const rules_row rules_merge_rows[]; /* of a clattn_merge_desc */
+extern const size_t rules_merge_row_count;
+extern const rules_row rules_valid_rows[]; /* `says`: what is just valid */
+extern const size_t rules_valid_row_count;
+
+#endif

@@ -41,13 +41,12 @@ clang_warnings() {
     CC=clang build_tree build-clang -Dwerror=true -Dbuildtype=debug
 }
 
-# What .clang-tidy asks for; what clang-tidy prints of findings that it does not show goes aside.
+# What .clang-tidy asks for. clang-tidy counts on stderr what it found in the system's headers.
 static_analysis() {
     local log=build-clang/clang-tidy.log
-    ninja -C build-clang cl/embedded_kernels.c >"$log" &&
-        git ls-files -z '*.c' | xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build-clang --quiet \
-            >"$log" 2>"$log.counts" ||
-        { cat "$log" "$log.counts"; return 1; }
+    git ls-files -z '*.c' | xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build-clang --quiet \
+        >"$log" 2>"$log.stderr" ||
+        { cat "$log"; grep -v ' generated\.$' "$log.stderr"; return 1; }
 }
 
 suite() {

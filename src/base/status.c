@@ -6,7 +6,7 @@
 
 static _Thread_local char last_message[1024];
 
-clattn_status(clattn__fail)(clattn_status status, const char *format, ...)
+clattn_status clattn__fail(clattn_status status, const char *format, ...)
 {
     char sentence[sizeof last_message]; /* an argument may be the last message itself */
     va_list arguments;

@@ -14,18 +14,6 @@
 /* Remembers the sentence for the calling thread and returns `status`. */
 clattn_status clattn__fail(clattn_status status, const char *format, ...) CLATTN__PRINTF(2, 3);
 
-/* What clang's analyzer can't know, because it looks at one file at a time: failing is never a
- * success. */
-#ifdef __clang_analyzer__
-static inline clattn_status clattn__never_ok(clattn_status status)
-{
-    if (status == CLATTN_OK)
-        __builtin_unreachable();
-    return status;
-}
-#define clattn__fail(...) clattn__never_ok((clattn__fail)(__VA_ARGS__))
-#endif
-
 /* The sentence of the calling thread's last failure; never NULL. */
 const char *clattn__message(void);
 

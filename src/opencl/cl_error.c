@@ -58,7 +58,7 @@ const char *clattn__cl_error_name(cl_int error)
     return "an unknown error";
 }
 
-clattn_status(clattn__cl_fail)(cl_int error, const char *function)
+clattn_status clattn__cl_fail(cl_int error, const char *function)
 {
     clattn_status status = CLATTN_ERR_OPENCL;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -11,9 +11,6 @@ const char *clattn__cl_error_name(cl_int error);
 
 /* Fails with "function: CL_NAME (code)" and the status that suits the code. */
 clattn_status clattn__cl_fail(cl_int error, const char *function);
-#ifdef __clang_analyzer__
-#define clattn__cl_fail(...) clattn__never_ok((clattn__cl_fail)(__VA_ARGS__))
-#endif
 
 /* Leaves the function unless an OpenCL call was successful. */
 #define CLATTN__CL_TRY(cl, function, ...)                                                          \

@@ -1,6 +1,7 @@
 /* The include resolver: follows #include "..." in lines outside comments, each file once. */
 #include "opencl/source.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -170,10 +171,9 @@ static clattn_status add_file(resolution *of, const origin *from, const char *pa
         return CLATTN_OK;
     if (from->depth > DEEPEST)
         return fail_at(from, CLATTN_ERR_BUILD, path, "includes are nested too deeply");
-    clattn_status status = read_file(of, from, path, &data);
-    if (!data)
-        return status;
-    status = remember(of, from, path);
+    CLATTN__TRY(read_file(of, from, path, &data));
+    assert(data);
+    clattn_status status = remember(of, from, path);
     if (status == CLATTN_OK)
         status = add_lines(of, path, data, from->depth);
     clattn__free(of->env, data);

@@ -22,6 +22,7 @@ test  command g++             g++
 test  command cmake           cmake
 test  command clang           clang
 test  command clang-format    clang-format
+test  command clang-tidy      clang-tidy
 test  command valgrind        valgrind
 '
 
@@ -82,5 +83,5 @@ fi
 
 if [ "$profile" = test ]; then
     version=$(clang-format --version | grep -oE '[0-9]+' | head -1)
-    [ "$version" = 14 ] || echo "note: formatting is defined by clang-format 14, found $version"
+    [ "$version" = 14 ] || echo "note: format and static checks are those of clang 14, found $version"
 fi

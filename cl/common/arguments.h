@@ -130,6 +130,6 @@ CLATTN_ASSERT_SIZE(clattn_work_item, 32);
 typedef struct clattn_base {
     clattn_i64 offset[CLATTN_T_COUNT];
 } clattn_base;
-CLATTN_ASSERT_SIZE(clattn_base, CLATTN_T_COUNT * 8);
+CLATTN_ASSERT_SIZE(clattn_base, CLATTN_T_COUNT * sizeof(clattn_i64));
 
 #endif

@@ -61,7 +61,7 @@ static clattn_device_type type_of(uint64_t type)
 static uint32_t vector_width_of(uint64_t native)
 {
     uint32_t width = 1;
-    while (width < 16 && width * 2 <= native)
+    while (width < 16 && width <= native / 2)
         width *= 2;
     return width;
 }

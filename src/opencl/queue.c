@@ -56,7 +56,7 @@ clattn_status clattn__queue_from_cl(clattn__device *device, cl_command_queue cl,
                                     clattn__queue **queue)
 {
     clattn__queue *made;
-    cl_command_queue_properties properties;
+    cl_command_queue_properties properties = 0;
     CLATTN__TRY(check_queue(device, cl, &properties));
     CLATTN__TRY(begin(device, &made));
     const cl_int error = device->cl.clRetainCommandQueue(cl);

@@ -1,6 +1,7 @@
 /* The include resolver: follows #include "..." in lines outside comments, each file once. */
 #include "opencl/source.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -165,12 +166,13 @@ static clattn_status add_lines(resolution *of, const char *name, const char *dat
 
 static clattn_status add_file(resolution *of, const origin *from, const char *path)
 {
-    char *data;
+    char *data = NULL;
     if (is_included(of, path))
         return CLATTN_OK;
     if (from->depth > DEEPEST)
         return fail_at(from, CLATTN_ERR_BUILD, path, "includes are nested too deeply");
     CLATTN__TRY(read_file(of, from, path, &data));
+    assert(data);
     clattn_status status = remember(of, from, path);
     if (status == CLATTN_OK)
         status = add_lines(of, path, data, from->depth);

@@ -78,7 +78,9 @@ static clattn_status enqueue(const clattn_plan *plan, uint32_t index, const call
     call->arguments = arguments;
     call->argument_count = launch->argument_count;
     call->group_size = launch->config.group_size;
-    return clattn__queue_launch(queue, call, event);
+    const clattn_status status = clattn__queue_launch(queue, call, event);
+    call->arguments = NULL; /* they end here */
+    return status;
 }
 
 clattn_status clattn__plan_launch(const clattn_plan *plan, uint32_t index,

@@ -169,6 +169,7 @@ clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_
     CLATTN__TRY(clattn__rules_check_merge(&own));
     memset(&made, 0, sizeof made);
     made.kind = CLATTN__MERGE;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
     made.extent[CLATTN__PARTS] = own.parts;
     made.extent[CLATTN__BATCH] = own.batch;
     made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;

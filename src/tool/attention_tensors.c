@@ -261,6 +261,7 @@ static bool allocate_outputs(attention_tensors *tensors, npy_array *arrays)
             continue;
         const uint32_t rank = file_dims(tensors, option, dims);
         for (uint32_t d = 0; d < rank; d++)
+            /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): there are rank */
             shape[d] = tensors->extent[dims[d]];
         if (!npy_allocate(option->argument, shape, rank, array))
             return false;

@@ -151,11 +151,12 @@ static int64_t visible_keys(const bench_shape *shape, int64_t b, int64_t i)
 static double visible_pairs(const bench_shape *shape)
 {
     const int64_t different = has_slot(shape, CLATTN_SLOT_KV_LENGTHS) ? shape->batch : 1;
+    const int64_t repeats = shape->batch / different;
     double sum = 0;
     for (int64_t b = 0; b < different; b++)
         for (int64_t i = 0; i < shape->n_q; i++)
             sum += (double)visible_keys(shape, b, i);
-    return sum * (double)(shape->batch / different);
+    return sum * (double)repeats;
 }
 
 double bench_shape_operations(const bench_shape *shape)

@@ -31,7 +31,8 @@ static const char *label_at(const heatmap_axis *axis, int64_t i, char number[HEA
 /* The middle of a weight's cell, in pixels from the axis's beginning. */
 static double middle_of(const heatmap_axis *axis, int64_t i)
 {
-    return ((double)(i / axis->block) + 0.5) * axis->cell;
+    const int64_t cell = i / axis->block;
+    return ((double)cell + 0.5) * axis->cell;
 }
 
 static int64_t step_of(const heatmap_axis *axis)

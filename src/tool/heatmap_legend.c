@@ -28,10 +28,11 @@ void legend_init(heatmap_legend *legend, const value_range *range)
 
     memset(legend, 0, sizeof *legend);
     legend->range = range;
-    for (double i = first; i <= last && legend->ticks < LEGEND_MOST_TICKS; i++) {
-        const int tick = legend->ticks++;
-        legend->value[tick] = fmin(fmax(i * step, range->least), range->most);
-        snprintf(legend->number[tick], LEGEND_TEXT_BYTES, "%g", i * step + 0.0);
+    for (int tick = 0; tick < LEGEND_MOST_TICKS && first + tick <= last; tick++) {
+        const double value = (first + tick) * step;
+        legend->value[tick] = fmin(fmax(value, range->least), range->most);
+        snprintf(legend->number[tick], LEGEND_TEXT_BYTES, "%g", value + 0.0);
+        legend->ticks++;
     }
     for (int kind = 0; kind < SPECIAL_COUNT; kind++)
         if (range->special[kind] > 0)
@@ -69,8 +70,8 @@ static void draw_bar(const heatmap_legend *legend, heatmap_canvas *canvas, doubl
 
     for (int i = 0; data && i < pixels; i++) {
         const int level = (COLOUR_LEVELS - 1) * (pixels - 1 - i) / (pixels - 1);
-        memcpy(data + i * cairo_image_surface_get_stride(bar), &legend->range->scale[level],
-               sizeof(rgb));
+        memcpy(data + (ptrdiff_t)i * cairo_image_surface_get_stride(bar),
+               &legend->range->scale[level], sizeof(rgb));
     }
     cairo_surface_mark_dirty(bar);
     canvas_frame(canvas, (canvas_box){legend->box.x, top, width, pixels});

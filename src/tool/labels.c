@@ -81,7 +81,7 @@ static char *make_label(const char *token)
 {
     const unsigned char *at = (const unsigned char *)token;
     const bool blank = token[strspn(token, " ")] == '\0';
-    char *label = malloc((LABEL_MOST_CHARACTERS + 2) * PIECE_MOST_BYTES);
+    char *label = malloc((size_t)(LABEL_MOST_CHARACTERS + 2) * PIECE_MOST_BYTES);
     char *end = label;
     char *cut = label; /* where an ellipsis would stand */
     int characters = 0;

@@ -153,7 +153,7 @@ const char *npy_parse_header(const char *text, npy_header *header)
 
 int64_t npy_count(const int64_t *shape, uint32_t rank, size_t element_size)
 {
-    const int64_t most = INT64_MAX < PTRDIFF_MAX ? INT64_MAX : PTRDIFF_MAX;
+    const int64_t most = PTRDIFF_MAX;
     int64_t count = 1;
     for (uint32_t i = 0; i < rank; i++)
         if (shape[i] == 0)

@@ -221,8 +221,8 @@ Test(events, an_event_released_in_flight)
 /* Opens the gate after a while. */
 static void *open_later(void *user)
 {
-    const struct timespec while_ = {.tv_nsec = 30000000};
-    nanosleep(&while_, NULL);
+    const struct timespec moment = {.tv_nsec = 30000000};
+    nanosleep(&moment, NULL);
     own_lane_go(user, CL_COMPLETE);
     return NULL;
 }

@@ -19,7 +19,8 @@ for header in "$include"/clattn/*.h; do
         "${compiler[@]}" -Wall -Wextra -Wpedantic -Werror -I"$include" -fsyntax-only -
     if [ "$name" != clattn/opencl.h ]; then
         # -M names every file that is read.
-        if printf '#include <%s>\n' "$name" | "${compiler[@]}" -I"$include" -M - | grep -q 'CL/'; then
+        if printf '#include <%s>\n' "$name" |
+            "${compiler[@]}" -I"$include" -M - | grep -q 'CL/'; then
             echo "$name includes OpenCL's headers"
             exit 1
         fi

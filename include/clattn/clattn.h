@@ -137,7 +137,7 @@ typedef struct clattn_context_options {
 static inline void clattn_context_options_init(clattn_context_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->struct_size = (uint32_t)sizeof *options;
+    options->struct_size = sizeof *options;
 }
 
 /* Opens OpenCL and one device. The selector is
@@ -367,7 +367,7 @@ typedef struct clattn_attention_desc {
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
-    desc->struct_size = (uint32_t)sizeof *desc;
+    desc->struct_size = sizeof *desc;
 }
 
 /* Merging partial results over disjoint sets of keys (split keys, cascades, rings across machines):
@@ -390,7 +390,7 @@ typedef struct clattn_merge_desc {
 static inline void clattn_merge_desc_init(clattn_merge_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
-    desc->struct_size = (uint32_t)sizeof *desc;
+    desc->struct_size = sizeof *desc;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -507,7 +507,7 @@ typedef struct clattn_dispatcher_options {
 static inline void clattn_dispatcher_options_init(clattn_dispatcher_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->struct_size = (uint32_t)sizeof *options;
+    options->struct_size = sizeof *options;
 }
 
 /* `options` may be NULL. */
@@ -559,8 +559,8 @@ typedef struct clattn_submission {
 static inline void clattn_submission_init(clattn_submission *submission)
 {
     memset(submission, 0, sizeof *submission);
-    submission->struct_size = (uint32_t)sizeof *submission;
-    submission->step_size = (uint32_t)sizeof(clattn_step);
+    submission->struct_size = sizeof *submission;
+    submission->step_size = sizeof(clattn_step);
 }
 
 /* Hands work to the device and returns. `event` may be NULL. Everything is checked before anything

@@ -17,7 +17,8 @@ def main():
     # A NaN would vanish in max(); it fails every comparison, so look for what is not within.
     if not all(error <= bound for error in errors):
         sys.exit(f"{name}: differs from {expected_path} by more than {bound:.1e}")
-    print(f"  {name:<8} largest difference to the model's own {max(errors):.1e}, allowed {bound:.1e}")
+    largest = max(errors)
+    print(f"  {name:<8} largest difference to the model's own {largest:.1e}, allowed {bound:.1e}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ row() {
             else if (failed == 0) failed = 1
             printf "%s %s %d %d %d %d\n", kernel, check, passed, failed, declined, time
         }' "$log" >>"$table"
-    [ "$status" -eq 0 ] || grep -E '^(FAIL|MUST|conformance:|Traceback|[a-z_]+Error)' "$log" | head -20
+    [ "$status" -eq 0 ] ||
+        grep -E '^(FAIL|MUST|conformance:|Traceback|[a-z_]+Error)' "$log" | head -20
 }
 
 heading 'Build'

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs the packages that are missing: `ci/packages.sh` for building and the demonstration,
-# `ci/packages.sh test` for the tests as well. Debian and Ubuntu; elsewhere it names what is missing.
+# `ci/packages.sh test` for the tests as well. On Debian and Ubuntu; elsewhere it names what is
+# missing.
 . "$(dirname "$0")/lib.sh"
 
 # when needed, how to see that it is there, Debian's package. One line each.

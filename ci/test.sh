@@ -34,7 +34,8 @@ count() {
 }
 
 formatting() {
-    git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror
+    git ls-files -z '*.c' '*.h' | xargs -0 clang-format --dry-run -Werror &&
+        ci/check_text.py --self-test && ci/check_text.py
 }
 
 clang_warnings() {

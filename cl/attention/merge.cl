@@ -78,7 +78,8 @@ merge(__global const void *partial_out, __global const float *partial_lse,
                         h * t[CLATTN_T_PARTIAL_LSE].stride[2] +
                         i * t[CLATTN_T_PARTIAL_LSE].stride[3];
         x.partial_out = partial_out;
-        x.partial_begin = base.offset[CLATTN_T_PARTIAL_OUT] + b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
+        x.partial_begin = base.offset[CLATTN_T_PARTIAL_OUT] +
+                          b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
                           h * t[CLATTN_T_PARTIAL_OUT].stride[2] +
                           i * t[CLATTN_T_PARTIAL_OUT].stride[3];
         const float m = largest_lse(&x, logit);

@@ -55,8 +55,8 @@ weight_sums_simd(__global const void *q, __global const float *k_panels,
             end = (int)min((long)end, ((long)i / row->block_q + 1) * row->block_q);
         set_rows(&b, i, end - i);
         load_queries(&b, q, q_begin);
-        add_queries(&b, &item, stats + tensor_begin(row, &base, CLATTN_T_STATS, item.batch, item.head),
-                    sum);
+        add_queries(&b, &item,
+                    stats + tensor_begin(row, &base, CLATTN_T_STATS, item.batch, item.head), sum);
     }
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_WEIGHTS_SUM];
     write_row(sum, item.k_end - item.k_begin, 1.0f, weights_sum,

@@ -20,7 +20,8 @@ static void write_scores(const query *x, __global float *scores, long step)
             scores[j * step] = score(x, j);
 }
 
-/* stats (2): maximum and sum. With `share` 0 the weights are written, else share * weights added. */
+/* stats (2): maximum and sum. With `share` 0 the weights are written, else share * weights are
+ * added. */
 static void write_weights(const query *x, __global const float *stats, __global float *weights,
                           long step, float share)
 {

@@ -139,7 +139,8 @@ weights_simd(__global const void *q, __global const float *k_panels, __global co
         set_keys(&b, k_panels, &base);
         set_rows(&b, item.q_begin, item.q_end - item.q_begin);
         to.stats = stats + tensor_begin(row, &base, CLATTN_T_STATS, item.batch, h);
-        to.weights = target_of(row, &base, CLATTN_T_WEIGHTS, CLATTN_F_WEIGHTS, weights, item.batch, h);
+        to.weights =
+            target_of(row, &base, CLATTN_T_WEIGHTS, CLATTN_F_WEIGHTS, weights, item.batch, h);
         to.mean = target_of(row, &base, CLATTN_T_WEIGHTS_MEAN, CLATTN_F_WEIGHTS_MEAN, weights_mean,
                             item.batch, h);
         to.scores = target_of(row, &base, CLATTN_T_SCORES, CLATTN_F_SCORES, scores, item.batch, h);

@@ -121,7 +121,8 @@ typedef struct clattn_context_options {
     uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
     const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
     const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel; /* use only the kernel of this name for its operation; NULL: all kernels */
+    const char *kernel;    /* use only the kernel of this name for its operation; NULL: all kernels;
+                              CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name doesn't have */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;
@@ -137,7 +138,7 @@ typedef struct clattn_context_options {
 static inline void clattn_context_options_init(clattn_context_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->struct_size = (uint32_t)sizeof *options;
+    options->struct_size = sizeof *options;
 }
 
 /* Opens OpenCL and one device. The selector is
@@ -367,7 +368,7 @@ typedef struct clattn_attention_desc {
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
-    desc->struct_size = (uint32_t)sizeof *desc;
+    desc->struct_size = sizeof *desc;
 }
 
 /* Merging partial results over disjoint sets of keys (split keys, cascades, rings across machines):
@@ -390,7 +391,7 @@ typedef struct clattn_merge_desc {
 static inline void clattn_merge_desc_init(clattn_merge_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
-    desc->struct_size = (uint32_t)sizeof *desc;
+    desc->struct_size = sizeof *desc;
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -507,7 +508,7 @@ typedef struct clattn_dispatcher_options {
 static inline void clattn_dispatcher_options_init(clattn_dispatcher_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->struct_size = (uint32_t)sizeof *options;
+    options->struct_size = sizeof *options;
 }
 
 /* `options` may be NULL. */
@@ -559,8 +560,8 @@ typedef struct clattn_submission {
 static inline void clattn_submission_init(clattn_submission *submission)
 {
     memset(submission, 0, sizeof *submission);
-    submission->struct_size = (uint32_t)sizeof *submission;
-    submission->step_size = (uint32_t)sizeof(clattn_step);
+    submission->struct_size = sizeof *submission;
+    submission->step_size = sizeof(clattn_step);
 }
 
 /* Hands work to the device and returns. `event` may be NULL. Everything is checked before anything

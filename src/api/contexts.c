@@ -2,18 +2,42 @@
 #include "api/contexts.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "api/check.h"
 #include "api/remembered.h"
+#include "kernels/registry.h"
+
+/* Whether options->kernel names a kernel, if anything. */
+static clattn_status check_kernel(const char *name)
+{
+    char names[256] = "";
+    if (!name)
+        return CLATTN_OK;
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
+        const char *known = clattn__kernel_get(i)->name;
+        const size_t size = strlen(names);
+        if (strcmp(known, name) == 0)
+            return CLATTN_OK;
+        snprintf(names + size, sizeof names - size, "%s%s", i ? ", " : "", known);
+    }
+    return clattn__fail(CLATTN_ERR_ARGUMENT, "kernel: there is no \"%s\"; there are %s", name,
+                        names);
+}
 
 clattn_status clattn__context_begin(const clattn_context_options *options, clattn_context **context)
 {
     clattn__env env;
     CLATTN__TRY(clattn__env_init(&env, options));
-    clattn_status status = CLATTN_ERR_OUT_OF_MEMORY;
-    clattn_context *made = clattn__alloc_array(&env, 1, sizeof *made);
+    clattn_context *made = NULL;
+    clattn_status status = check_kernel(env.kernel);
+    if (status != CLATTN_OK)
+        goto no_context;
+    made = clattn__alloc_array(&env, 1, sizeof *made);
+    status = CLATTN_ERR_OUT_OF_MEMORY;
     if (!made)
-        goto no_memory;
+        goto no_context;
     status = clattn__mutex_init(&made->lock);
     if (status != CLATTN_OK)
         goto no_lock;
@@ -25,7 +49,7 @@ clattn_status clattn__context_begin(const clattn_context_options *options, clatt
 
 no_lock:
     clattn__free(&env, made);
-no_memory:
+no_context:
     clattn__env_finish(&env);
     return status;
 }

@@ -6,6 +6,10 @@
 #include "opencl/enumerate.h"
 #include "opencl/quirk.h"
 
+/* CL_DEVICE_MAX_NUM_SUB_GROUPS of OpenCL 2.1: 0 where there are none, an error in older versions.
+ */
+#define MAX_NUM_SUB_GROUPS 0x105C
+
 /* The device that is asked; NULL device asks the platform. */
 typedef struct subject {
     const clattn__cl *cl;
@@ -110,8 +114,9 @@ static void fill_info(const subject *of, clattn_device_info *info)
     info->clock_mhz = (uint32_t)ask_number(of, CL_DEVICE_MAX_CLOCK_FREQUENCY, sizeof(uint32_t), 0);
     info->fp16 = has_extension(of, "cl_khr_fp16");
     info->fp64 = ask_number(of, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof(uint64_t), 0) != 0;
-    info->subgroups =
-        has_extension(of, "cl_khr_subgroups") || has_extension(of, "cl_intel_subgroups");
+    info->subgroups = has_extension(of, "cl_khr_subgroups") ||
+                      has_extension(of, "cl_intel_subgroups") ||
+                      ask_number(of, MAX_NUM_SUB_GROUPS, sizeof(uint32_t), 0) > 0;
     info->unified_memory = ask_number(of, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof(uint32_t), 0) != 0;
 }
 

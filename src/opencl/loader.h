@@ -48,7 +48,8 @@
     X(clFlush)                                                                                     \
     X(clFinish)
 
-/* Functions of later versions, and extensions: NULL where the library has none. */
+/* Functions that only some uses need, of later versions or of extensions: NULL where the library
+ * has none. */
 #define CLATTN__CL_OPTIONAL(X)                                                                     \
     X(clCreateSubDevices)                                                                          \
     X(clReleaseDevice)

@@ -12,14 +12,22 @@ typedef struct listing {
     unsigned programs, invalid;
 } listing;
 
+/* What is not valid says nothing about itself. */
+static void print_entry(const clattn_program_entry *entry)
+{
+    printf("%s  %8llu  ", entry->key, (unsigned long long)entry->size);
+    if (entry->valid)
+        printf("%s, %s: ", entry->device, entry->label);
+    printf("%s\n", entry->state);
+}
+
 static clattn_status visit(void *user, const clattn_program_entry *entry)
 {
     listing *list = user;
     list->programs++;
     list->invalid += !entry->valid;
     if (list->print)
-        printf("%s  %8llu  %s, %s: %s\n", entry->key, (unsigned long long)entry->size,
-               entry->device, entry->label, entry->state);
+        print_entry(entry);
     if (list->array) {
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "key", entry->key);

@@ -19,7 +19,8 @@ def main():
     run = subprocess.run([program], capture_output=True, text=True)
     wrong = []
     if run.returncode != 0 or run.stdout != EXPECTED:
-        wrong.append(f"exit {run.returncode}, printed\n{run.stdout}{run.stderr}expected\n{EXPECTED}")
+        printed = run.stdout + run.stderr
+        wrong.append(f"exit {run.returncode}, printed\n{printed}expected\n{EXPECTED}")
     if source.count("\n") >= 40:
         wrong.append(f"{source_path} has {source.count(chr(10))} lines, fewer than 40 are wanted")
     if f"```c\n{source}```" not in readme:

@@ -113,7 +113,7 @@ static void lose_event(cl_event_info info, void *value)
         return object;                                                                             \
     }
 #define WRAP_NEW_CONTEXT(name, params, args) WRAP_NEW(cl_context, name, params, args, CONTEXT, 1)
-#define WRAP_NEW_QUEUE(name, params, args)   WRAP_NEW(cl_command_queue, name, params, args, QUEUE, 1)
+#define WRAP_NEW_QUEUE(name, params, args)   WRAP_NEW(queue, name, params, args, QUEUE, 1)
 #define WRAP_NEW_MEMORY(name, params, args)  WRAP_NEW(cl_mem, name, params, args, MEMORY, 1)
 #define WRAP_NEW_PROGRAM(name, params, args) WRAP_NEW(cl_program, name, params, args, PROGRAM, 1)
 #define WRAP_NEW_KERNEL(name, params, args)  WRAP_NEW(cl_kernel, name, params, args, KERNEL, 1)
@@ -121,6 +121,7 @@ static void lose_event(cl_event_info info, void *value)
 #define WRAP_NEW_MAPPING(name, params, args)                                                       \
     WRAP_NEW(pointer, name, params, args, EVENT, event != NULL)
 typedef void *pointer;
+typedef cl_command_queue queue;
 
 #define WRAP(kind, outcome, name, params, args) WRAP_##kind(name, params, args)
 FAULTY_CALLS(WRAP) /* NOLINT(readability-function-size): as many parameters as OpenCL has */

@@ -81,3 +81,17 @@ Test(fault_absence, no_device_that_fits)
                        clattn_error_message());
     scenario_end(&options);
 }
+
+Test(fault_absence, no_kernel_of_that_name)
+{
+    clattn_context_options options;
+    scenario_begin(&options);
+    options.kernel = "attention";
+    cr_assert_eq(create(&options), CLATTN_ERR_ARGUMENT);
+    cr_assert_not_null(strstr(clattn_error_message(), "kernel: there is no \"attention\""), "'%s'",
+                       clattn_error_message());
+    for (uint32_t i = 0; i < clattn_kernel_count(); i++)
+        cr_assert_not_null(strstr(clattn_error_message(), clattn_kernel_name(i)),
+                           "'%s' doesn't name %s", clattn_error_message(), clattn_kernel_name(i));
+    scenario_end(&options);
+}

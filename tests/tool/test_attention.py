@@ -131,7 +131,8 @@ class Reports(tool_case.ToolCase):
     def test_verify(self):
         said = self.run_good(*ATTENTION, "--verify").splitlines()
         self.assertEqual(len(said), 1)
-        self.assertRegex(said[0], r"^verified out: largest error \d\.\d\de-\d+, allowed 1\.\d+e-05$")
+        line = r"^verified out: largest error \d\.\d\de-\d+, allowed 1\.\d+e-05$"
+        self.assertRegex(said[0], line)
         self.assertEqual(len(self.run_good(*ALL, "--verify").splitlines()), 3)
 
     def test_json(self):

@@ -103,6 +103,8 @@ class Programs(tool_case.ToolCase):
             done = self.run_tool("programs", *words, CLATTN_CACHE_DIR=cache)
             self.assertEqual(done.returncode, 1)
             self.assertRegex(done.stderr.decode(), r"^clattn: programs: 1 of 1 [^\n]+\n$")
+        line = self.run_programs("list").splitlines()[0]
+        self.assertRegex(line, rf"^{found[0]['key']} +{len(damaged)}  checksum differs$")
         self.assertFalse(json.loads(done.stdout)["programs"][0]["valid"])
 
         self.assertEqual(self.run_programs("clear"), "1 programs removed\n")

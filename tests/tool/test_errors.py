@@ -1,4 +1,5 @@
-"""Every way to use the tool wrongly: exit status, one line that names the argument, nothing left."""
+"""Every way to use the tool wrongly: exit status, one line that names the argument, nothing left
+behind."""
 
 import os
 import subprocess

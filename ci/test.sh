@@ -57,6 +57,7 @@ step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
 step 'build, warnings are errors (clang)' clang_warnings
 step 'tests' suite
 step 'every test ran' count build/meson-logs/testlog.json
+step 'random problems' ci/fuzz.sh
 step 'sanitizers and valgrind' ci/sanitize.sh
 step 'demonstration' ci/demo.sh
 

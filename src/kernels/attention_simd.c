@@ -164,6 +164,7 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
 static void add_packing(const clattn__problem *problem, clattn__variant *variant)
 {
     static const clattn__launch_row keys = {
+        .packs = true,
         .file = "attention/pack_keys.cl",
         .function = "pack_keys",
         .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
@@ -171,6 +172,7 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
                     CLATTN_T_COUNT},
     };
     static const clattn__launch_row values = {
+        .packs = true,
         .file = "attention/pack_values.cl",
         .function = "pack_values",
         .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},

@@ -20,8 +20,12 @@ static void add_tensor(clattn__launch *launch, uint32_t tensor)
 void clattn__launch_add(clattn__variant *variant, const clattn__launch_row *row)
 {
     clattn__launch *launch = &variant->launch[variant->launch_count++];
-    variant->file[variant->file_count++] = row->file;
+    launch->file = row->file;
     launch->function = row->function;
+    launch->config = variant->config;
+    if (row->packs)
+        launch->config = (clattn__config){
+            .vec = variant->config.vec, .cols = variant->config.cols, .group_size = 1};
     launch->tiling = row->tiling;
     for (uint32_t i = 0; row->tensors[i] != CLATTN_T_COUNT; i++)
         add_tensor(launch, row->tensors[i]);
@@ -74,6 +78,7 @@ void clattn__place_stats(const clattn__problem *problem, clattn__variant *varian
 void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant)
 {
     static const clattn__launch_row row = {
+        .packs = true,
         .file = "attention/copy_present.cl",
         .function = "copy_present",
         .tiling = {CLATTN__OVER_KEYS, .block = COPY_BLOCK},

@@ -9,6 +9,7 @@ typedef struct clattn__launch_row {
     const char *file;     /* path below cl/ */
     const char *function; /* the __kernel */
     clattn__tiling tiling;
+    bool packs;          /* uses VEC and COLS alone of the variant's configuration */
     bool options;        /* OPTION_PARAMETERS of cl/common/score.h follow the tensors */
     uint8_t tensors[12]; /* CLATTN_T_*, in the kernel's order; ends with CLATTN_T_COUNT */
 } clattn__launch_row;

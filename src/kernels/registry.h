@@ -44,9 +44,12 @@ typedef struct clattn__launch_argument {
     uint32_t tensor; /* CLATTN_T_*, for CLATTN__ARG_TENSOR */
 } clattn__launch_argument;
 
-/* One launch: group i of the launch works on item first + i. */
+/* One launch: group i of the launch works on item first + i. Its file is a program of its own, so
+ * that plans which differ elsewhere share it. */
 typedef struct clattn__launch {
-    const char *function; /* name of the __kernel and stem of its file */
+    const char *file;      /* path below cl/ */
+    const char *function;  /* name of the __kernel and stem of its file */
+    clattn__config config; /* what of the variant's the file uses */
     clattn__tiling tiling;
     uint32_t argument_count;
     clattn__launch_argument argument[CLATTN__MAX_ARGUMENTS];
@@ -63,8 +66,6 @@ typedef struct clattn__scratch {
 /* All that a kernel decides about a problem on a device. */
 typedef struct clattn__variant {
     clattn__config config;
-    const char *file[CLATTN__MAX_LAUNCHES]; /* paths below cl/ */
-    uint32_t file_count;
     clattn__launch launch[CLATTN__MAX_LAUNCHES];
     uint32_t launch_count;
     clattn__scratch scratch[CLATTN__MAX_SCRATCH];
@@ -83,7 +84,7 @@ typedef struct clattn__kernel {
     /* Lays out scratch memory: variant->scratch and ->workspace. May be NULL. */
     void (*workspace)(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__variant *variant);
-    /* Lists files and launches. */
+    /* Lists the launches. */
     void (*launches)(const clattn__problem *problem, clattn__variant *variant);
 } clattn__kernel;
 

@@ -8,7 +8,7 @@ static void add_launches(const clattn_plan *plan, clattn__text *text)
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
         clattn__text_add(text, "launch %" PRIu32 ": %s, %" PRIu32 " work-groups of %" PRIu32 "\n",
                          i + 1, plan->variant.launch[i].function, plan->launch[i].count,
-                         plan->variant.config.group_size);
+                         plan->variant.launch[i].config.group_size);
 }
 
 clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)

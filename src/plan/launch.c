@@ -77,7 +77,7 @@ static clattn_status enqueue(const clattn_plan *plan, uint32_t index, const call
     call->function = plan->launch[index].function;
     call->arguments = arguments;
     call->argument_count = launch->argument_count;
-    call->group_size = plan->variant.config.group_size;
+    call->group_size = launch->config.group_size;
     return clattn__queue_launch(queue, call, event);
 }
 
@@ -93,23 +93,37 @@ clattn_status clattn__plan_launch(const clattn_plan *plan, uint32_t index,
     return enqueue(plan, index, &values, queue, &call, event);
 }
 
-clattn_status clattn__plan_warm_up(const clattn_plan *plan)
+/* Launches those that were never launched, without work. */
+static clattn_status warm_up(const clattn_plan *plan, clattn__queue *queue)
 {
-    if (clattn__program_is_ready(plan->program))
-        return CLATTN_OK;
     const clattn__bound nothing = {0};
     const call_values values = {.bound = &nothing};
-    clattn__queue *queue;
-    CLATTN__TRY(clattn__queue_create(plan->context->device, &queue));
-    clattn_status status = CLATTN_OK;
-    for (uint32_t i = 0; i < plan->variant.launch_count && status == CLATTN_OK; i++) {
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
         clattn__launch_call call = {.groups = 1};
-        status = enqueue(plan, i, &values, queue, &call, NULL);
+        if (clattn__program_is_ready(plan->launch[i].program))
+            continue;
+        CLATTN__TRY(enqueue(plan, i, &values, queue, &call, NULL));
+        CLATTN__TRY(clattn__queue_finish(queue));
+        clattn__program_ready(plan->launch[i].program);
     }
-    if (status == CLATTN_OK)
-        status = clattn__queue_finish(queue);
+    return CLATTN_OK;
+}
+
+static bool is_ready(const clattn_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        if (!clattn__program_is_ready(plan->launch[i].program))
+            return false;
+    return true;
+}
+
+clattn_status clattn__plan_warm_up(const clattn_plan *plan)
+{
+    clattn__queue *queue;
+    if (is_ready(plan))
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__queue_create(plan->context->device, &queue));
+    const clattn_status status = warm_up(plan, queue);
     clattn__queue_destroy(queue);
-    if (status == CLATTN_OK)
-        clattn__program_ready(plan->program);
     return status;
 }

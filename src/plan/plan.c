@@ -58,8 +58,8 @@ static clattn_status make_items(clattn_plan *plan)
 static clattn_status find_functions(clattn_plan *plan)
 {
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
-        CLATTN__TRY(clattn__program_function(plan->program, plan->variant.launch[i].function,
-                                             &plan->launch[i].function));
+        CLATTN__TRY(clattn__program_function(
+            plan->launch[i].program, plan->variant.launch[i].function, &plan->launch[i].function));
     return CLATTN_OK;
 }
 
@@ -71,7 +71,8 @@ static clattn_status fill(clattn_plan *plan, const clattn__functions *functions,
         clattn__select_kernel(plan->context, &plan->problem, functions, declined, &selection));
     plan->kernel = selection.kernel;
     plan->variant = selection.variant;
-    plan->program = selection.program;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        plan->launch[i].program = selection.program[i];
     plan->from_cache = selection.from_cache;
     CLATTN__TRY(find_functions(plan));
     CLATTN__TRY(make_rows(plan));

@@ -9,6 +9,7 @@
 #include "plan/select_kernel.h"
 
 typedef struct clattn__planned_launch {
+    clattn__program *program;   /* the device's */
     clattn__function *function; /* owned by the program */
     uint32_t first;             /* index of its first item in the table of items */
     uint32_t count;             /* items; 0: nothing to launch */
@@ -20,7 +21,6 @@ struct clattn_plan {
     clattn__problem problem;
     const clattn__kernel *kernel; /* of the registry */
     clattn__variant variant;
-    clattn__program *program;                            /* a reference */
     clattn__planned_launch launch[CLATTN__MAX_LAUNCHES]; /* (variant.launch_count) */
     clattn__memory *rows;                                /* owned; clattn_problem_row[1] */
     clattn__memory *items; /* owned; clattn_work_item, of all launches; NULL: none */

@@ -38,40 +38,53 @@ static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__
 static const char *const score_names[] = {"score", "score_vector", NULL};
 static const char *const mask_names[] = {"visible", "visible_vector", "visible_tile", NULL};
 
-static clattn_status request_program(const walk *for_what, const char *macros, const char *label,
-                                     clattn__selection *selection)
+static clattn_status request_program(const walk *for_what, const clattn__launch *launch,
+                                     const char *macros, const char *label,
+                                     clattn__selection *selection, uint32_t index)
 {
+    const clattn__functions *own = for_what->functions;
     const clattn__source_text texts[] = {
-        {"score_function", for_what->functions->score, score_names},
-        {"mask_function", for_what->functions->mask, mask_names},
+        {"score_function", launch->config.score_function ? own->score : NULL, score_names},
+        {"mask_function", launch->config.mask_function ? own->mask : NULL, mask_names},
     };
     const clattn__program_request request = {
-        .sources = {texts, sizeof texts / sizeof texts[0], selection->variant.file,
-                    selection->variant.file_count},
+        .sources = {texts, sizeof texts / sizeof texts[0], &launch->file, 1},
         .macros = macros,
         .label = label,
     };
-    return clattn__program_get(for_what->context->device, &request, &selection->program,
-                               &selection->from_cache);
+    bool from_cache;
+    CLATTN__TRY(clattn__program_get(for_what->context->device, &request, &selection->program[index],
+                                    &from_cache));
+    selection->from_cache = selection->from_cache && from_cache;
+    return CLATTN_OK;
 }
 
-static clattn_status get_program(const walk *for_what, clattn__selection *selection)
+static clattn_status get_program(const walk *for_what, clattn__selection *selection, uint32_t index)
 {
+    const clattn__launch *launch = &selection->variant.launch[index];
     clattn__text macros, label;
     clattn__text_init(&macros, &for_what->context->env);
     clattn__text_init(&label, &for_what->context->env);
-    clattn__config_macros(&selection->variant.config, &macros);
-    clattn__text_add(&label, "%s ", selection->kernel->name);
-    clattn__config_describe(&selection->variant.config, &label);
+    clattn__config_macros(&launch->config, &macros);
+    clattn__text_add(&label, "%s ", launch->function);
+    clattn__config_describe(&launch->config, &label);
     clattn_status status = clattn__text_status(&macros);
     if (status == CLATTN_OK)
         status = clattn__text_status(&label);
     if (status == CLATTN_OK)
-        status = request_program(for_what, clattn__text_get(&macros), clattn__text_get(&label),
-                                 selection);
+        status = request_program(for_what, launch, clattn__text_get(&macros),
+                                 clattn__text_get(&label), selection, index);
     clattn__text_finish(&label);
     clattn__text_finish(&macros);
     return status;
+}
+
+static clattn_status get_programs(const walk *for_what, clattn__selection *selection)
+{
+    selection->from_cache = true;
+    for (uint32_t i = 0; i < selection->variant.launch_count; i++)
+        CLATTN__TRY(get_program(for_what, selection, i));
+    return CLATTN_OK;
 }
 
 /* A program that does not build makes its kernel decline, unless the caller wants exactly this one,
@@ -129,7 +142,7 @@ static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kern
     selection->kernel = kernel;
     clattn__kernel_make_variant(kernel, for_what->problem, clattn__device_caps(context->device),
                                 &selection->variant);
-    const clattn_status status = get_program(for_what, selection);
+    const clattn_status status = get_programs(for_what, selection);
     if (!may_fall_back(for_what, status))
         return name_texts(for_what, status);
     decline(for_what, kernel, clattn__message());

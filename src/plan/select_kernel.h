@@ -10,8 +10,8 @@
 typedef struct clattn__selection {
     const clattn__kernel *kernel;
     clattn__variant variant;
-    clattn__program *program; /* a reference, the caller's to release */
-    bool from_cache;
+    clattn__program *program[CLATTN__MAX_LAUNCHES]; /* (variant.launch_count), the device's */
+    bool from_cache;                                /* all of them */
 } clattn__selection;
 
 /* The caller's OpenCL C texts, borrowed; NULL: none. */

@@ -93,6 +93,7 @@ static clattn_context *open_device(uint32_t index, uint32_t flags)
     snprintf(selector, sizeof selector, "%u", (unsigned)index);
     options.device = selector;
     options.flags = flags;
+    options.kernel = "attention_reference"; /* one program */
     options.cache_dir = folder;
     options.cache_load = load;
     options.cache_store = keep;

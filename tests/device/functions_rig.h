@@ -29,6 +29,7 @@ typedef struct functions_trial {
     functions_size size;
     float *q, *k, *v, *params;  /* owned, as is what follows */
     float *out, *lse, *weights; /* (B, H, n_q, Dv), (B, H, n_q), (B, H, n_q, n_kv) */
+    bool full;                  /* WEIGHTS take part, for which more kernels are compiled */
     int64_t n_params;
 } functions_trial;
 
@@ -38,13 +39,13 @@ void functions_tear_down(functions_trial *trial);
 /* rig_each_kernel, but without kernels for other operations: they leave the choice open. */
 void functions_each_kernel(rig_body body);
 
-/* The status of running it, with OUT, LSE and WEIGHTS. */
+/* The status of running it, with OUT, LSE and, if full, WEIGHTS. */
 clattn_status functions_try(clattn_context *context, functions_trial *trial);
 /* false: the kernel declined, which the reference kernel may not; other failures fail the test. */
 bool functions_run(clattn_context *context, functions_trial *trial);
 /* Compares with the oracle. */
 void functions_check(const functions_trial *trial);
-/* Whether the outputs are the same bit by bit. */
+/* Whether OUT and LSE are the same bit by bit. */
 bool functions_equal(const functions_trial *a, const functions_trial *b);
 
 int64_t functions_offset(const functions_size *size);

@@ -129,11 +129,12 @@ static void run_example(clattn_context *context, functions_set of, char *text,
     char *plain = scalar_only(text);
     *(of.score_function ? &of.score : &of.mask) = text;
     functions_set_up(&whole, &of, size);
+    whole.full = true;
     *(of.score_function ? &of.score : &of.mask) = plain;
     functions_set_up(&scalar, &of, size);
-    if (functions_run(context, &whole)) {
+    if (functions_run(context, &whole))
         functions_check(&whole);
-        cr_assert(functions_run(context, &scalar), "%s", rig_said());
+    if (strcmp(text, plain) != 0 && functions_run(context, &scalar)) {
         functions_check(&scalar);
         /* masks only choose; scores may be computed in other instructions */
         if (of.mask)
@@ -310,6 +311,7 @@ static void names_on(clattn_context *context, const char *kernel)
     functions_trial trial;
     rig_say("%s, names", kernel);
     functions_set_up(&trial, &own, &sizes[2]);
+    trial.full = true;
     if (functions_run(context, &trial))
         functions_check(&trial);
     functions_tear_down(&trial);

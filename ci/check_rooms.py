@@ -116,7 +116,8 @@ def check_functions(name, lines):
             function = match.group(1) if match else "?"
             if number - first + 1 > FUNCTION_LINES:
                 yield f"{name}:{first}: {function} has {number - first + 1} lines"
-            if match and parameters(signature) > PARAMETERS and not name.startswith("cl/"):
+            kernel = name.startswith("cl/") or name.endswith(".cl")
+            if match and parameters(signature) > PARAMETERS and not kernel:
                 yield f"{name}:{first}: {function} has {parameters(signature)} parameters"
             start = None
 

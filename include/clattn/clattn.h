@@ -322,7 +322,7 @@ typedef struct clattn_attention_desc {
     uint32_t struct_size;
     uint32_t has_scale;   /* 1: use `scale`; 0: 1 / sqrt(head_dim) */
     float scale;          /* finite */
-    float softcap;        /* 0: none; otherwise > 0 and finite */
+    float softcap;        /* 0: none; otherwise at least 2^-126, and finite */
     uint32_t causal;      /* 1 or 0 */
     clattn_align align;   /* needed with causal, has_window and ALIBI */
     int64_t align_offset; /* of CLATTN_ALIGN_OFFSET, else 0; -(2^31-1) .. 2^31-1 */

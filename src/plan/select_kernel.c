@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "plan/user_text.h"
+
 /* What the walk through the registry is for. */
 typedef struct walk {
     clattn_context *context;
@@ -100,15 +102,27 @@ static void decline(const walk *for_what, const clattn__kernel *kernel, const ch
     clattn__log(&for_what->context->env, CLATTN_LOG_DISPATCH, "%s declined: %s", kernel->name, why);
 }
 
+/* Says which function a text lacks, if it does. */
+static clattn_status name_missing(const char *argument, const char *missing)
+{
+    if (!missing)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_BUILD, "%s: the text defines no function `%s`: %s", argument,
+                        missing, clattn__message());
+}
+
 /* What fails with the caller's texts in it is most likely theirs. */
 static clattn_status name_texts(const walk *for_what, clattn_status status)
 {
-    const bool score = for_what->functions->score != NULL, mask = for_what->functions->mask != NULL;
+    const char *score = for_what->functions->score, *mask = for_what->functions->mask;
     if (status != CLATTN_ERR_BUILD || (!score && !mask))
         return status;
+    if (score)
+        CLATTN__TRY(name_missing("score_function", clattn__user_text_score_lacks(score)));
+    if (mask)
+        CLATTN__TRY(name_missing("mask_function", clattn__user_text_mask_lacks(mask)));
     return clattn__fail(status, "%s%s%s: %s", score ? "score_function" : "",
-                        score && mask ? ", mask_function" : "",
-                        mask && !score ? "mask_function" : "", clattn__message());
+                        score && mask ? ", " : "", mask ? "mask_function" : "", clattn__message());
 }
 
 static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kernel,

@@ -1,6 +1,7 @@
 /* Rules about the fields of a description of attention. A rule returns CLATTN_OK or fails with a
  * sentence that names the field, what it is, and what it must be; the table at the end lists them
  * all. */
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
@@ -104,11 +105,12 @@ static clattn_status scale_is_finite(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
+/* Scores are multiplied by its inverse, which must not be infinite. */
 static clattn_status softcap_is_positive(const clattn_attention_desc *desc)
 {
-    if (!isfinite(desc->softcap) || desc->softcap < 0)
+    if (!isfinite(desc->softcap) || (desc->softcap != 0 && desc->softcap < FLT_MIN))
         return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "softcap: is %g, must be finite and positive, or 0 for none",
+                            "softcap: is %g, must be finite and at least 2^-126, or 0 for none",
                             (double)desc->softcap);
     return CLATTN_OK;
 }

@@ -84,5 +84,6 @@ fi
 
 if [ "$profile" = test ]; then
     version=$(clang-format --version | grep -oE '[0-9]+' | head -1)
-    [ "$version" = 14 ] || echo "note: format and static checks are those of clang 14, found $version"
+    [ "$version" = 14 ] ||
+        echo "note: format and static checks are those of clang 14, found $version"
 fi

@@ -247,8 +247,8 @@ INLINE void write_results(const attention *a, int written, float sink, __global 
     }
 }
 
-/* What the item's queries, from `first` to `last`, see of its head's keys and values into the item's
- * own part of the workspace. */
+/* What the item's queries, from `first` to `last`, see of its head's keys and values into the
+ * item's own part of the workspace. */
 INLINE void pack_own(attention *a, int first, int last, const rows_of *keys, const rows_of *values,
                      __global float *panels, __global float *v_rows)
 {

@@ -26,7 +26,7 @@ logged() {
 use() {
     local way got
     rm -rf "$work/project"
-    logged cmake -S "$project" -B "$work/project" -DCONSUMER="$consumer" "$1"
+    logged cmake -G Ninja -S "$project" -B "$work/project" -DCONSUMER="$consumer" "$1"
     logged cmake --build "$work/project"
     for way in shared static; do
         got=$(env -u LD_LIBRARY_PATH "$work/project/$way") || fail "$way: exit $?"
@@ -41,7 +41,7 @@ use() {
 # ask WHERE VERSION yes|no
 ask() {
     rm -rf "$work/project"
-    logged cmake -S "$project" -B "$work/project" -DASK="$2" "$1"
+    logged cmake -G Ninja -S "$project" -B "$work/project" -DASK="$2" "$1"
     grep -q "found: $3\$" "$work/log" ||
         fail "version $2: expected $3, $(grep 'found:' "$work/log")"
 }

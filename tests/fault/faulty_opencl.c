@@ -124,7 +124,7 @@ typedef void *pointer;
 typedef cl_command_queue queue;
 
 #define WRAP(kind, outcome, name, params, args) WRAP_##kind(name, params, args)
-FAULTY_CALLS(WRAP) /* NOLINT(readability-function-size): as many parameters as OpenCL has */
+FAULTY_CALLS(WRAP)
 #undef WRAP
 
 /* clGetEventInfo once more: a lost device shows in what events say. */

@@ -90,10 +90,11 @@ class Programs(tool_case.ToolCase):
         self.write_problem((3, 4))
         self.run_good(*ATTENTION, CLATTN_CACHE_DIR=cache)
         found = json.loads(self.run_programs("list", "--json"))["programs"]
-        self.assertEqual(len(found), 1)
-        self.assertTrue(found[0]["valid"])
+        count = len(found)
+        self.assertGreater(count, 0)
+        self.assertTrue(all(program["valid"] for program in found))
         self.assertIn(found[0]["key"], self.run_programs("list"))
-        self.assertIn("1 programs, 0 of them not valid", self.run_programs("verify"))
+        self.assertIn(f"{count} programs, 0 of them not valid", self.run_programs("verify"))
 
         entry = self.folder / "cache" / f"{found[0]['key']}.clattn"
         damaged = bytearray(entry.read_bytes())
@@ -102,12 +103,13 @@ class Programs(tool_case.ToolCase):
         for words in (("verify",), ("verify", "--json")):
             done = self.run_tool("programs", *words, CLATTN_CACHE_DIR=cache)
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(done.stderr.decode(), r"^clattn: programs: 1 of 1 [^\n]+\n$")
-        line = self.run_programs("list").splitlines()[0]
-        self.assertRegex(line, rf"^{found[0]['key']} +{len(damaged)}  checksum differs$")
-        self.assertFalse(json.loads(done.stdout)["programs"][0]["valid"])
+            self.assertRegex(done.stderr.decode(), rf"^clattn: programs: 1 of {count} [^\n]+\n$")
+        self.assertRegex(self.run_programs("list"),
+                         rf"(?m)^{found[0]['key']} +{len(damaged)}  checksum differs$")
+        states = {program["key"]: program["valid"] for program in json.loads(done.stdout)["programs"]}
+        self.assertEqual([key for key in states if not states[key]], [found[0]["key"]])
 
-        self.assertEqual(self.run_programs("clear"), "1 programs removed\n")
+        self.assertEqual(self.run_programs("clear"), f"{count} programs removed\n")
         self.assertEqual(json.loads(self.run_programs("clear", "--json")), {"removed": 0})
         self.assertFalse(entry.exists())
 

@@ -10,4 +10,7 @@ uint64_t clattn__now_ns(void);
 /* Gives the core away for about this long. */
 void clattn__sleep_ns(uint64_t nanoseconds);
 
+/* Seconds since 1970, of a clock that someone may set. */
+uint64_t clattn__wall_seconds(void);
+
 #endif

@@ -16,3 +16,9 @@ void clattn__sleep_ns(uint64_t nanoseconds)
                             .tv_nsec = (long)(nanoseconds % 1000000000u)};
     nanosleep(&time, NULL);
 }
+
+uint64_t clattn__wall_seconds(void)
+{
+    const time_t now = time(NULL);
+    return now < 0 ? 0 : (uint64_t)now;
+}

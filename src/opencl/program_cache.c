@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "base/thread.h"
@@ -16,6 +17,7 @@
 #define MOST_STRIKES  2u
 #define ENTRY_SUFFIX  ".clattn"
 #define MARK_SUFFIX   ".building"
+#define MARK_SECONDS  3600 /* that a mark counts */
 #define KEY_DIGITS    32
 
 static char *path_of(const clattn__env *env, const char *stem, const char *suffix)
@@ -173,7 +175,9 @@ void clattn__program_cache_end_build(const clattn__env *env, clattn__hash key)
     remove_file(env, key, MARK_SUFFIX);
 }
 
-/* Builds that began and never ended: the mark's count, and one more if its process is gone. */
+/* Builds that began and never ended: the mark's count, and one more if its process is gone. A
+ * process may also have been killed by someone who didn't want to wait, so marks are forgotten in
+ * time. */
 static uint32_t strikes_of(const clattn__env *env, const char *path)
 {
     char *data;
@@ -182,8 +186,11 @@ static uint32_t strikes_of(const clattn__env *env, const char *path)
         return 0;
     char *rest;
     const uint64_t process = strtoull(data, &rest, 10);
-    uint32_t strikes = (uint32_t)strtoul(rest, NULL, 10);
-    if (process != clattn__process_id() && !clattn__process_runs(process))
+    uint32_t strikes = (uint32_t)strtoul(rest, &rest, 10);
+    const uint64_t age = clattn__wall_seconds() - strtoull(rest, NULL, 10);
+    if (age > MARK_SECONDS)
+        strikes = 0;
+    else if (process != clattn__process_id() && !clattn__process_runs(process))
         strikes++;
     clattn__free(env, data);
     return strikes;
@@ -191,15 +198,16 @@ static uint32_t strikes_of(const clattn__env *env, const char *path)
 
 static clattn_status mark(const clattn__env *env, const char *path)
 {
-    char line[64];
+    char line[96];
     const uint32_t strikes = strikes_of(env, path);
     if (strikes >= MOST_STRIKES)
         return clattn__fail(CLATTN_ERR_BUILD,
                             "building this program ended its process %" PRIu32
-                            " times; to try again remove %s or run `clattn programs clear`",
+                            " times within an hour; to try again now remove %s or run `clattn "
+                            "programs clear`",
                             strikes, path);
-    const int size =
-        snprintf(line, sizeof line, "%" PRIu64 " %" PRIu32 "\n", clattn__process_id(), strikes);
+    const int size = snprintf(line, sizeof line, "%" PRIu64 " %" PRIu32 " %" PRIu64 "\n",
+                              clattn__process_id(), strikes, clattn__wall_seconds());
     if (clattn__file_write_atomic(env, path, line, (size_t)size) != CLATTN_OK)
         clattn__log(env, CLATTN_LOG_BUILD, "cache: %s", clattn__message());
     return CLATTN_OK;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "opencl/program_cache.h"
 
@@ -107,10 +108,13 @@ Test(program_cache, a_folder_that_others_may_write_to_is_not_used)
     tear_down(&env, folder);
 }
 
-/* A mark names the process that builds, and how many builds before never ended. */
-static void put_mark(const clattn__env *env, const char *folder, const char *text)
+/* A mark names the process that builds, how many builds before never ended, and when. */
+static void put_mark(const clattn__env *env, const char *folder, int strikes, int seconds_ago)
 {
-    char path[160];
+    char path[160], text[80];
+    /* the process is larger than any */
+    snprintf(text, sizeof text, "999999999 %d %llu\n", strikes,
+             (unsigned long long)clattn__wall_seconds() - (unsigned long long)seconds_ago);
     entry_path(folder, ".building", path);
     cr_assert_eq(clattn__file_write_atomic(env, path, text, strlen(text)), CLATTN_OK);
 }
@@ -120,9 +124,11 @@ Test(program_cache, two_builds_that_ended_their_process_are_enough)
     clattn__env env;
     char folder[64];
     set_up(&env, folder);
-    put_mark(&env, folder, "999999999 0\n"); /* larger than any process id */
+    put_mark(&env, folder, 0, 60);
     cr_assert_eq(clattn__program_cache_begin_build(&env, key), CLATTN_OK, "one is not enough");
-    put_mark(&env, folder, "999999999 1\n");
+    put_mark(&env, folder, 1, 4000);
+    cr_assert_eq(clattn__program_cache_begin_build(&env, key), CLATTN_OK, "an old one");
+    put_mark(&env, folder, 1, 60);
     cr_assert_eq(clattn__program_cache_begin_build(&env, key), CLATTN_ERR_BUILD);
     cr_assert(strstr(clattn__message(), ".building"), "%s", clattn__message());
     clattn__program_cache_end_build(&env, key);

@@ -65,7 +65,7 @@ const variety varieties[] = {
      VARIETY_GAPS,
      0,
      {.softcap = 5, VALUES(Q, LARGE)}},
-    {"mask, tiny softcap", BIT(MASK), VARIETY_F32, 0, {.softcap = 1e-39F, VALUES(Q, SPARSE)}},
+    {"mask, tiny softcap", BIT(MASK), VARIETY_F32, 0, {.softcap = 1.2e-38F, VALUES(Q, SPARSE)}},
     {"causal, softcap 2", 0, VARIETY_F32, 0, {.softcap = 2, .causal = true, .align = BOTTOM}},
     {"bias", BIT(BIAS), VARIETY_F32, 0, {.index = 0}},
     {"hiding bias", BIT(BIAS), VARIETY_F32, 0, {VALUES(BIAS, HIDING)}},

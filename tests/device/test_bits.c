@@ -240,7 +240,9 @@ static void compare_variety(fuzz_target *t, size_t n)
     if (!fuzz_has(&p, CLATTN_SLOT_Q_LENGTHS))
         for (int64_t b = 0; b < p.batch; b++)
             p.q_length[b] = (int32_t)p.n_q;
-    if (is_alike_in_any_entry(&p) && has_lengths && p.n_past == 0)
+    /* lists of blocks name keys that trimming takes away, which is refused */
+    const bool has_blocks = fuzz_has(&p, CLATTN_SLOT_BLOCK_INDEX);
+    if (is_alike_in_any_entry(&p) && has_lengths && !has_blocks && p.n_past == 0)
         compare_entries(t, &p, varieties[n].name, true);
 }
 

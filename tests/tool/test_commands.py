@@ -106,8 +106,9 @@ class Programs(tool_case.ToolCase):
             self.assertRegex(done.stderr.decode(), rf"^clattn: programs: 1 of {count} [^\n]+\n$")
         self.assertRegex(self.run_programs("list"),
                          rf"(?m)^{found[0]['key']} +{len(damaged)}  checksum differs$")
-        states = {program["key"]: program["valid"] for program in json.loads(done.stdout)["programs"]}
-        self.assertEqual([key for key in states if not states[key]], [found[0]["key"]])
+        listed = json.loads(done.stdout)["programs"]
+        damaged_keys = [program["key"] for program in listed if not program["valid"]]
+        self.assertEqual(damaged_keys, [found[0]["key"]])
 
         self.assertEqual(self.run_programs("clear"), f"{count} programs removed\n")
         self.assertEqual(json.loads(self.run_programs("clear", "--json")), {"removed": 0})

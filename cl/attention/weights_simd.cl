@@ -86,7 +86,7 @@ INLINE void early_scores(const block *b, const target *to)
     for (int key = 0; key < keys; key += PANEL)
         for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
             vfloat sum[ROWS][COLS];
-            product_tile(b, tile, key, sum);
+            product_tile(b, tile, key, no_lines(), sum);
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
 #pragma unroll

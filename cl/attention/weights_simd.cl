@@ -101,7 +101,7 @@ INLINE void early_scores(const block *b, const target *to)
         }
 }
 
-INLINE void weigh_head(const block *b, const outputs *to)
+OUTLINE void weigh_head(const block *b, const outputs *to)
 {
     const int from = keys_from(&b->of, b->q_begin);
     const int end = keys_to(&b->of, b->q_begin + b->rows - 1);

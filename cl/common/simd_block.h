@@ -77,25 +77,28 @@ OUTLINE void load_queries(const block *b, __global const void *q, long begin)
         }
 }
 
-/* One dimension of the products of a row tile. */
-INLINE void product_step(const float *q, __global const float *panel, vfloat sum[ROWS][COLS])
+/* One dimension of the products of a row tile with the first `cols` vectors of a panel, a constant.
+ */
+INLINE void product_step(const float *q, __global const float *panel, const int cols,
+                         vfloat sum[ROWS][COLS])
 {
     vfloat k[COLS];
 #pragma unroll
-    for (int c = 0; c < COLS; c++)
+    for (int c = 0; c < cols; c++)
         k[c] = load_vector(panel + c * VEC);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         const vfloat x = q[r * DIM_MAX];
 #pragma unroll
-        for (int c = 0; c < COLS; c++)
+        for (int c = 0; c < cols; c++)
             sum[r][c] = fma(x, k[c], sum[r][c]);
     }
 }
 
-/* Scaled products of a row tile with the panel that begins at key `key`, while `ahead` is fetched.
- */
-INLINE void product_tile(const block *b, int tile, int key, lines ahead, vfloat sum[ROWS][COLS])
+/* Scaled products of a row tile with `seen` or more keys of the panel that begins at key `key`,
+ * while `ahead` is fetched. */
+INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
+                         vfloat sum[ROWS][COLS])
 {
     __global const float *panel = b->k_panels + key / PANEL * b->panel_step;
     const float *q = b->q + tile * DIM_MAX;
@@ -106,12 +109,15 @@ INLINE void product_tile(const block *b, int tile, int key, lines ahead, vfloat 
         for (int c = 0; c < COLS; c++)
             sum[r][c] = 0.0f;
     const float *end = q + b->of.row->head_dim;
+    if (seen <= PANEL / 2)
+        for (; q < end; q++, panel += PANEL)
+            product_step(q, panel, COLS / 2, sum);
     for (; q < end && ahead.left > 0; q++, panel += PANEL) {
         prefetch_line(&ahead);
-        product_step(q, panel, sum);
+        product_step(q, panel, COLS, sum);
     }
     for (; q < end; q++, panel += PANEL)
-        product_step(q, panel, sum);
+        product_step(q, panel, COLS, sum);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -219,7 +225,7 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
     const int hides = hides_of_tile(b, tile, key, keys);
     if (hides & TILE_HIDDEN)
         return 0;
-    product_tile(b, tile, key, next_lines(&b->of, b->q_begin + tile, key), sum);
+    product_tile(b, tile, key, keys->to - key, next_lines(&b->of, b->q_begin + tile, key), sum);
     if (is_regular(b, tile, key)) {
         finish_regular(b, tile, key, keys, hides, sum);
         return keep_scores(b, tile, sum, s) || some_visible(sum);
@@ -238,7 +244,7 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
-    product_tile(b, tile, key, no_lines(), sum);
+    product_tile(b, tile, key, keys->to - key, no_lines(), sum);
     if (is_edge(key, keys))
         hide_beyond(&b->of, b->q_begin + tile, key, keys, sum);
     keep_scores(b, tile, sum, s);

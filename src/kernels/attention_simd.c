@@ -3,30 +3,10 @@
  * attention_simd, and what returns weights. */
 #include <inttypes.h>
 
-#include "kernels/dim_max.h"
 #include "kernels/launches.h"
+#include "kernels/simd_tiles.h"
 
 extern const clattn__kernel clattn__attention_simd;
-
-/* Register tiles that fit the registers, by vector width and number of registers. */
-static const struct {
-    uint32_t vec, registers;
-    uint32_t rows, cols, value_cols;
-} tiles[] = {
-    {16, 32, 6, 4, 4},
-    {8, 16, 6, 2, 2},
-    {4, 16, 6, 2, 2},
-};
-
-/* Blocks by bound of the dimensions: queries and outputs of a block stay in the second cache. */
-static const struct {
-    uint32_t dim_max, block_m, block_n;
-} blocks[] = {
-    {64, 48, 256},
-    {128, 48, 256},
-    {256, 48, 256},
-    {576, 24, 256},
-};
 
 /* Keys of an item of the packing launches. */
 #define PACK_BLOCK 512
@@ -87,20 +67,7 @@ static void cut_queries(const clattn__problem *problem, const clattn__caps *caps
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
-    uint32_t i = 0;
-    while (i < last &&
-           (tiles[i].vec > caps->vector_width || tiles[i].registers > caps->vector_registers))
-        i++;
-    config->vec = tiles[i].vec;
-    config->rows = tiles[i].rows;
-    config->cols = tiles[i].cols;
-    config->value_cols = tiles[i].value_cols;
-    config->dim_max = clattn__dim_max(problem);
-    for (i = 0; blocks[i].dim_max != config->dim_max;)
-        i++;
-    config->block_m = blocks[i].block_m;
-    config->block_n = blocks[i].block_n;
+    clattn__simd_tiles(problem, caps, config);
     config->full = needs_full(problem);
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);

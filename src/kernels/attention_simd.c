@@ -5,6 +5,7 @@
 
 #include "kernels/launches.h"
 #include "kernels/simd_tiles.h"
+#include "kernels/simd_tuning.h"
 
 extern const clattn__kernel clattn__attention_simd;
 
@@ -72,7 +73,6 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
-    cut_queries(problem, caps, config);
 }
 
 static int64_t round_up(int64_t value, int64_t multiple)
@@ -280,6 +280,8 @@ const clattn__kernel clattn__attention_simd = {
     .kind = CLATTN__ATTENTION,
     .check = check,
     .configure = configure,
+    .cut = cut_queries,
     .workspace = workspace,
     .launches = launches,
+    .tunable = &clattn__simd_tunable,
 };

@@ -9,7 +9,7 @@
 
 extern const clattn__kernel clattn__attention_simd;
 
-/* Keys of an item of the packing launches. */
+/* Keys of an item of the packing launches, rounded up to whole panels. */
 #define PACK_BLOCK 512
 
 /* Most keys of a problem whose items pack for themselves: a launch less, but each item of a head
@@ -199,11 +199,12 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
 
 static void add_packing(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row keys = {
+    const int64_t panel = (int64_t)variant->config.cols * variant->config.vec;
+    const clattn__launch_row keys = {
         .packs = true,
         .file = "attention/pack_keys.cl",
         .function = "pack_keys",
-        .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = round_up(PACK_BLOCK, panel)},
         .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_K_PANELS, CLATTN_T_KV_LENGTHS,
                     CLATTN_T_COUNT},
     };

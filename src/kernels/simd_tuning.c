@@ -38,16 +38,16 @@ static uint32_t class_of(const clattn__problem *problem, const clattn__config *c
     return index * KINDS + kind;
 }
 
-/* The shapes of a tile, with blocks that they divide. */
+/* The shapes of a tile; panels of 3 vectors need blocks that they divide. */
 static const clattn__config tiles[] = {
-    {.rows = 12, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
-    {.rows = 8, .cols = 3, .value_cols = 3, .block_m = 48, .block_n = 192},
-    {.rows = 8, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
-    {.rows = 4, .cols = 3, .value_cols = 3, .block_m = 48, .block_n = 192},
-    {.rows = 4, .cols = 4, .value_cols = 4, .block_m = 48, .block_n = 256},
-    {.rows = 6, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
-    {.rows = 6, .cols = 4, .value_cols = 4, .block_m = 48, .block_n = 256},
-    {.rows = 4, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
+    {.rows = 12, .cols = 2, .value_cols = 2},
+    {.rows = 8, .cols = 3, .value_cols = 3, .block_n = 192},
+    {.rows = 8, .cols = 2, .value_cols = 2},
+    {.rows = 4, .cols = 3, .value_cols = 3, .block_n = 192},
+    {.rows = 4, .cols = 4, .value_cols = 4},
+    {.rows = 6, .cols = 2, .value_cols = 2},
+    {.rows = 6, .cols = 4, .value_cols = 4},
+    {.rows = 4, .cols = 2, .value_cols = 2},
 };
 static const clattn__config value_columns[] = {
     {.value_cols = 4}, {.value_cols = 3}, {.value_cols = 2}, {.value_cols = 5}};
@@ -57,8 +57,8 @@ static const clattn__config key_blocks[] = {
     {.block_n = 512}, {.block_n = 128}, {.block_n = 384}, {.block_n = 192}, {.block_n = 256}};
 /* Drivers don't always know which vectors are the fastest. */
 static const clattn__config widths[] = {
-    {.vec = 8, .rows = 6, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
-    {.vec = 4, .rows = 6, .cols = 2, .value_cols = 2, .block_m = 48, .block_n = 256},
+    {.vec = 8, .rows = 6, .cols = 2, .value_cols = 2},
+    {.vec = 4, .rows = 6, .cols = 2, .value_cols = 2},
 };
 
 #define STEP(rows)                                                                                 \

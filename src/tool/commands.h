@@ -11,6 +11,7 @@ int command_attention(const command *self, int argc, char **argv);
 int command_bench(const command *self, int argc, char **argv);
 int command_heatmap(const command *self, int argc, char **argv);
 int command_programs(const command *self, int argc, char **argv);
+int command_tune(const command *self, int argc, char **argv);
 int command_version(const command *self, int argc, char **argv);
 
 /* Opens a context for --device (NULL: default), for all kernels or only one. false: printed one

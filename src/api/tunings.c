@@ -175,7 +175,8 @@ clattn_status clattn_tune(clattn_context *context, const clattn_tune_options *op
 static clattn_status begin(const clattn_context_options *options, clattn__env *env, char **path)
 {
     CLATTN__TRY(clattn__env_init(env, options));
-    clattn_status status;
+    clattn_status status = CLATTN_OK;
+    *path = NULL;
     if (env->cache_load || env->cache_store) {
         status = clattn__fail(CLATTN_ERR_UNSUPPORTED,
                               "options: with cache_load or cache_store there is no tuning file");

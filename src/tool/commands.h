@@ -18,6 +18,9 @@ int command_version(const command *self, int argc, char **argv);
  * line; *status is the exit status, 1. */
 bool open_context(const char *device, const char *kernel, clattn_context **context, int *status);
 
+/* EXIT_RAN for a kernel of the registry, or NULL; else EXIT_USAGE, after a line about --kernel. */
+int check_kernel(const char *name);
+
 /* Prints why a device could not be had, naming the option or variable that is to blame, from
  * clattn_error_message(). Returns EXIT_FAILED. */
 int device_failure(const char *device, clattn_status status);

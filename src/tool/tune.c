@@ -114,7 +114,9 @@ static int search(tune_run *run, clattn_context *context)
 static int run_search(tune_run *run)
 {
     clattn_context *context;
-    int status = EXIT_RAN;
+    int status = check_kernel(run->kernel);
+    if (status != EXIT_RAN)
+        return status;
     if (run->seconds.given && !(run->seconds.value > 0 && run->seconds.value <= 86400))
         return usage_error("--budget", "is %g, must be above 0 and at most 86400",
                            run->seconds.value);

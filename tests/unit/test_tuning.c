@@ -262,8 +262,7 @@ Test(tuning, files_that_are_none)
         "clattn tuning 10\n",
         "clattn tuning 1 \n",
         "{\"version\": 1}\n",
-        "\x7f"
-        "ELF",
+        "\177ELF",
         "#!/bin/sh\nexit 1\n",
     };
     const clattn_tuning_row row = row_of("dim=64", FASTER);

@@ -112,7 +112,7 @@ static void follow(const clattn__config *leader, clattn__config *config)
 /* What classes are measured by: plain and causal; lengths that fill whole tiles and that don't. */
 static const struct {
     uint32_t kind;
-    int64_t length;  /* for dimensions up to 128; half of it beyond */
+    int64_t length;
     uint32_t of_dim; /* eighths of the bound */
     uint32_t causal;
     uint64_t slots;
@@ -128,25 +128,25 @@ static const struct {
 };
 enum { SAMPLES = sizeof samples / sizeof samples[0] };
 
-/* Heads for each compute unit. */
-#define HEADS_PER_UNIT 2
+/* Problems beyond this dimension are half as long. */
+#define SMALL_DIM 128
 
 static bool sample(uint32_t class_index, uint32_t index, const clattn__caps *caps,
                    clattn__problem *problem)
 {
-    const uint32_t dim_max = bounds[class_index / KINDS];
+    const uint32_t dim_max = bounds[class_index / KINDS], kind = class_index % KINDS;
     uint32_t i = 0;
-    for (; i < SAMPLES; i++)
-        if (samples[i].kind == class_index % KINDS && index-- == 0)
-            break;
+    while (i < SAMPLES && (samples[i].kind != kind || index-- > 0))
+        i++;
     if (i == SAMPLES)
         return false;
     clattn_attention_desc desc;
     clattn_attention_desc_init(&desc);
     desc.batch = 1;
-    desc.n_head = desc.n_kv_head = (int64_t)caps->compute_units * HEADS_PER_UNIT;
-    desc.n_q = desc.n_kv =
-        samples[i].kind != SHORT && dim_max > 128 ? samples[i].length / 2 : samples[i].length;
+    desc.n_head = desc.n_kv_head = caps->compute_units;
+    desc.n_q = desc.n_kv = samples[i].length;
+    if (dim_max > SMALL_DIM && samples[i].length / 2 > SHORT_KEYS)
+        desc.n_q = desc.n_kv = samples[i].length / 2;
     desc.head_dim = desc.value_dim = dim_max * samples[i].of_dim / 8;
     desc.causal = samples[i].causal;
     desc.align = desc.causal ? CLATTN_ALIGN_TOP_LEFT : CLATTN_ALIGN_NONE;

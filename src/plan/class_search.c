@@ -1,6 +1,6 @@
 /* Compares configurations on a noisy machine: whatever else runs there only makes a run slower, so
- * short runs of both take turns, and the fastest of each count. What has won is measured twice more
- * against the built-in configuration, and has to win both times. */
+ * short runs of both take turns until the two fastest of each agree, and the fastest count. What
+ * has won is measured twice more against the built-in configuration, and has to win both times. */
 #include "plan/class_search.h"
 
 #include <math.h>
@@ -9,12 +9,14 @@
 
 #include "base/clock.h"
 
-/* Runs of each of two configurations on a sample, and the seconds after which there are enough. */
+/* Runs of each of two configurations on a sample go on for the first time at least, and until they
+ * have settled or the second one has passed. */
 #define LEAST_RUNS      3
-#define TRIAL_SECONDS   0.06
-#define CONFIRM_SECONDS 0.15
-/* A candidate that is this much slower in its first runs needs no more of them. */
-#define HOPELESS 0.87
+#define TRIAL_SECONDS   0.03
+#define CONFIRM_SECONDS 0.1
+#define MOST_SECONDS    0.5
+/* Runs have settled if the second fastest takes at most so much longer than the fastest. */
+#define SETTLED 1.01
 /* What a candidate must gain to go on with, and what it must gain at the end; what it may lose on
  * one of the samples. */
 #define LEAST_STEP    1.01
@@ -58,46 +60,76 @@ static clattn_status run_once(clattn__class_search *search, clattn__trial *trial
 {
     double seconds;
     CLATTN__TRY(clattn__sample_run(&search->sample[i], trial->plan[i], search->queue, &seconds));
-    if (trial->best[i] == 0 || seconds < trial->best[i])
+    if (trial->best[i] == 0 || seconds < trial->best[i]) {
+        trial->second[i] = trial->best[i];
         trial->best[i] = seconds;
+    } else if (trial->second[i] == 0 || seconds < trial->second[i]) {
+        trial->second[i] = seconds;
+    }
     return CLATTN_OK;
 }
 
-/* Turns on one sample until `seconds` are spent, or `b` is hopeless. */
+static bool has_settled(const clattn__trial *trial, uint32_t i)
+{
+    return trial->second[i] > 0 && trial->second[i] <= SETTLED * trial->best[i];
+}
+
+/* Turns on one sample for `seconds`, or longer if they have to settle. */
 static clattn_status take_turns(clattn__class_search *search, uint32_t i, clattn__trial *a,
                                 clattn__trial *b, double seconds)
 {
     const double start = clattn__tuner_now();
-    a->best[i] = b->best[i] = 0;
-    for (uint32_t runs = 0; runs < LEAST_RUNS || clattn__tuner_now() - start < seconds; runs++) {
+    a->best[i] = a->second[i] = b->best[i] = b->second[i] = 0;
+    for (uint32_t runs = 0;; runs++) {
+        const double spent = clattn__tuner_now() - start;
+        const bool settled = has_settled(a, i) && has_settled(b, i);
+        if (runs >= LEAST_RUNS && spent >= (settled ? seconds : MOST_SECONDS))
+            return CLATTN_OK;
         CLATTN__TRY(run_once(search, a, i));
         CLATTN__TRY(run_once(search, b, i));
-        if (runs + 1 >= LEAST_RUNS && a->best[i] < HOPELESS * b->best[i])
-            break;
     }
-    return CLATTN_OK;
+}
+
+static const clattn__problem_class *class_of(const clattn__class_search *search)
+{
+    return &search->kernel->tunable->classes[search->problem_class];
+}
+
+/* A line about a comparison, for who wants to know why. */
+static void log_comparison(const clattn__class_search *search, const clattn__trial *a,
+                           const clattn__trial *b)
+{
+    const clattn__env *env = &search->context->env;
+    clattn__text text;
+    if (!clattn__log_wanted(env, CLATTN_LOG_DISPATCH))
+        return;
+    clattn__text_init(&text, env);
+    for (uint32_t i = 0; i < search->sample_count && b->best[i] > 0; i++)
+        clattn__text_add(&text, " %.3f", a->best[i] / b->best[i]);
+    clattn__text_add(&text, " times as fast: ");
+    clattn__config_describe_tuned(&b->config, &text);
+    clattn__log(env, CLATTN_LOG_DISPATCH, "tuning: %s, %s:%s", search->kernel->name,
+                class_of(search)->name, clattn__text_get(&text));
+    clattn__text_finish(&text);
 }
 
 /* How much faster `b` is: the geometric mean over the samples; 0 where it loses on one of them. */
 static clattn_status compare(clattn__class_search *search, clattn__trial *a, clattn__trial *b,
                              double seconds, double *speedup)
 {
-    double sum = 0;
+    double sum = 0, least = 1;
     *speedup = 0;
-    for (uint32_t i = 0; i < search->sample_count; i++) {
+    memset(b->best, 0, sizeof b->best);
+    for (uint32_t i = 0; i < search->sample_count && least >= MOST_LOSS; i++) {
         CLATTN__TRY(take_turns(search, i, a, b, seconds));
         const double ratio = a->best[i] / b->best[i];
-        if (ratio < MOST_LOSS)
-            return CLATTN_OK;
+        least = ratio < least ? ratio : least;
         sum += log(ratio);
     }
-    *speedup = exp(sum / search->sample_count);
+    log_comparison(search, a, b);
+    if (least >= MOST_LOSS)
+        *speedup = exp(sum / search->sample_count);
     return CLATTN_OK;
-}
-
-static const clattn__problem_class *class_of(const clattn__class_search *search)
-{
-    return &search->kernel->tunable->classes[search->problem_class];
 }
 
 /* Tells who wants to know. */

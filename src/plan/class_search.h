@@ -13,7 +13,8 @@
 typedef struct clattn__trial {
     clattn__config config;
     clattn_plan *plan[CLATTN__MOST_SAMPLES]; /* a reference each */
-    double best[CLATTN__MOST_SAMPLES];       /* seconds of the fastest run of the last comparison */
+    /* Seconds of the two fastest runs of the last comparison; 0: there was none. */
+    double best[CLATTN__MOST_SAMPLES], second[CLATTN__MOST_SAMPLES];
 } clattn__trial;
 
 typedef struct clattn__class_search {

@@ -41,13 +41,11 @@ class OnnxRuntime(Subject):
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = threads
         self.options.inter_op_num_threads = 1
-        self.results = {}
-        self.n_head = 0
 
     def describe(self):
         return f"ONNX Runtime {onnxruntime.__version__}"
 
-    def add(self, variant, operator, attributes, inputs, outputs):
+    def bind(self, operator, attributes, inputs, outputs):
         """outputs: "out" first. One that is an input too is written in place."""
         domain = "" if operator == "Attention" else "com.microsoft"
         made = model(operator, domain, attributes, inputs, outputs)
@@ -60,56 +58,51 @@ class OnnxRuntime(Subject):
             binding.bind_ortvalue_input(name, values[id(array)])
         for name, array in outputs.items():
             binding.bind_ortvalue_output(name, values[id(array)])
-        self.results[variant] = values[id(outputs["out"])]
 
         def run(alive=(values, inputs, outputs)):
             session.run_with_iobinding(binding)
-        self.calls[variant] = run
+        return run, values[id(outputs["out"])].numpy
 
-    def add_attention(self, variant, shape, arrays):
+    def attention(self, shape, arrays):
         inputs = dict(zip("QKV", map(data.place, arrays)))
         if shape.needs_mask:
             inputs["attn_mask"] = data.mask(shape)
         causal = int(shape.causal and shape.n_q == shape.n_kv)
-        self.add(variant, "Attention", {"is_causal": causal}, inputs,
-                 {"out": data.empty(shape.q_shape)})
+        return self.bind("Attention", {"is_causal": causal}, inputs,
+                         {"out": data.empty(shape.q_shape)})
 
-    def add_multi_head(self, shape, arrays):
-        inputs = dict(zip(("query", "key", "value"), map(pack, arrays)))
-        attributes = {"num_heads": shape.n_head, "unidirectional": int(
-            shape.causal and shape.n_q == shape.n_kv)}
-        self.add("MultiHeadAttention", "MultiHeadAttention", attributes, inputs,
-                 {"out": data.empty(inputs["query"].shape)})
+    def bind_packed(self, operator, attributes, inputs, outputs):
+        """The same for operators whose output has the queries' packed shape."""
+        outputs = {"out": data.empty(inputs["query"].shape), **outputs}
+        run, read = self.bind(operator, attributes, inputs, outputs)
+        return run, lambda: unpack(read(), attributes["num_heads"])
 
-    def add_group_query(self, shape, arrays):
+    def multi_head(self, shape, arrays):
+        inputs = dict(zip(("query", "key", "value"), map(pack, data.repeat_heads(shape, arrays))))
+        causal = int(shape.causal and shape.n_q == shape.n_kv)
+        attributes = {"num_heads": shape.n_head, "unidirectional": causal}
+        return self.bind_packed("MultiHeadAttention", attributes, inputs, {})
+
+    def group_query(self, shape, arrays):
         """Keys and values before the queries are in a cache, which the new ones are added to. That is
         causal; a single query sees all keys in any case."""
         q, k, v = arrays
-        count, past = shape.n_q, shape.n_kv - shape.n_q
+        past = shape.n_kv - shape.n_q
         cache = {"past_key": data.place(k), "past_value": data.place(v)}
         inputs = {"query": pack(q), "key": pack(k[:, :, past:]), "value": pack(v[:, :, past:]),
-                  **cache, "seqlens_k": np.full(shape.batch, past + count - 1, np.int32),
-                  "total_sequence_length": np.array(past + count, np.int32)}
-        outputs = {"out": data.empty(inputs["query"].shape), "present_key": cache["past_key"],
-                   "present_value": cache["past_value"]}
-        self.add("GroupQueryAttention", "GroupQueryAttention",
-                 {"num_heads": shape.n_head, "kv_num_heads": shape.n_kv_head}, inputs, outputs)
+                  **cache, "seqlens_k": np.full(shape.batch, shape.n_kv - 1, np.int32),
+                  "total_sequence_length": np.array(shape.n_kv, np.int32)}
+        outputs = {"present_key": cache["past_key"], "present_value": cache["past_value"]}
+        attributes = {"num_heads": shape.n_head, "kv_num_heads": shape.n_kv_head}
+        return self.bind_packed("GroupQueryAttention", attributes, inputs, outputs)
 
-    def prepare(self, shape, arrays):
-        self.calls.clear()
-        self.results.clear()
-        self.n_head = shape.n_head
-        repeated = data.repeat_heads(shape, arrays)
-        self.add_attention("Attention", shape, arrays)
+    def variants(self, shape, arrays):
+        made = {"Attention": lambda: self.attention(shape, arrays)}
         if shape.n_head != shape.n_kv_head:
-            self.add_attention("Attention, repeated heads", shape, repeated)
+            made["Attention, repeated heads"] = lambda: self.attention(
+                shape, data.repeat_heads(shape, arrays))
         if not shape.needs_mask:
-            self.add_multi_head(shape, repeated)
+            made["MultiHeadAttention"] = lambda: self.multi_head(shape, arrays)
         if shape.n_q == 1 or shape.causal and shape.n_q == shape.n_kv:
-            self.add_group_query(shape, arrays)
-        return list(self.calls)
-
-    def output(self, variant):
-        self.calls[variant]()
-        result = self.results[variant].numpy()
-        return unpack(result, self.n_head) if result.ndim == 3 else result
+            made["GroupQueryAttention"] = lambda: self.group_query(shape, arrays)
+        return made

@@ -24,7 +24,6 @@ class OpenVino(Subject):
         self.core = openvino.Core()
         self.options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
                         "INFERENCE_PRECISION_HINT": "f32"}
-        self.results = {}
 
     def describe(self):
         return f"OpenVINO {openvino.__version__.split('-')[0]}"
@@ -38,33 +37,25 @@ class OpenVino(Subject):
         result = opset13.scaled_dot_product_attention(q, k, v, *masks, causal=causal)
         return openvino.Model([result], nodes)
 
-    def add(self, variant, shape, arrays):
+    def attention(self, shape, arrays):
         arrays = [data.place(array) for array in arrays]
         if shape.needs_mask:
             arrays.append(data.mask(shape))
         compiled = self.core.compile_model(self.model(shape, arrays), "CPU", self.options)
-        request = compiled.create_infer_request()
-        self.results[variant] = data.empty(shape.q_shape)
-        tensors = [openvino.Tensor(array, shared_memory=True)
-                   for array in (*arrays, self.results[variant])]
+        request, out = compiled.create_infer_request(), data.empty(shape.q_shape)
+        tensors = [openvino.Tensor(array, shared_memory=True) for array in (*arrays, out)]
         for index, tensor in enumerate(tensors[:-1]):
             request.set_input_tensor(index, tensor)
         request.set_output_tensor(0, tensors[-1])
 
         def run(alive=(compiled, arrays, tensors)):
             request.infer()
-        self.calls[variant] = run
+        return run, lambda: out
 
-    def prepare(self, shape, arrays):
-        self.calls.clear()
-        self.results.clear()
+    def variants(self, shape, arrays):
         if shape.n_head == shape.n_kv_head:
-            self.add("scaled_dot_product_attention", shape, arrays)
-        else:
-            self.add("repeated heads", shape, data.repeat_heads(shape, arrays))
-            self.add("broadcast heads", shape, arrays)
-        return list(self.calls)
-
-    def output(self, variant):
-        self.calls[variant]()
-        return self.results[variant]
+            return {"scaled_dot_product_attention": lambda: self.attention(shape, arrays)}
+        return {
+            "repeated heads": lambda: self.attention(shape, data.repeat_heads(shape, arrays)),
+            "broadcast heads": lambda: self.attention(shape, arrays),
+        }

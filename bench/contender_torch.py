@@ -16,24 +16,22 @@ class Torch(Subject):
     def describe(self):
         return f"PyTorch {torch.__version__.split('+')[0]}"
 
-    def call(self, shape, arrays, **options):
-        attention = torch.nn.functional.scaled_dot_product_attention
+    def attention(self, shape, arrays, **options):
+        call = torch.nn.functional.scaled_dot_product_attention
         q, k, v = (torch.from_numpy(data.place(array)) for array in arrays)
         if shape.needs_mask:
             options["attn_mask"] = torch.from_numpy(data.mask(shape))
         elif shape.causal and shape.n_q > 1:
             options["is_causal"] = True
-        return lambda: attention(q, k, v, **options)
 
-    def prepare(self, shape, arrays):
+        def run():
+            return call(q, k, v, **options)
+        return run, lambda: run().numpy()
+
+    def variants(self, shape, arrays):
         if shape.n_head == shape.n_kv_head:
-            self.calls = {"scaled_dot_product_attention": self.call(shape, arrays)}
-        else:
-            self.calls = {
-                "enable_gqa": self.call(shape, arrays, enable_gqa=True),
-                "repeated heads": self.call(shape, data.repeat_heads(shape, arrays)),
-            }
-        return list(self.calls)
-
-    def output(self, variant):
-        return self.calls[variant]().numpy()
+            return {"scaled_dot_product_attention": lambda: self.attention(shape, arrays)}
+        return {
+            "enable_gqa": lambda: self.attention(shape, arrays, enable_gqa=True),
+            "repeated heads": lambda: self.attention(shape, data.repeat_heads(shape, arrays)),
+        }

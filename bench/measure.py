@@ -9,9 +9,11 @@ import data
 import results
 from turns import Trouble, rounds
 
-QUALIFYING_ROUNDS = 2
-# Variants of a contender this much slower than its fastest in the qualifying rounds drop out.
-QUALIFYING_FACTOR = 1.3
+# The variants of a contender are tried one after the other, for so many turns each; no more than so
+# many go on to the rounds, and those only that are at most so many times as slow as the fastest.
+QUALIFYING_TURNS = 2
+FINALISTS = 2
+FACTOR = 1.25
 
 
 class Progress:
@@ -63,49 +65,52 @@ class Comparison:
                                  "threads": settings.threads} for one in contenders}
         self.failed = False
 
-    def prepare(self, shape, arrays, progress):
-        """The contenders that can, each with its variants that compute the right thing. A contender
-        that can't, or computes something else, has failed."""
-        check, made = data.Check(shape, arrays), {}
+    def try_variant(self, contender, variant, check):
+        """Its seconds, error, and whether it is right; it is gone afterwards."""
+        error, good = check.error(contender.ask("build", variant))
+        turns = list(rounds([(contender, variant)], QUALIFYING_TURNS, self.settings.slice))
+        contender.ask("drop", variant)
+        return min(fastest for _, fastest, _ in turns), error, good
+
+    def choose(self, contender, shape, arrays, check):
+        """Variants for the rounds, built, with their error and whether they are right: the right ones
+        first, of these the fastest."""
+        variants = contender.ask("prepare", shape, arrays)
+        if len(variants) == 1:
+            return {variants[0]: check.error(contender.ask("build", variants[0]))}
+        tried = {one: self.try_variant(contender, one, check) for one in variants}
+        right = [one for one in variants if tried[one][2]] or variants
+        right.sort(key=lambda one: tried[one][0])
+        bound = FACTOR * tried[right[0]][0]
+        right = [one for one in right[:FINALISTS] if tried[one][0] <= bound]
+        for one in right:
+            contender.ask("build", one)
+        return {one: tried[one][1:] for one in right}
+
+    def prepare(self, shape, progress):
+        """Finalists by contender. Who can't, or computes something else, has failed."""
+        arrays, made = data.inputs(shape), {}
+        check = data.Check(shape, arrays)
         for contender in self.contenders:
             progress.step(shape, f"{contender.name}: prepares")
             try:
-                variants = contender.ask("prepare", shape, arrays)
-                outputs = [(one, check.error(contender.ask("output", one))) for one in variants]
+                made[contender] = self.choose(contender, shape, arrays, check)
             except Trouble as trouble:
                 self.failed = True
                 progress.note(f"{shape}: left out: {trouble}")
                 continue
-            for variant, (error, good) in outputs:
+            for variant, (error, good) in made[contender].items():
                 if not good:
                     self.failed = True
                     progress.note(f"{shape}: {contender.name}, {variant}: differs by {error:.3g} "
                                   f"ulp, more than {data.TOLERANCE_ULP}")
-            made[contender] = dict(outputs)
         return made
-
-    def qualify(self, prepared):
-        """Entries (contender, variant) for the rounds: right results first, then fast ones."""
-        entries = []
-        for contender, outputs in prepared.items():
-            right = [one for one, (_, good) in outputs.items() if good] or list(outputs)
-            if len(right) > 1:
-                least = {one: float("inf") for one in right}
-                mine = [(contender, one) for one in right]
-                turns = rounds(mine, QUALIFYING_ROUNDS, self.settings.slice)
-                for (_, one), fastest, _ in turns:
-                    least[one] = min(least[one], fastest)
-                bound = QUALIFYING_FACTOR * min(least.values())
-                right = [one for one in right if least[one] <= bound]
-            contender.ask("keep", right)
-            entries += [(contender, one) for one in right]
-        return entries
 
     def measure(self, suite, shape, progress):
         """Rows of one shape."""
-        prepared = self.prepare(shape, data.inputs(shape), progress)
-        progress.step(shape, "qualifying")
-        entries, times = self.qualify(prepared), {}
+        prepared, times = self.prepare(shape, progress), {}
+        entries = [(contender, one) for contender, finalists in prepared.items()
+                   for one in finalists]
         turns = rounds(entries, self.settings.rounds, self.settings.slice)
         for number, ((contender, variant), *seconds) in enumerate(turns):
             times.setdefault(contender, {}).setdefault(variant, []).append(seconds)

@@ -25,26 +25,37 @@ class Trouble(RuntimeError):
 
 
 class Subject:
-    """What is timed, in the contender's process. Subclasses fill `calls` in prepare()."""
+    """What is timed, in the contender's process: for each shape some variants, of which only those
+    exist that are built, because they may need much memory."""
 
     def __init__(self):
-        self.calls = {}  # functions without arguments, by the variant's name
+        self.makers = {}
+        self.calls = {}  # of those built: computes once
+        self.reads = {}  # of those built: what was computed last
 
     def describe(self):
         """What it is, with its version."""
         raise NotImplementedError
 
+    def variants(self, shape, arrays):
+        """By name, functions without arguments that build a variant and return two more: one that
+        computes once, and one that returns what it has computed last."""
+        raise NotImplementedError
+
     def prepare(self, shape, arrays):
-        """Makes `calls`, ready to be timed; returns the names of the variants."""
-        raise NotImplementedError
+        """The names of the variants for this shape; those of the last one are gone."""
+        self.calls, self.reads = {}, {}
+        self.makers = self.variants(shape, arrays)
+        return list(self.makers)
 
-    def keep(self, variants):
-        """Forgets the others, and their memory."""
-        self.calls = {name: self.calls[name] for name in variants}
+    def build(self, variant):
+        """Returns what it computes."""
+        self.calls[variant], self.reads[variant] = self.makers[variant]()
+        self.calls[variant]()
+        return self.reads[variant]()
 
-    def output(self, variant):
-        """What the variant has computed last."""
-        raise NotImplementedError
+    def drop(self, variant):
+        del self.calls[variant], self.reads[variant]
 
     def time(self, variant, seconds):
         """Calls for so long, but at least once; the seconds of the fastest and the median call."""

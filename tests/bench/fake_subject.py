@@ -20,17 +20,15 @@ class Fake(Subject):
     def describe(self):
         return f"fake with {os.environ.get('FAKE_SETTING', 'nothing set')}"
 
-    def prepare(self, shape, arrays):
+    def variants(self, shape, arrays):
         if self.fails_at == "prepare":
             raise RuntimeError(f"can't do {shape}")
         if self.fails_at == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        self.calls = {name: lambda factor=factor: time.sleep(self.seconds * factor)
-                      for factor, name in enumerate(("quick", "slow"), 1)}
-        return list(self.calls)
+        return {"quick": lambda: self.sleeper(1), "slow": lambda: self.sleeper(2)}
 
-    def output(self, variant):
-        return arrays_of(variant)
+    def sleeper(self, factor):
+        return lambda: time.sleep(self.seconds * factor), lambda: factor
 
     def start_thread(self):
         """Counts as long as it may run, as a thread that spins would."""
@@ -43,6 +41,3 @@ class Fake(Subject):
     def count(self):
         return self.beats
 
-
-def arrays_of(variant):
-    return [len(variant)]

@@ -92,6 +92,7 @@ class Turns(unittest.TestCase):
         contender = self.start("one", seconds=0.02)
         self.assertEqual(contender.ask("prepare", None, None), ["quick", "slow"])
         for variant, seconds in (("quick", 0.02), ("slow", 0.04)):
+            contender.ask("build", variant)
             for slice_seconds in (0.001, 0.09):
                 fastest, median = contender.ask("time", variant, slice_seconds)
                 self.assertGreaterEqual(fastest, seconds)
@@ -99,9 +100,11 @@ class Turns(unittest.TestCase):
 
     def test_rounds_alternate(self):
         one, other = self.start("one"), self.start("other")
+        entries = [(one, "quick"), (one, "slow"), (other, "quick")]
         for contender in (one, other):
             contender.ask("prepare", None, None)
-        entries = [(one, "quick"), (one, "slow"), (other, "quick")]
+        for contender, variant in entries:
+            contender.ask("build", variant)
         order = [entry for entry, *_ in turns.rounds(entries, 4, 0.001)]
         for number in range(4):
             of_round = order[3 * number:3 * number + 3]
@@ -116,13 +119,17 @@ class Turns(unittest.TestCase):
         time.sleep(0.3)
         self.assertLess(contender.ask("count") - before, 100)
 
-    def test_keep(self):
+    def test_variants_that_are_not_built(self):
         contender = self.start("one")
         contender.ask("prepare", None, None)
-        contender.ask("keep", ["slow"])
+        self.assertEqual([contender.ask("build", name) for name in ("quick", "slow")], [1, 2])
+        contender.ask("drop", "quick")
         contender.ask("time", "slow", 0.001)
         with self.assertRaisesRegex(turns.Trouble, "quick"):
             contender.ask("time", "quick", 0.001)
+        contender.ask("prepare", None, None)
+        with self.assertRaisesRegex(turns.Trouble, "slow"):
+            contender.ask("time", "slow", 0.001)
 
     def test_failures(self):
         with self.assertRaisesRegex(turns.Trouble, "^one: ValueError: no such library"):

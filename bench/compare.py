@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Times attention in clattn, PyTorch, ONNX Runtime and OpenVINO on the same data, alternating in one
-run, checks that all compute the same, and says how many times as fast clattn is as the best of
-the others. docs/benchmarks.md describes the method and has the figures.
+"""Times attention in clattn, PyTorch, ONNX Runtime and OpenVINO on the same data, alternating in
+one run, checks that all compute the same, and says how many times as fast clattn is as the best
+of the others. docs/benchmarks.md describes the method and has the figures.
 
-Needs a build of clattn and the virtual environment of bench/setup_peers.sh, which it finds by itself.
-Exit status: 0 done, 1 something failed or results differ, 2 wrong usage."""
+Needs a build of clattn and the virtual environment of bench/setup_peers.sh, which it finds by
+itself. Exit status: 0 done, 1 something failed or results differ, 2 wrong usage."""
 
 import argparse
 import importlib.util
@@ -26,8 +26,8 @@ OPENCL = {
     "system": {},
     "intel": {"OCL_ICD_VENDORS": str(INTEL / "vendors"), "LD_LIBRARY_PATH": str(INTEL / "lib")},
 }
-# What a runtime reads when it starts; the user's own value wins. PoCL: threads stay on their core, and
-# no signal handler; Intel's runtime and OpenMP (PyTorch): the first.
+# What a runtime reads when it starts; the user's own value wins. PoCL: threads stay on their core,
+# and no signal handler; Intel's runtime and OpenMP (PyTorch): the first.
 SETTINGS = {
     "clattn": {"POCL_AFFINITY": "1", "POCL_SIGFPE_HANDLER": "0", "SYCL_CPU_CU_AFFINITY": "close",
                "SYCL_CPU_PLACES": "cores"},
@@ -71,8 +71,8 @@ def parse_options(words):
         help="a shape, repeatable; causal is 0 or 1, aligned bottom-right")
     add("--contender", action="append", choices=names, help="only these, repeatable")
     add("--device", metavar="SELECTOR", help="clattn's device: see clattn devices")
-    add("--opencl", action="append", choices=OPENCL, help="clattn's OpenCL, repeatable: the system's "
-        "(default), or Intel's for CPUs from bench/setup_peers.sh --intel-opencl")
+    add("--opencl", action="append", choices=OPENCL, help="clattn's OpenCL, repeatable: the "
+        "system's (default), or Intel's for CPUs from bench/setup_peers.sh --intel-opencl")
     add("--library", default=ROOT / "build/src/libclattn.so", metavar="FILE",
         help="default build/src/libclattn.so")
     add("--threads", type=positive(int), default=len(os.sched_getaffinity(0)), metavar="N",
@@ -85,12 +85,16 @@ def parse_options(words):
         help="print a line of JSON for each shape and contender, and nothing else")
     add("--from", dest="files", action="append", metavar="FILE",
         help="measure nothing: take what --json has printed, repeatable")
-    add("--table", metavar="FILE.md", help="write tables in Markdown; a file that has marks for them "
-        "keeps what is outside")
+    add("--table", metavar="FILE.md", help="write tables in Markdown; a file that has marks for "
+        "them keeps what is outside")
     add("--plot", metavar="FILE.png", help="draw a picture")
     options = parser.parse_args(words)
     if options.device and "intel" in (options.opencl or []) and len(options.opencl) > 1:
         parser.error("--device: which OpenCL's? Give one --opencl with it")
+    for name in ("table", "plot"):  # not after an hour of measuring
+        path = getattr(options, name)
+        if path and not os.access(pathlib.Path(path).absolute().parent, os.W_OK):
+            parser.error(f"--{name}: no file can be made in the folder of {path}")
     return options
 
 
@@ -122,8 +126,7 @@ def start(options):
         if name not in wanted:
             continue
         if not importlib.util.find_spec(module):
-            raise FileNotFoundError(f"{name}: Python's package {module} is missing: run "
-                                    "bench/setup_peers.sh, or choose with --contender")
+            raise ImportError(f"{name} needs Python's package {module}; --contender chooses others")
         settings = {**SETTINGS.get(name, {}), **os.environ}
         if name != "clattn":
             settings["OMP_NUM_THREADS"] = str(options.threads)
@@ -164,8 +167,8 @@ def compare(options):
         print_rows(rows, options, (names, own))
     others = load.others()
     if others is not None and others > BUSY:
-        print(f"compare: other programs kept {others:.2f} cores busy: the figures are not those of a "
-              "quiet machine", file=sys.stderr)
+        print(f"compare: other programs kept {others:.2f} cores busy: the figures are not those of "
+              "a quiet machine", file=sys.stderr)
     for contender in contenders:
         contender.close()
     return found, not comparison.failed
@@ -201,6 +204,8 @@ def write_outputs(rows, options):
 def main():
     options = parse_options(sys.argv[1:])
     try:
+        if options.plot:
+            importlib.import_module("plot")
         if options.files:
             rows, good = load_rows(options.files), True
         else:
@@ -208,7 +213,11 @@ def main():
         write_outputs(rows, options)
     except KeyboardInterrupt:
         sys.exit("\ncompare: interrupted")
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except ImportError as error:
+        sys.exit(f"compare: {error}: bench/setup_peers.sh installs what is needed")
+    except KeyError as error:
+        sys.exit(f"compare: --from: a row has no {error}")
+    except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"compare: {error}")
     if not options.json:
         print()

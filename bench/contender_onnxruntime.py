@@ -84,8 +84,8 @@ class OnnxRuntime(Subject):
         return self.bind_packed("MultiHeadAttention", attributes, inputs, {})
 
     def group_query(self, shape, arrays):
-        """Keys and values before the queries are in a cache, which the new ones are added to. That is
-        causal; a single query sees all keys in any case."""
+        """Keys and values before the queries are in a cache, which the new ones are added to. That
+        is causal; a single query sees all keys in any case."""
         q, k, v = arrays
         past = shape.n_kv - shape.n_q
         cache = {"past_key": data.place(k), "past_value": data.place(v)}

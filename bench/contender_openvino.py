@@ -1,5 +1,5 @@
-"""OpenVINO among the contenders of compare.py: its operator scaled_dot_product_attention in a model of
-its own, on the CPU, for latency, in float32 (it would take bfloat16 where the CPU has it)."""
+"""OpenVINO among the contenders of compare.py: its operator scaled_dot_product_attention in a model
+of its own, on the CPU, for latency, in float32 (it would take bfloat16 where the CPU has it)."""
 
 import numpy as np
 import openvino

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# Bytes. Intel's OpenCL copies host memory that begins elsewhere (CL_DEVICE_MEM_BASE_ADDR_ALIGN); the
-# compared libraries give their own tensors 64.
+# Bytes. Intel's OpenCL copies host memory that begins elsewhere (CL_DEVICE_MEM_BASE_ADDR_ALIGN);
+# the compared libraries give their own tensors 64.
 ALIGNMENT = 128
 CHECKED_ROWS = 64  # queries of each head that are compared with float64
 # Largest difference allowed, for inputs of a standard normal distribution: between an output and

@@ -13,7 +13,7 @@ def busy_ticks():
 
 
 def process_ticks(pid):
-    """User and system time of a process; fields 14 and 15, counted behind the name's parenthesis."""
+    """User and system time of a process; fields 14 and 15, behind the name's parenthesis."""
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
         fields = stream.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])

@@ -1,5 +1,5 @@
-"""Runs the contenders on one shape after another: checks that all compute the same, drops variants that
-are slow, then lets the others take turns."""
+"""Runs the contenders on one shape after another: checks that all compute the same, drops variants
+that are slow, then lets the others take turns."""
 
 import platform
 import re
@@ -73,8 +73,8 @@ class Comparison:
         return min(fastest for _, fastest, _ in turns), error, good
 
     def choose(self, contender, shape, arrays, check):
-        """Variants for the rounds, built, with their error and whether they are right: the right ones
-        first, of these the fastest."""
+        """Variants for the rounds, built, with their error and whether they are right: the right
+        ones first, of these the fastest."""
         variants = contender.ask("prepare", shape, arrays)
         if len(variants) == 1:
             return {variants[0]: check.error(contender.ask("build", variants[0]))}

@@ -1,5 +1,5 @@
-"""The picture of a comparison: a panel for each kind of problem, in it a group of bars for each length,
-a bar for each contender. Needs matplotlib."""
+"""The picture of a comparison: a panel for each kind of problem, in it a group of bars for each
+length, a bar for each contender. Needs matplotlib."""
 
 import io
 

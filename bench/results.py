@@ -1,5 +1,5 @@
-"""What compare.py found, as rows: one a shape and contender, plain values as --json prints them. Makes
-the rows, the ratios and the tables of them; knows no contender but by its name."""
+"""What compare.py found, as rows: one a shape and contender, plain values as --json prints them.
+Makes the rows, the ratios and the tables of them; knows no contender but by its name."""
 
 import math
 import statistics
@@ -14,8 +14,8 @@ def shape_of(row):
 
 
 def make_row(suite, shape, name, times, about):
-    """times: by variant, the seconds (fastest, median) of each round; the variant with the fastest call
-    counts. about: further keys."""
+    """times: by variant, the seconds (fastest, median) of each round; the variant with the fastest
+    call counts. about: further keys."""
     variant = min(times, key=lambda one: min(times[one]))
     fastest, medians = zip(*times[variant])
     least, median = min(fastest), statistics.median(medians)
@@ -33,8 +33,8 @@ def best_peer(rows, key):
 
 
 def add_ratios(rows):
-    """To rows of one shape: how many times as fast as the best peer each contender is that isn't one,
-    by the fastest call and by the median."""
+    """To rows of one shape: how many times as fast as the best peer each contender is that isn't
+    one, by the fastest call and by the median."""
     for row in rows:
         for key, name in (("seconds_min", "ratio"), ("seconds_median", "ratio_median")):
             best = best_peer(rows, key)

@@ -8,8 +8,8 @@
 # PyTorch of PyPI brings CUDA's libraries, which it doesn't need on a CPU but doesn't start without:
 # about 6 GB in all. A PyTorch of the same version without CUDA that is already in DIR is kept.
 #
-# --intel-opencl puts Intel's OpenCL runtime for CPUs (closed source, 0.7 GB) into DIR/intel-opencl, for
-# compare.py --opencl intel. For other programs: OCL_ICD_VENDORS=DIR/intel-opencl/vendors and
+# --intel-opencl puts Intel's OpenCL runtime for CPUs (closed source, 0.7 GB) into DIR/intel-opencl,
+# for compare.py --opencl intel. For other programs: OCL_ICD_VENDORS=DIR/intel-opencl/vendors and
 # LD_LIBRARY_PATH=DIR/intel-opencl/lib.
 set -eu
 

@@ -1,7 +1,7 @@
-"""Contenders that take turns. Each lives in a process of its own, with an environment of its own, and
-is stopped (SIGSTOP) whenever it isn't its turn: threads that spin while they wait for work, as those
-of OpenMP and of some runtimes do, take no core from the next contender, and libraries that carry
-different copies of the same runtime don't meet.
+"""Contenders that take turns. Each lives in a process of its own, with an environment of its own,
+and is stopped (SIGSTOP) whenever it isn't its turn: threads that spin while they wait for work, as
+those of OpenMP and of some runtimes do, take no core from the next contender, and libraries that
+carry different copies of the same runtime don't meet.
 
 What a contender computes is up to its subject, an object that only exists in its process."""
 
@@ -111,7 +111,7 @@ def work(connection, module, name, arguments):
 
 
 class Contender:
-    """A subject, "module:Class", in a process of its own. ask() lets it run until it has answered."""
+    """A subject, "module:Class", in a process of its own. ask() lets it run until it answers."""
 
     def __init__(self, name, subject, arguments=None, environment=None):
         self.name = name

@@ -15,9 +15,8 @@ INLINE target target_of(__global const clattn_problem_row *row, const clattn_bas
     target to;
     /* the mean has no head: (batch, n_q, n_kv) */
     const int mean = tensor == CLATTN_T_WEIGHTS_MEAN;
-    to.memory = row->flags & flag
-                    ? memory + tensor_begin(row, base, tensor, batch, mean ? 0 : head)
-                    : 0;
+    to.memory =
+        row->flags & flag ? memory + tensor_begin(row, base, tensor, batch, mean ? 0 : head) : 0;
     to.step = row->tensor[tensor].stride[mean ? 1 : 2];
     to.inner = row->tensor[tensor].stride[mean ? 2 : 3];
     return to;

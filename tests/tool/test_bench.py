@@ -147,6 +147,10 @@ class Features(BenchCase):
         found = [(of_row(row), row["op"], row["dtype"]) for row in rows]
         self.assertEqual(found, expected)
 
+    def test_help_names_all(self):
+        said = " ".join(self.run_good("bench", "--help").split())
+        self.assertIn(f"{', '.join(FEATURES[:-1])} or {FEATURES[-1]}:", said)
+
     def test_text(self):
         shape = "1,2,2,16,16,64,1"
         said = self.run_good("bench", *SHORT, "--shape", shape, "--feature", "mask")

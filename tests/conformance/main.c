@@ -222,7 +222,10 @@ int main(int argc, char **argv)
         return 2;
     }
     const bool ran = every ? run_every_kernel(&o, &sum) : run_kernel(&o, o.kernel, &sum);
+    const bool empty = sum.passed + sum.failed == 0;
+    if (ran && empty)
+        fprintf(stderr, "conformance: there are no cases below these paths\n");
     if (ran)
         printf("%d passed, %d failed\n", sum.passed, sum.failed);
-    return !ran || sum.bad;
+    return !ran || empty || sum.bad;
 }

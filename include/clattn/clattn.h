@@ -148,6 +148,7 @@ static inline void clattn_context_options_init(clattn_context_options *options)
  *    "2"                           the device of this index, in the order of clattn_device_list
  *    "platform/device"             substrings of both names (case is ignored)
  *    "text"                        a substring of the device's or the platform's name
+ * Devices that say of themselves that they are not available, or have no compiler, don't count.
  * `options` may be NULL. CLATTN_ERR_NO_OPENCL, _NO_PLATFORM and _NO_DEVICE say what to install. */
 CLATTN_API clattn_status clattn_context_create(const clattn_context_options *options,
                                                clattn_context **context);

@@ -234,7 +234,8 @@ int command_bench(const command *self, int argc, char **argv)
         {"dtype", OPTION_CHOICE, false, &run.type_choice, STORED_TYPE_NAMES,
          "how queries, keys, values and output are stored; default f32"},
         {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
-         "an option that the shapes of --shape are timed with, as in --suite features"},
+         "mask, bias, alibi, softcap, window, f16, bf16, dropout or lengths: the shapes of --shape "
+         "are timed with it, as in --suite features"},
         {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},

@@ -109,7 +109,7 @@ INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahea
         for (int c = 0; c < COLS; c++)
             sum[r][c] = 0.0f;
     const float *end = q + b->of.row->head_dim;
-    if (seen <= PANEL / 2)
+    if (seen <= COLS / 2 * VEC)
         for (; q < end; q++, panel += PANEL)
             product_step(q, panel, COLS / 2, sum);
     for (; q < end && ahead.left > 0; q++, panel += PANEL) {

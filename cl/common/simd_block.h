@@ -72,29 +72,32 @@ INLINE tile_keys keys_of_tile(const block *b, int tile, const run *r)
     return keys;
 }
 
-/* Queries into private memory, rows of padding 0. */
-INLINE void load_queries(const block *b, __global const void *q, long begin)
+/* Rows of a tensor of queries into private memory, to (BLOCK_M, DIM_MAX), rows of padding 0. */
+INLINE void load_rows(const block *b, __global const void *from, long begin, int tensor, int dim,
+                      float *to)
 {
     __global const clattn_problem_row *row = b->of.row;
-    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_Q];
-    const uint dtype = row->dtype[CLATTN_T_Q];
+    __global const clattn_tensor_row *t = &row->tensor[tensor];
+    const uint dtype = row->dtype[tensor];
     begin += (long)(b->of.queries.first + b->q_begin) * t->stride[2];
     for (int r = 0; r < b->tiled_rows; r++)
-        for (int d = 0; d < row->head_dim; d += VEC) {
-            const int count = r < b->rows ? row->head_dim - d : 0;
-            store_vector(gather_elements(q, begin + r * t->stride[2] + d * t->stride[3],
+        for (int d = 0; d < dim; d += VEC) {
+            const int count = r < b->rows ? dim - d : 0;
+            store_vector(gather_elements(from, begin + r * t->stride[2] + d * t->stride[3],
                                          t->stride[3], count, dtype),
-                         b->q + r * DIM_MAX + d);
+                         to + r * DIM_MAX + d);
         }
 }
 
-/* s (ROWS, BLOCK_N): scaled products of a row tile with the panel that begins at key `key`. */
-INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COLS])
+INLINE void load_queries(const block *b, __global const void *q, long begin)
 {
-    __global const float *panel = b->k_panels + key / PANEL * b->panel_step;
-    const float *q = b->q + tile * DIM_MAX;
-    const int head_dim = b->of.row->head_dim;
-    const float scale = b->of.row->scale;
+    load_rows(b, q, begin, CLATTN_T_Q, b->of.row->head_dim, b->q);
+}
+
+/* Products of rows q (ROWS, DIM_MAX) with a panel of `head_dim` dimensions, times scale. */
+INLINE void panel_product(const float *q, __global const float *panel, int head_dim, float scale,
+                          vfloat sum[ROWS][COLS])
+{
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -118,6 +121,13 @@ INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COL
 #pragma unroll
         for (int c = 0; c < COLS; c++)
             sum[r][c] *= scale;
+}
+
+/* s (ROWS, BLOCK_N): scaled products of a row tile with the panel that begins at key `key`. */
+INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COLS])
+{
+    panel_product(b->q + tile * DIM_MAX, b->k_panels + key / PANEL * b->panel_step,
+                  b->of.row->head_dim, b->of.row->scale, sum);
 }
 
 #if FULL
@@ -180,25 +190,32 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
 
 #else
 
+/* -INFINITY where a bound hides a key of the panel at `key`. */
+INLINE void hide_by_bounds(const block *b, int tile, int key, const tile_keys *keys,
+                           vfloat sum[ROWS][COLS])
+{
+    if (key >= keys->all_from && key + PANEL <= keys->all_to)
+        return;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const int i = b->q_begin + tile + r;
+        const int from = max(keys_from(&b->of, i), keys->from);
+        const int to = min(keys_to(&b->of, i), keys->to);
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            const vint j = LANES + (key + c * VEC);
+            const vint see = (j >= (vint)from) & (j < (vint)to);
+            sum[r][c] = see ? sum[r][c] : (vfloat)(-INFINITY);
+        }
+    }
+}
+
 /* The same where only bounds hide: the maximum comes with the product. */
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
     product_tile(b, tile, key, sum);
-    if (key < keys->all_from || key + PANEL > keys->all_to) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const int i = b->q_begin + tile + r;
-            const int from = max(keys_from(&b->of, i), keys->from);
-            const int to = min(keys_to(&b->of, i), keys->to);
-#pragma unroll
-            for (int c = 0; c < COLS; c++) {
-                const vint j = LANES + (key + c * VEC);
-                const vint see = (j >= (vint)from) & (j < (vint)to);
-                sum[r][c] = see ? sum[r][c] : (vfloat)(-INFINITY);
-            }
-        }
-    }
+    hide_by_bounds(b, tile, key, keys, sum);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         vfloat most = b->most[tile + r];

@@ -70,31 +70,12 @@ static void add_keys(const clattn__problem *problem, clattn__variant *variant)
         clattn__launch_add(variant, &row);
 }
 
-static void add_bias(const clattn__problem *problem, clattn__variant *variant)
-{
-    const bool all_q = problem->bias_sums >> 2 & 1, all_k = problem->bias_sums >> 3 & 1;
-    const clattn__launch_row row = {
-        .file = "gradient/gradient_bias_reference.cl",
-        .function = "gradient_bias_reference",
-        .tiling = {.axis = !all_q   ? CLATTN__OVER_QUERIES
-                           : !all_k ? CLATTN__OVER_HEAD_KEYS
-                                    : CLATTN__OVER_HEADS,
-                   .block = variant->config.group_size,
-                   .all_heads = problem->bias_sums >> 1 & 1,
-                   .all_batches = problem->bias_sums & 1},
-        .options = true,
-        .tensors = {READ, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
-    };
-    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
-        clattn__launch_add(variant, &row);
-}
-
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
     clattn__add_gradient_rows(variant);
     add_queries(problem, variant);
     add_keys(problem, variant);
-    add_bias(problem, variant);
+    clattn__add_gradient_bias(problem, variant);
     clattn__add_gradient_sink(problem, variant);
 }
 

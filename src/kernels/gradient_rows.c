@@ -1,5 +1,5 @@
 /* What the kernels for gradients share: what is known of each query before pairs are looked at, and
- * the gradient of the sinks. */
+ * the gradients of biases and sinks. */
 #include <string.h>
 
 #include "kernels/launches.h"
@@ -29,6 +29,7 @@ static void leave_scalar(const clattn__config *all, clattn__config *config)
     config->vec = 1;
     config->group_size = all->group_size;
     config->score_function = all->score_function;
+    config->score_gradient = all->score_gradient;
     config->mask_function = all->mask_function;
 }
 
@@ -43,6 +44,28 @@ void clattn__add_gradient_rows(clattn__variant *variant)
                     CLATTN_T_LSE, CLATTN_T_GRAD_OUT, CLATTN_T_GRAD_LSE, CLATTN_T_GRADIENT_ROWS,
                     CLATTN_T_COUNT},
     };
+    clattn__launch_add(variant, &row);
+    leave_scalar(&variant->config, &variant->launch[variant->launch_count - 1].config);
+}
+
+void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant)
+{
+    const bool all_q = problem->bias_sums >> 2 & 1, all_k = problem->bias_sums >> 3 & 1;
+    const clattn__launch_row row = {
+        .file = "gradient/gradient_bias_reference.cl",
+        .function = "gradient_bias_reference",
+        .tiling = {.axis = !all_q   ? CLATTN__OVER_QUERIES
+                           : !all_k ? CLATTN__OVER_HEAD_KEYS
+                                    : CLATTN__OVER_HEADS,
+                   .block = variant->config.group_size,
+                   .all_heads = problem->bias_sums >> 1 & 1,
+                   .all_batches = problem->bias_sums & 1},
+        .options = true,
+        .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
+                    CLATTN_T_GRAD_OUT, CLATTN_T_GRADIENT_ROWS, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
+    };
+    if (!clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
+        return;
     clattn__launch_add(variant, &row);
     leave_scalar(&variant->config, &variant->launch[variant->launch_count - 1].config);
 }

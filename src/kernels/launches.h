@@ -33,7 +33,11 @@ void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *v
 void clattn__place_gradient_rows(const clattn__problem *problem, clattn__variant *variant);
 void clattn__add_gradient_rows(clattn__variant *variant);
 
-/* The launch of gradient_sink, where it is needed. */
+/* Something changes scores or weights pair by pair, beyond bounds. */
+bool clattn__needs_full(const clattn__problem *problem);
+
+/* The launches of gradient_bias_reference and gradient_sink, where they are needed. */
+void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant);
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
 
 /* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */

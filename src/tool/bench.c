@@ -19,7 +19,7 @@ typedef struct bench_run {
     int suite, type_choice;
     option_list shape_texts, feature_names;
     option_number seconds;
-    bool json;
+    bool json, backward;
     const char *device, *kernel;
     const stored_type *type;
     bench_list list;
@@ -67,6 +67,8 @@ static int make_list(bench_run *run)
 {
     if (run->feature_names.count && run->shape_texts.count == 0)
         return usage_error("--feature", "needs --shape; --suite features has every feature");
+    if (run->backward && run->shape_texts.count == 0)
+        return usage_error("--backward", "needs --shape; --suite backward has shapes of its own");
     if (!run->suite && run->shape_texts.count == 0)
         run->suite = BENCH_SUITE_SHORT;
     if (run->suite && !bench_list_add_suite(&run->list, run->suite, run->type))
@@ -75,6 +77,7 @@ static int make_list(bench_run *run)
         bench_shape shape;
         if (!bench_shape_parse(run->shape_texts.value[i], &shape))
             return EXIT_USAGE;
+        shape.backward = run->backward;
         const int status = add_shape(run, &shape);
         if (status != EXIT_RAN)
             return status;
@@ -248,6 +251,9 @@ int command_bench(const command *self, int argc, char **argv)
          "how queries, keys, values and output are stored; default f32"},
         {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
          "an option that the shapes of --shape are timed with, as in --suite features"},
+        {"backward", OPTION_FLAG, false, &run.backward, NULL,
+         "gradients of the shapes of --shape by queries, keys and values, with GF/s of five "
+         "products"},
         {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},

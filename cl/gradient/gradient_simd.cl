@@ -1,0 +1,439 @@
+/* Gradients for devices whose work-item is a core with vectors: one work-item a group. An item is a
+ * range of keys of one key/value head. It goes through the range in blocks of keys, and through all
+ * queries of the heads that share them, whose scores it computes once more: five products for each
+ * pair (Dao et al. 2022). What keys and values get is complete then; what queries get of the range is
+ * written to GRADIENT_PARTS, which gradient_parts sums. */
+#include "common/value_tile.h"
+
+/* KEY_ROWS: keys of a register tile of P^T dO; divides BLOCK_N. */
+#define KEY_ROWS 4
+
+/* What stands for the weight of an invisible pair where care is taken. */
+#define INVISIBLE (-1.0f)
+
+/* A block of queries against a block of keys. */
+typedef struct gradient {
+    block b;                         /* its k_panels are that of key 0, if it were there */
+    __global const float *v_panels;  /* the same of values */
+    __global const float *k_rows;    /* (keys, k_width) of the block */
+    __global float *dk, *dv;         /* (keys, k_width), (keys, v_width) of the block */
+    int k_width, v_width;            /* dimensions rounded up to whole vectors */
+    int start;                       /* first key of the block */
+    int careful;                     /* something isn't finite: 0 times it must not show */
+    float *g;                        /* (BLOCK_M, DIM_MAX) GRAD_OUT */
+    float *o;                        /* (BLOCK_M, DIM_MAX) GRAD_Q of this range */
+    float *ds;                       /* (BLOCK_M, BLOCK_N) gradients of q . k, beside b.p */
+    float *shift, *normaliser, *delta; /* (BLOCK_M) see gradient_rows.cl */
+} gradient;
+
+/* ---- weights and gradients of scores --------------------------------------------------------- */
+
+/* Scores into weights, INVISIBLE where nothing is seen. */
+INLINE void weigh_tile(const gradient *x, int tile, vfloat sum[ROWS][COLS], float *p)
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const vfloat shift = softmax_shift(x->shift[tile + r]);
+        const vfloat normaliser = x->normaliser[tile + r];
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            const vfloat d = sum[r][c] - shift;
+            const vfloat w = exp_of_lanes(d > (vfloat)0.0f ? (vfloat)0.0f : d) * normaliser;
+            store_vector(sum[r][c] == (vfloat)(-INFINITY) ? (vfloat)INVISIBLE : w,
+                         p + r * BLOCK_N + c * VEC);
+        }
+    }
+}
+
+/* Weights of a row tile with the panel at `key` into p, and what is needed for slopes into ds.
+ * Returns whether anything is visible. */
+INLINE int weight_tile(const gradient *x, int tile, int key, const tile_keys *keys, float *p,
+                       float *ds)
+{
+    vfloat sum[ROWS][COLS];
+#if FULL
+    if (tile_is_hidden(&x->b, tile, key, keys))
+        return 0;
+    product_tile(&x->b, tile, key, sum);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            store_vector(sum[r][c], p + r * BLOCK_N + c * VEC);
+            store_vector(sum[r][c], ds + r * BLOCK_N + c * VEC);
+        }
+    if (!finish_tile(&x->b, tile, key, keys, p))
+        return 0;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            sum[r][c] = load_vector(p + r * BLOCK_N + c * VEC);
+#else
+    product_tile(&x->b, tile, key, sum);
+    hide_by_bounds(&x->b, tile, key, keys, sum);
+    (void)ds;
+#endif
+    weigh_tile(x, tile, sum, p);
+    return 1;
+}
+
+/* From weights and products of GRAD_OUT with values to what is accumulated. */
+INLINE void turn_tile(const gradient *x, int tile, int key, vfloat sum[ROWS][COLS], float *p,
+                      float *ds)
+{
+    const pairs *of = &x->b.of;
+    const vfloat hidden = x->careful ? (vfloat)INVISIBLE : (vfloat)0.0f;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const vfloat delta = x->delta[tile + r];
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            const int at = r * BLOCK_N + c * VEC;
+            const vfloat w = load_vector(p + at);
+            vfloat a = sum[r][c], kept = w;
+            vfloat turn = of->row->scale;
+#if FULL
+            const int i = x->b.q_begin + tile + r;
+            if (of->flags & CLATTN_F_DROPOUT) {
+                const vfloat factor = kept_factors(of, i, key + c * VEC);
+                a = factor == (vfloat)0.0f ? factor : a * factor;
+                kept = factor == (vfloat)0.0f ? factor : w * factor;
+            }
+            turn *= score_slopes(of, cap_scores(of, load_vector(ds + at)), w >= (vfloat)0.0f, i,
+                                 key + c * VEC);
+#endif
+            const vfloat d = w * (a - delta) * turn;
+            store_vector(w == (vfloat)INVISIBLE ? (vfloat)0.0f : d, ds + at);
+            store_vector(w == (vfloat)INVISIBLE ? hidden : kept, p + at);
+        }
+    }
+}
+
+INLINE void clear_tile(const gradient *x, float *p, float *ds)
+{
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < PANEL; c += VEC) {
+            store_vector(x->careful ? (vfloat)INVISIBLE : (vfloat)0.0f, p + r * BLOCK_N + c);
+            store_vector((vfloat)0.0f, ds + r * BLOCK_N + c);
+        }
+}
+
+/* Weights and gradients of scores of all rows with the keys of the run in [key, end), in the block
+ * of BLOCK_N keys at `start`. Returns whether anything is visible. */
+INLINE int pair_block(const gradient *x, const run *r, int start, int key, int end)
+{
+    const block *b = &x->b;
+    int any = 0;
+    for (; key < end; key += PANEL)
+        for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
+            const tile_keys keys = keys_of_tile(b, tile, r);
+            float *p = b->p + tile * BLOCK_N + key - start;
+            float *ds = x->ds + tile * BLOCK_N + key - start;
+            if (key >= keys.to || key + PANEL <= keys.from ||
+                !weight_tile(x, tile, key, &keys, p, ds)) {
+                clear_tile(x, p, ds);
+                continue;
+            }
+            vfloat sum[ROWS][COLS];
+            panel_product(x->g + tile * DIM_MAX,
+                          x->v_panels + key / PANEL * (b->of.row->value_dim * (long)PANEL),
+                          b->of.row->value_dim, 1.0f, sum);
+            turn_tile(x, tile, key, sum, p, ds);
+            any = 1;
+        }
+    return any;
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* to (KEY_ROWS, width) += w^T (KEY_ROWS, rows) x (rows, cols * VEC); cols is a constant. */
+INLINE void transposed_tile(const float *w, int rows, const float *x, __global float *to,
+                            int width, const int cols)
+{
+    vfloat sum[KEY_ROWS][VALUE_COLS];
+#pragma unroll
+    for (int r = 0; r < KEY_ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < cols; c++)
+            sum[r][c] = load_vector(to + r * width + c * VEC);
+    for (int i = 0; i < rows; i++) {
+        vfloat y[VALUE_COLS];
+#pragma unroll
+        for (int c = 0; c < cols; c++)
+            y[c] = load_vector(x + i * DIM_MAX + c * VEC);
+#pragma unroll
+        for (int r = 0; r < KEY_ROWS; r++) {
+            const vfloat factor = w[i * BLOCK_N + r];
+#pragma unroll
+            for (int c = 0; c < cols; c++)
+                sum[r][c] = fma(factor, y[c], sum[r][c]);
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < KEY_ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < cols; c++)
+            store_vector(sum[r][c], to + r * width + c * VEC);
+}
+
+/* to (keys, width) += w^T (keys, rows) x (rows, width) */
+INLINE void add_transposed(const float *w, int rows, int keys, const float *x, __global float *to,
+                           int width)
+{
+    int d = 0;
+    for (; d + VALUE_COLS * VEC <= width; d += VALUE_COLS * VEC)
+        for (int j = 0; j < keys; j += KEY_ROWS)
+            transposed_tile(w + j, rows, x + d, to + j * width + d, width, VALUE_COLS);
+    for (; d < width; d += VEC)
+        for (int j = 0; j < keys; j += KEY_ROWS)
+            transposed_tile(w + j, rows, x + d, to + j * width + d, width, 1);
+}
+
+/* Of columns [c, end) of the block of keys at `start`. */
+INLINE void add_products(const gradient *x, int start, int c, int end)
+{
+    const int first = start + c - x->start;
+    const block *b = &x->b;
+    __global const float *k = x->k_rows + first * x->k_width;
+    add_transposed(b->p + c, b->rows, end - c, x->g, x->dv + first * x->v_width, x->v_width);
+    add_transposed(x->ds + c, b->rows, end - c, b->q, x->dk + first * x->k_width, x->k_width);
+    for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
+        const float *ds = x->ds + tile * BLOCK_N + c;
+        float *o = x->o + tile * DIM_MAX;
+        int d = 0;
+        for (; d + VALUE_COLS * VEC <= x->k_width; d += VALUE_COLS * VEC)
+            value_tile(ds, end - c, k + d, x->k_width, o + d, VALUE_COLS);
+        for (; d < x->k_width; d += VEC)
+            value_tile(ds, end - c, k + d, x->k_width, o + d, 1);
+    }
+}
+
+/* The same, invisible pairs left out. */
+static void add_products_carefully(const gradient *x, int start, int c, int end)
+{
+    const block *b = &x->b;
+    for (int r = 0; r < b->rows; r++)
+        for (int j = c; j < end; j++) {
+            const float p = b->p[r * BLOCK_N + j], ds = x->ds[r * BLOCK_N + j];
+            const int key = start + j - x->start;
+            for (int d = 0; p > 0.0f && d < b->of.row->value_dim; d++)
+                x->dv[key * x->v_width + d] += p * x->g[r * DIM_MAX + d];
+            if (p == INVISIBLE)
+                continue;
+            if (p != p)
+                for (int d = 0; d < b->of.row->value_dim; d++)
+                    x->dv[key * x->v_width + d] = p;
+            for (int d = 0; d < b->of.row->head_dim; d++) {
+                x->dk[key * x->k_width + d] += ds * b->q[r * DIM_MAX + d];
+                x->o[r * DIM_MAX + d] += ds * x->k_rows[key * x->k_width + d];
+            }
+        }
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+INLINE int rows_are_finite(const float *x, int rows, int width)
+{
+    vfloat check = 0.0f; /* becomes NaN */
+    for (int r = 0; r < rows; r++)
+        for (int d = 0; d < width; d += VEC)
+            check += load_vector(x + r * DIM_MAX + d) * 0.0f;
+    return sum_of_lanes(check) == 0.0f;
+}
+
+INLINE int memory_is_finite(__global const float *x, int count)
+{
+    vfloat check = 0.0f;
+    for (int d = 0; d < count; d += VEC)
+        check += load_vector(x + d) * 0.0f;
+    return sum_of_lanes(check) == 0.0f;
+}
+
+INLINE void clear_rows(float *x, int rows, int width)
+{
+    for (int r = 0; r < rows; r++)
+        for (int d = 0; d < width; d += VEC)
+            store_vector((vfloat)0.0f, x + r * DIM_MAX + d);
+}
+
+INLINE void clear_memory(__global float *x, int count)
+{
+    for (int d = 0; d < count; d += VEC)
+        store_vector((vfloat)0.0f, x + d);
+}
+
+/* Results of the block's queries to the range's part, or added to it. */
+INLINE void add_part(const gradient *x, __global float *part, int is_first)
+{
+    for (int r = 0; r < x->b.rows; r++)
+        for (int d = 0; d < x->k_width; d += VEC) {
+            __global float *to = part + (x->b.q_begin + r) * (long)x->k_width + d;
+            const vfloat o = load_vector(x->o + r * DIM_MAX + d);
+            store_vector(is_first ? o : load_vector(to) + o, to);
+        }
+}
+
+/* The block of queries against the keys from x->start to `end`. */
+INLINE void attend(gradient *x, int from, int to)
+{
+    const int finite_keys = !x->careful;
+    const int finite = finite_keys && rows_are_finite(x->b.q, x->b.rows, x->k_width) &&
+                       rows_are_finite(x->g, x->b.rows, x->v_width);
+    x->careful = !finite;
+    for (int start = from / BLOCK_N * BLOCK_N; start < to; start += BLOCK_N) {
+        run r = run_init();
+        const int begin = max(from, start), end = min(to, start + BLOCK_N);
+        while (next_run(&x->b.of, &r, x->b.q_begin, begin, end)) {
+            const int c = r.begin / PANEL * PANEL - start;
+            const int c_end = (r.end - start + PANEL - 1) / PANEL * PANEL;
+            if (!pair_block(x, &r, start, start + c, r.end))
+                continue;
+            if (x->careful)
+                add_products_carefully(x, start, c, min(c_end, end - start));
+            else
+                add_products(x, start, c, c_end);
+        }
+    }
+    x->careful = !finite_keys;
+}
+
+/* What is known of the block's queries; rows of padding weigh nothing. */
+INLINE void load_row_values(const gradient *x, __global const float *gradient_rows)
+{
+    for (int r = 0; r < x->b.tiled_rows; r++) {
+        const int is_there = r < x->b.rows;
+        __global const float *own =
+            gradient_rows +
+            (long)(x->b.of.queries.first + x->b.q_begin + r) * CLATTN_GRADIENT_ROW;
+        x->shift[r] = is_there ? own[0] : 0.0f;
+        x->normaliser[r] = is_there ? own[1] : 0.0f;
+        x->delta[r] = is_there ? own[2] : 0.0f;
+    }
+}
+
+/* Keys and values of a block into its scratch memory; what they get begins with 0. */
+INLINE void pack_block(gradient *x, const rows_of *keys, const rows_of *values, int end,
+                       __global float *memory)
+{
+    __global const clattn_problem_row *row = x->b.of.row;
+    const int room = row->key_block, start = x->start;
+    const long k_step = (long)row->head_dim * PANEL, v_step = (long)row->value_dim * PANEL;
+    __global float *k_rows = memory + room * x->k_width;
+    __global float *v_panels = k_rows + room * x->k_width;
+    x->dk = v_panels + room * x->v_width;
+    x->dv = x->dk + room * x->k_width;
+    pack_panels(keys, start, end, row->head_dim, memory - start / PANEL * k_step, k_step);
+    pack_panels(values, start, end, row->value_dim, v_panels - start / PANEL * v_step, v_step);
+    pack_rows(keys, start, end, row->head_dim, k_rows - start * (long)x->k_width, x->k_width);
+    clear_memory(k_rows + (end - start) * x->k_width,
+                 min(room - (end - start), PANEL - 1) * x->k_width);
+    clear_memory(x->dk, room * x->k_width);
+    clear_memory(x->dv, room * x->v_width);
+    x->b.k_panels = memory - start / PANEL * k_step;
+    x->b.panel_step = k_step;
+    x->v_panels = v_panels - start / PANEL * v_step;
+    x->k_rows = k_rows;
+    x->careful = !memory_is_finite(k_rows, (end - start) * x->k_width) ||
+                 !memory_is_finite(v_panels, (end - start + PANEL - 1) / PANEL * (int)v_step);
+}
+
+/* Rows of keys or values, from the block or 0, to where they belong; see store_row of the reference
+ * kernels. */
+INLINE void store_keys(__global const float *from, int width, int dim, const rows_of *to, int j,
+                       int own, uint bits, uint gradients)
+{
+    const int past = j < to->n_past ? 0 : 1;
+    if (!(gradients & (past ? bits >> 16 : bits & 0xffff)))
+        return;
+    float row[DIM_MAX];
+    for (int d = 0; d < width; d += VEC)
+        store_vector(own ? load_vector(from + d) : (vfloat)0.0f, row + d);
+    write_row(row, dim, 1.0f, (__global void *)to->memory[past], to->begin[past] + j * to->step[past],
+              to->inner[past], to->dtype[past]);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gradient_simd(__global const void *q, __global const void *k, __global const void *past_k,
+              __global const void *v, __global const void *past_v, __global const void *grad_out,
+              __global const float *gradient_rows, __global float *gradient_block,
+              __global float *gradient_parts, __global void *grad_k, __global void *grad_past_k,
+              __global void *grad_v, __global void *grad_past_v, OPTION_PARAMETERS,
+              const clattn_base base, __global const clattn_problem_row *rows,
+              __global const clattn_work_item *items, uint first, uint count)
+{
+    if (get_group_id(0) >= count)
+        return;
+    const clattn_work_item item = items[first + get_group_id(0)];
+    __global const clattn_problem_row *row = &rows[item.row];
+    const int b = item.batch, kv = item.head;
+    const int range = item.k_begin / row->range_keys;
+    BLOCK_ARRAYS;
+    float block_g[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
+    float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
+    float block_ds[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
+    float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M];
+    gradient x;
+    x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
+    x.b.q = block_q;
+    x.b.p = block_p;
+    x.b.most = block_most;
+    x.b.live = block_live;
+    x.g = block_g;
+    x.o = block_o;
+    x.ds = block_ds;
+    x.shift = shift;
+    x.normaliser = normaliser;
+    x.delta = delta;
+    x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
+    x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;
+    const tokens own = x.b.of.keys;
+    const int keys_here = row->flags & CLATTN_F_RAGGED ? own.count : row->n_kv;
+    const rows_of keys =
+        rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, kv, own.first);
+    const rows_of values =
+        rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, kv, own.first);
+    const rows_of to_k = rows_init(row, &base, grad_past_k, CLATTN_T_GRAD_PAST_K, grad_k,
+                                   CLATTN_T_GRAD_K, b, kv, own.first);
+    const rows_of to_v = rows_init(row, &base, grad_past_v, CLATTN_T_GRAD_PAST_V, grad_v,
+                                   CLATTN_T_GRAD_V, b, kv, own.first);
+    __global float *memory = gradient_block + own_begin(row, &base, CLATTN_T_GRADIENT_BLOCK);
+    for (x.start = item.k_begin; x.start < item.k_end; x.start += row->key_block) {
+        const int end = min(min(x.start + row->key_block, item.k_end), own.count);
+        if (x.start < end)
+            pack_block(&x, &keys, &values, end, memory);
+        for (int h = kv * row->group; x.start < end && h < (kv + 1) * row->group; h++) {
+            x.b.of = pairs_init(row, &base, b, h, OPTION_ARGUMENTS);
+            __global float *part = gradient_parts +
+                                   tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, b, h) +
+                                   range * row->tensor[CLATTN_T_GRADIENT_PARTS].stride[4] +
+                                   x.b.of.queries.first * (long)x.k_width;
+            for (int i = 0, next; i < x.b.of.queries.count; i = next) {
+                next = (int)min((long)i + BLOCK_M, (long)x.b.of.queries.count);
+                if (row->flags & CLATTN_F_BLOCKS) /* one list for all queries of a block */
+                    next = (int)min((long)next, ((long)i / row->block_q + 1) * row->block_q);
+                set_rows(&x.b, i, next - i);
+                const int from = max(keys_from(&x.b.of, i), x.start);
+                const int to = min(keys_to(&x.b.of, next - 1), end);
+                if (from >= to && x.start != item.k_begin)
+                    continue;
+                clear_rows(x.o, x.b.tiled_rows, x.k_width);
+                if (from < to) {
+                    load_queries(&x.b, q, tensor_begin(row, &base, CLATTN_T_Q, b, h));
+                    load_rows(&x.b, grad_out, tensor_begin(row, &base, CLATTN_T_GRAD_OUT, b, h),
+                              CLATTN_T_GRAD_OUT, row->value_dim, x.g);
+                    load_row_values(&x, gradient_rows +
+                                            tensor_begin(row, &base, CLATTN_T_GRADIENT_ROWS, b, h));
+                    attend(&x, from, to);
+                }
+                add_part(&x, part, x.start == item.k_begin);
+            }
+        }
+        for (int j = x.start; j < min(min(x.start + row->key_block, item.k_end), keys_here); j++) {
+            store_keys(x.dk + (j - x.start) * x.k_width, x.k_width, row->head_dim, &to_k, j,
+                       j < own.count, CLATTN_G_PAST_K | CLATTN_G_K << 16, row->gradients);
+            store_keys(x.dv + (j - x.start) * x.v_width, x.v_width, row->value_dim, &to_v, j,
+                       j < own.count, CLATTN_G_PAST_V | CLATTN_G_V << 16, row->gradients);
+        }
+    }
+}

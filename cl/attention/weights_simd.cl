@@ -86,7 +86,7 @@ INLINE void early_scores(const block *b, const target *to)
     for (int key = 0; key < keys; key += PANEL)
         for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
             vfloat sum[ROWS][COLS];
-            product_tile(b, tile, key, sum);
+            product_tile(b, tile, key, no_lines(), sum);
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -101,7 +101,7 @@ INLINE void early_scores(const block *b, const target *to)
         }
 }
 
-INLINE void weigh_head(const block *b, const outputs *to)
+OUTLINE void weigh_head(const block *b, const outputs *to)
 {
     const int from = keys_from(&b->of, b->q_begin);
     const int end = keys_to(&b->of, b->q_begin + b->rows - 1);

@@ -76,7 +76,7 @@ INLINE void pack_lanes(const rows_of *keys, int from, int end, int head_dim, __g
 
 /* Keys `begin` to `end` - 1 into panels `step` elements apart; `begin` is a multiple of PANEL, and
  * `panels` is that of key 0. */
-INLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
+OUTLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
                         __global float *panels, long step)
 {
     for (int j = begin; j < end; j += PANEL)
@@ -86,7 +86,7 @@ INLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
 
 /* Values `begin` to `end` - 1 into rows of `width` floats, whole vectors; `to` is that of value 0.
  */
-INLINE void pack_rows(const rows_of *values, int begin, int end, int value_dim, __global float *to,
+OUTLINE void pack_rows(const rows_of *values, int begin, int end, int value_dim, __global float *to,
                       long width)
 {
     for (int j = begin; j < end; j++)

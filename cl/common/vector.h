@@ -21,6 +21,7 @@
 typedef float vfloat;
 typedef int vint;
 typedef uint vuint;
+typedef uchar vbytes;
 #define load_vector(pointer)          (*(pointer))
 #define store_vector(vector, pointer) (*(pointer) = (vector))
 #define as_vfloat(x)                  as_float(x)
@@ -35,6 +36,7 @@ typedef uint vuint;
 typedef VECTOR_JOIN(float, VEC) vfloat;
 typedef VECTOR_JOIN(int, VEC) vint;
 typedef VECTOR_JOIN(uint, VEC) vuint;
+typedef VECTOR_JOIN(uchar, VEC) vbytes;
 #define load_bytes(pointer)           VECTOR_JOIN(vload, VEC)(0, pointer)
 #define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
 #define store_vector(vector, pointer) VECTOR_JOIN(vstore, VEC)(vector, 0, pointer)
@@ -55,6 +57,9 @@ typedef VECTOR_JOIN(uint, VEC) vuint;
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+/* For the larger parts of a kernel: runtimes that compile a kernel's body several times over (PoCL:
+ * three times) then compile these once. */
+#define OUTLINE static __attribute__((noinline))
 
 /* The larger of two, lane by lane; b where one is NaN (one instruction on x86). */
 INLINE vfloat larger(vfloat a, vfloat b)

@@ -26,6 +26,17 @@ typedef struct gradient {
     float *shift, *normaliser, *delta; /* (BLOCK_M) see gradient_rows.cl */
 } gradient;
 
+/* The arrays of a block of queries, to be declared in the kernel beside BLOCK_ARRAYS. */
+#define GRADIENT_ARRAYS                                                                            \
+    float block_g[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
+    float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
+    float block_ds[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));                                \
+    float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M]
+
+/* Where past and new rows of a key/value head are. */
+#define HEAD_ROWS(past, PAST, now, NOW)                                                            \
+    rows_init(row, &base, past, CLATTN_T_##PAST, now, CLATTN_T_##NOW, b, kv, own.first)
+
 /* ---- weights and gradients of scores --------------------------------------------------------- */
 
 /* Scores into weights, INVISIBLE where nothing is seen. */
@@ -45,6 +56,27 @@ INLINE void weigh_tile(const gradient *x, int tile, vfloat sum[ROWS][COLS], floa
     }
 }
 
+#if FULL
+/* Between registers and (ROWS, BLOCK_N). */
+INLINE void keep_tile(vfloat sum[ROWS][COLS], float *to)
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            store_vector(sum[r][c], to + r * BLOCK_N + c * VEC);
+}
+
+INLINE void load_tile(const float *from, vfloat sum[ROWS][COLS])
+{
+#pragma unroll
+    for (int r = 0; r < ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLS; c++)
+            sum[r][c] = load_vector(from + r * BLOCK_N + c * VEC);
+}
+#endif
+
 /* Weights of a row tile with the panel at `key` into p, and what is needed for slopes into ds.
  * Returns whether anything is visible. */
 INLINE int weight_tile(const gradient *x, int tile, int key, const tile_keys *keys, float *p,
@@ -52,26 +84,23 @@ INLINE int weight_tile(const gradient *x, int tile, int key, const tile_keys *ke
 {
     vfloat sum[ROWS][COLS];
 #if FULL
-    if (tile_is_hidden(&x->b, tile, key, keys))
+    const int hides = hides_of_tile(&x->b, tile, key, keys);
+    if (hides & TILE_HIDDEN)
         return 0;
-    product_tile(&x->b, tile, key, sum);
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < COLS; c++) {
-            store_vector(sum[r][c], p + r * BLOCK_N + c * VEC);
-            store_vector(sum[r][c], ds + r * BLOCK_N + c * VEC);
-        }
-    if (!finish_tile(&x->b, tile, key, keys, p))
-        return 0;
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < COLS; c++)
-            sum[r][c] = load_vector(p + r * BLOCK_N + c * VEC);
+    product_tile(&x->b, tile, key, next_lines(&x->b.of, x->b.q_begin + tile, key), sum);
+    keep_tile(sum, ds);
+    if (is_regular(&x->b, tile, key)) {
+        finish_regular(&x->b, tile, key, keys, hides, sum);
+    } else {
+        keep_tile(sum, p);
+        if (!finish_irregular(&x->b, tile, key, keys, p))
+            return 0;
+        load_tile(p, sum);
+    }
 #else
-    product_tile(&x->b, tile, key, sum);
-    hide_by_bounds(&x->b, tile, key, keys, sum);
+    product_tile(&x->b, tile, key, no_lines(), sum);
+    if (is_edge(key, keys))
+        hide_beyond(&x->b.of, x->b.q_begin + tile, key, keys, sum);
     (void)ds;
 #endif
     weigh_tile(x, tile, sum, p);
@@ -138,7 +167,7 @@ INLINE int pair_block(const gradient *x, const run *r, int start, int key, int e
             vfloat sum[ROWS][COLS];
             panel_product(x->g + tile * DIM_MAX,
                           x->v_panels + key / PANEL * (b->of.row->value_dim * (long)PANEL),
-                          b->of.row->value_dim, 1.0f, sum);
+                          b->of.row->value_dim, no_lines(), sum);
             turn_tile(x, tile, key, sum, p, ds);
             any = 1;
         }
@@ -210,7 +239,7 @@ INLINE void add_products(const gradient *x, int start, int c, int end)
 }
 
 /* The same, invisible pairs left out. */
-static void add_products_carefully(const gradient *x, int start, int c, int end)
+OUTLINE void add_products_carefully(const gradient *x, int start, int c, int end)
 {
     const block *b = &x->b;
     for (int r = 0; r < b->rows; r++)
@@ -353,6 +382,53 @@ INLINE void store_keys(__global const float *from, int width, int dim, const row
               to->inner[past], to->dtype[past]);
 }
 
+/* Rows of a block of keys, or 0, to GRAD_K and GRAD_V and those of past ones. */
+OUTLINE void store_block(const gradient *x, int end, int own, const rows_of *to_k,
+                         const rows_of *to_v)
+{
+    __global const clattn_problem_row *row = x->b.of.row;
+    for (int j = x->start; j < end; j++) {
+        const int n = j - x->start;
+        store_keys(x->dk + n * x->k_width, x->k_width, row->head_dim, to_k, j, j < own,
+                   CLATTN_G_PAST_K | CLATTN_G_K << 16, row->gradients);
+        store_keys(x->dv + n * x->v_width, x->v_width, row->value_dim, to_v, j, j < own,
+                   CLATTN_G_PAST_V | CLATTN_G_V << 16, row->gradients);
+    }
+}
+
+/* What all queries of a head are read from, and where their results go. */
+typedef struct head {
+    __global const void *q, *grad_out;
+    long q_begin, grad_begin;            /* elements (batch, head, 0, 0) */
+    __global const float *gradient_rows; /* element (batch, head, 0, 0) */
+    __global float *part;                /* of this range: query 0 of the head */
+    int is_first;                        /* the first block of keys of the range */
+} head;
+
+/* All queries of a head against the block of keys, which ends at `end`. */
+OUTLINE void attend_head(gradient *x, const head *of, int end)
+{
+    __global const clattn_problem_row *row = x->b.of.row;
+    for (int i = 0, next; i < x->b.of.queries.count; i = next) {
+        next = (int)min((long)i + BLOCK_M, (long)x->b.of.queries.count);
+        if (row->flags & CLATTN_F_BLOCKS) /* one list for all queries of a block */
+            next = (int)min((long)next, ((long)i / row->block_q + 1) * row->block_q);
+        set_rows(&x->b, i, next - i);
+        const int from = max(keys_from(&x->b.of, i), x->start);
+        const int to = min(keys_to(&x->b.of, next - 1), end);
+        if (from >= to && !of->is_first)
+            continue;
+        clear_rows(x->o, x->b.tiled_rows, x->k_width);
+        if (from < to) {
+            load_queries(&x->b, of->q, of->q_begin);
+            load_rows(&x->b, of->grad_out, of->grad_begin, CLATTN_T_GRAD_OUT, row->value_dim, x->g);
+            load_row_values(x, of->gradient_rows);
+            attend(x, from, to);
+        }
+        add_part(x, of->part, of->is_first);
+    }
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gradient_simd(__global const void *q, __global const void *k, __global const void *past_k,
               __global const void *v, __global const void *past_v, __global const void *grad_out,
@@ -367,12 +443,8 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
     const int b = item.batch, kv = item.head;
-    const int range = item.k_begin / row->range_keys;
     BLOCK_ARRAYS;
-    float block_g[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
-    float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
-    float block_ds[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
-    float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M];
+    GRADIENT_ARRAYS;
     gradient x;
     x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
     x.b.q = block_q;
@@ -388,52 +460,32 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
     x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;
     const tokens own = x.b.of.keys;
-    const int keys_here = row->flags & CLATTN_F_RAGGED ? own.count : row->n_kv;
-    const rows_of keys =
-        rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, kv, own.first);
-    const rows_of values =
-        rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, kv, own.first);
-    const rows_of to_k = rows_init(row, &base, grad_past_k, CLATTN_T_GRAD_PAST_K, grad_k,
-                                   CLATTN_T_GRAD_K, b, kv, own.first);
-    const rows_of to_v = rows_init(row, &base, grad_past_v, CLATTN_T_GRAD_PAST_V, grad_v,
-                                   CLATTN_T_GRAD_V, b, kv, own.first);
+    const rows_of keys = HEAD_ROWS(past_k, PAST_K, k, K);
+    const rows_of values = HEAD_ROWS(past_v, PAST_V, v, V);
+    const rows_of to_k = HEAD_ROWS(grad_past_k, GRAD_PAST_K, grad_k, GRAD_K);
+    const rows_of to_v = HEAD_ROWS(grad_past_v, GRAD_PAST_V, grad_v, GRAD_V);
     __global float *memory = gradient_block + own_begin(row, &base, CLATTN_T_GRADIENT_BLOCK);
     for (x.start = item.k_begin; x.start < item.k_end; x.start += row->key_block) {
-        const int end = min(min(x.start + row->key_block, item.k_end), own.count);
+        const int block_end = min(x.start + row->key_block, item.k_end);
+        const int end = min(block_end, own.count);
         if (x.start < end)
             pack_block(&x, &keys, &values, end, memory);
         for (int h = kv * row->group; x.start < end && h < (kv + 1) * row->group; h++) {
+            head of;
             x.b.of = pairs_init(row, &base, b, h, OPTION_ARGUMENTS);
-            __global float *part = gradient_parts +
-                                   tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, b, h) +
-                                   range * row->tensor[CLATTN_T_GRADIENT_PARTS].stride[4] +
-                                   x.b.of.queries.first * (long)x.k_width;
-            for (int i = 0, next; i < x.b.of.queries.count; i = next) {
-                next = (int)min((long)i + BLOCK_M, (long)x.b.of.queries.count);
-                if (row->flags & CLATTN_F_BLOCKS) /* one list for all queries of a block */
-                    next = (int)min((long)next, ((long)i / row->block_q + 1) * row->block_q);
-                set_rows(&x.b, i, next - i);
-                const int from = max(keys_from(&x.b.of, i), x.start);
-                const int to = min(keys_to(&x.b.of, next - 1), end);
-                if (from >= to && x.start != item.k_begin)
-                    continue;
-                clear_rows(x.o, x.b.tiled_rows, x.k_width);
-                if (from < to) {
-                    load_queries(&x.b, q, tensor_begin(row, &base, CLATTN_T_Q, b, h));
-                    load_rows(&x.b, grad_out, tensor_begin(row, &base, CLATTN_T_GRAD_OUT, b, h),
-                              CLATTN_T_GRAD_OUT, row->value_dim, x.g);
-                    load_row_values(&x, gradient_rows +
-                                            tensor_begin(row, &base, CLATTN_T_GRADIENT_ROWS, b, h));
-                    attend(&x, from, to);
-                }
-                add_part(&x, part, x.start == item.k_begin);
-            }
+            of.q = q;
+            of.grad_out = grad_out;
+            of.q_begin = tensor_begin(row, &base, CLATTN_T_Q, b, h);
+            of.grad_begin = tensor_begin(row, &base, CLATTN_T_GRAD_OUT, b, h);
+            of.gradient_rows =
+                gradient_rows + tensor_begin(row, &base, CLATTN_T_GRADIENT_ROWS, b, h);
+            of.part = gradient_parts + tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, b, h) +
+                      item.k_begin / row->range_keys *
+                          row->tensor[CLATTN_T_GRADIENT_PARTS].stride[4] +
+                      x.b.of.queries.first * (long)x.k_width;
+            of.is_first = x.start == item.k_begin;
+            attend_head(&x, &of, end);
         }
-        for (int j = x.start; j < min(min(x.start + row->key_block, item.k_end), keys_here); j++) {
-            store_keys(x.dk + (j - x.start) * x.k_width, x.k_width, row->head_dim, &to_k, j,
-                       j < own.count, CLATTN_G_PAST_K | CLATTN_G_K << 16, row->gradients);
-            store_keys(x.dv + (j - x.start) * x.v_width, x.v_width, row->value_dim, &to_v, j,
-                       j < own.count, CLATTN_G_PAST_V | CLATTN_G_V << 16, row->gradients);
-        }
+        store_block(&x, row->flags & CLATTN_F_RAGGED ? end : block_end, own.count, &to_k, &to_v);
     }
 }

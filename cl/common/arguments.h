@@ -59,8 +59,9 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRADIENT_ROWS 37 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
     38 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK 39 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_COUNT          40
+#define CLATTN_T_GRADIENT_BLOCK  39 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 40 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_COUNT           41
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -140,7 +141,7 @@ typedef struct clattn_problem_row {
     clattn_i32 key_block;             /* keys that it has at a time */
     clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 52 + 128);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 128 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

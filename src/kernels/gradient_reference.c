@@ -70,12 +70,26 @@ static void add_keys(const clattn__problem *problem, clattn__variant *variant)
         clattn__launch_add(variant, &row);
 }
 
+static void add_bias(const clattn__problem *problem, clattn__variant *variant)
+{
+    const int64_t block = variant->config.group_size;
+    const clattn__launch_row row = {
+        .file = "gradient/gradient_bias_reference.cl",
+        .function = "gradient_bias_reference",
+        .tiling = clattn__bias_tiling(problem, block, block),
+        .options = true,
+        .tensors = {READ, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
+    };
+    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
+        clattn__launch_add(variant, &row);
+}
+
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
     clattn__add_gradient_rows(variant);
     add_queries(problem, variant);
     add_keys(problem, variant);
-    clattn__add_gradient_bias(problem, variant);
+    add_bias(problem, variant);
     clattn__add_gradient_sink(problem, variant);
 }
 

@@ -1,5 +1,5 @@
 /* What the kernels for gradients share: what is known of each query before pairs are looked at, and
- * the gradients of biases and sinks. */
+ * the gradient of the sinks. */
 #include <string.h>
 
 #include "kernels/launches.h"
@@ -48,26 +48,15 @@ void clattn__add_gradient_rows(clattn__variant *variant)
     leave_scalar(&variant->config, &variant->launch[variant->launch_count - 1].config);
 }
 
-void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant)
+clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys)
 {
     const bool all_q = problem->bias_sums >> 2 & 1, all_k = problem->bias_sums >> 3 & 1;
-    const clattn__launch_row row = {
-        .file = "gradient/gradient_bias_reference.cl",
-        .function = "gradient_bias_reference",
-        .tiling = {.axis = !all_q   ? CLATTN__OVER_QUERIES
-                           : !all_k ? CLATTN__OVER_HEAD_KEYS
-                                    : CLATTN__OVER_HEADS,
-                   .block = variant->config.group_size,
-                   .all_heads = problem->bias_sums >> 1 & 1,
-                   .all_batches = problem->bias_sums & 1},
-        .options = true,
-        .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
-                    CLATTN_T_GRAD_OUT, CLATTN_T_GRADIENT_ROWS, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
-    };
-    if (!clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
-        return;
-    clattn__launch_add(variant, &row);
-    leave_scalar(&variant->config, &variant->launch[variant->launch_count - 1].config);
+    return (clattn__tiling){.axis = !all_q   ? CLATTN__OVER_QUERIES
+                                    : !all_k ? CLATTN__OVER_HEAD_KEYS
+                                             : CLATTN__OVER_HEADS,
+                            .block = all_q ? keys : queries,
+                            .all_heads = problem->bias_sums >> 1 & 1,
+                            .all_batches = problem->bias_sums & 1};
 }
 
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant)

@@ -123,11 +123,31 @@ static void place_parts(const clattn__problem *problem, clattn__variant *variant
         variant, divide_up(extent[CLATTN__N_KV], range_keys(problem)) * scratch->stride[4]);
 }
 
+static clattn__tiling bias_tiling_of(const clattn__problem *problem, const clattn__variant *variant)
+{
+    return clattn__bias_tiling(problem, variant->config.block_m, variant->config.block_n);
+}
+
+/* An item's panels of a block of keys and values. */
+static void place_panels(const clattn__problem *problem, clattn__variant *variant)
+{
+    const clattn__tiling tiling = bias_tiling_of(problem, variant);
+    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
+    scratch->tensor = CLATTN_T_GRADIENT_PANELS;
+    scratch->slot = -1;
+    scratch->stride[4] = variant->config.block_n *
+                         (problem->extent[CLATTN__HEAD_DIM] + problem->extent[CLATTN__VALUE_DIM]);
+    scratch->offset = clattn__take_workspace(
+        variant, (int64_t)clattn__work_list_count(problem, &tiling) * scratch->stride[4]);
+}
+
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__variant *variant)
 {
     (void)caps;
     clattn__place_gradient_rows(problem, variant);
+    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
+        place_panels(problem, variant);
     if (!has_pass(problem))
         return;
     place_blocks(problem, variant);
@@ -144,7 +164,14 @@ static double workspace_bound(const clattn__problem *problem)
     const double ranges = (double)divide_up(extent[CLATTN__N_KV], range_keys(problem));
     const double items = (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_KV_HEAD] * ranges;
     const double dims = (double)extent[CLATTN__HEAD_DIM] + (double)extent[CLATTN__VALUE_DIM] + 32;
-    return 4.0 * (items * 256 * 3 * dims + queries * (ranges * dims + CLATTN_GRADIENT_ROW)) + 256;
+    const bool has_bias = clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS);
+    const double bias = /* items of 24 queries, or of 64 keys */
+        has_bias ? (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_HEAD] *
+                       (((double)extent[CLATTN__N_Q] + (double)extent[CLATTN__N_KV]) / 24 + 1) * 64
+                 : 0;
+    return 4.0 * (bias * dims + items * 256 * 3 * dims +
+                  queries * (ranges * dims + CLATTN_GRADIENT_ROW)) +
+           256;
 }
 
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
@@ -190,11 +217,26 @@ static void add_pass(const clattn__problem *problem, clattn__variant *variant)
         clattn__launch_add(variant, &parts);
 }
 
+static void add_bias(const clattn__problem *problem, clattn__variant *variant)
+{
+    const clattn__launch_row row = {
+        .file = "gradient/gradient_bias_simd.cl",
+        .function = "gradient_bias_simd",
+        .tiling = bias_tiling_of(problem, variant),
+        .options = true,
+        .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
+                    CLATTN_T_GRAD_OUT, CLATTN_T_GRADIENT_ROWS, CLATTN_T_GRADIENT_PANELS,
+                    CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
+    };
+    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
+        clattn__launch_add(variant, &row);
+}
+
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
     clattn__add_gradient_rows(variant);
     add_pass(problem, variant);
-    clattn__add_gradient_bias(problem, variant);
+    add_bias(problem, variant);
     clattn__add_gradient_sink(problem, variant);
 }
 

@@ -36,8 +36,11 @@ void clattn__add_gradient_rows(clattn__variant *variant);
 /* Something changes scores or weights pair by pair, beyond bounds. */
 bool clattn__needs_full(const clattn__problem *problem);
 
-/* The launches of gradient_bias_reference and gradient_sink, where they are needed. */
-void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant);
+/* Items of GRAD_BIAS: blocks of queries, or where these are summed over, of keys, or whole heads.
+ */
+clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys);
+
+/* The launch of gradient_sink, where it is needed. */
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
 
 /* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */

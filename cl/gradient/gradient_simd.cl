@@ -270,18 +270,10 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     BLOCK_ARRAYS;
     GRADIENT_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
-    gradient x;
+    gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
+                  .g = block_g, .o = block_o, .ds = block_ds, .shift = shift,
+                  .normaliser = normaliser, .delta = delta};
     x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
-    x.b.q = block_q;
-    x.b.p = block_p;
-    x.b.most = block_most;
-    x.b.live = block_live;
-    x.g = block_g;
-    x.o = block_o;
-    x.ds = block_ds;
-    x.shift = shift;
-    x.normaliser = normaliser;
-    x.delta = delta;
     x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
     x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;
     const tokens own = x.b.of.keys;

@@ -44,7 +44,8 @@ OUTLINE void take_panels(gradient *x, bias_sums *s, const clattn_base *base)
     s->kv = kv;
 }
 
-/* Adds the gradients of the block's scores to the sums, whose first row is that of query `first`. */
+/* Adds the gradients of the block's scores to the sums, whose first row is that of query `first`.
+ */
 INLINE void add_scores(const gradient *x, const bias_sums *s, int first, int from, int to)
 {
     run r = run_init();

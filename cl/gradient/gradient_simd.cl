@@ -1,8 +1,8 @@
 /* Gradients for devices whose work-item is a core with vectors: one work-item a group. An item is a
  * range of keys of one key/value head. It goes through the range in blocks of keys, and through all
  * queries of the heads that share them, whose scores it computes once more: five products for each
- * pair (Dao et al. 2022). What keys and values get is complete then; what queries get of the range is
- * written to GRADIENT_PARTS, which gradient_parts sums. */
+ * pair (Dao et al. 2022). What keys and values get is complete then; what queries get of the range
+ * is written to GRADIENT_PARTS, which gradient_parts sums. */
 #include "common/simd_gradient.h"
 
 /* KEY_ROWS: keys of a register tile of P^T dO; divides BLOCK_N. */
@@ -202,8 +202,8 @@ INLINE void store_keys(__global const float *from, int width, int dim, const row
     float row[DIM_MAX];
     for (int d = 0; d < width; d += VEC)
         store_vector(own ? load_vector(from + d) : (vfloat)0.0f, row + d);
-    write_row(row, dim, 1.0f, (__global void *)to->memory[past], to->begin[past] + j * to->step[past],
-              to->inner[past], to->dtype[past]);
+    write_row(row, dim, 1.0f, (__global void *)to->memory[past],
+              to->begin[past] + j * to->step[past], to->inner[past], to->dtype[past]);
 }
 
 /* Rows of a block of keys, or 0, to GRAD_K and GRAD_V and those of past ones. */

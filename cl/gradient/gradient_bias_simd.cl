@@ -1,6 +1,6 @@
-/* GRAD_BIAS: gradients of scores, computed once more, and summed over the dimensions that it shares,
- * batch entries before heads, each in ascending order. An item is a block of queries, or where these
- * are summed over, of keys, or all; batch or head -1 stands for all. */
+/* GRAD_BIAS: gradients of scores, computed once more, and summed over the dimensions that the bias
+ * is shared over, batch entries before heads, each in ascending order. An item is a block of
+ * queries, or where these are summed over, of keys, or all; batch or head -1 stands for all. */
 #include "common/simd_gradient.h"
 
 /* What an item is about, and its sums. */

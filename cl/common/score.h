@@ -322,14 +322,6 @@ INLINE vfloat score_slopes(const pairs *of, vfloat s, vint see, int i, int key)
     return slope;
 }
 
-/* What dropout multiplies the weights of keys `key` + lane with; `key` is a multiple of VEC. */
-INLINE vfloat kept_factors(const pairs *of, int i, int key)
-{
-    vuint word[4];
-    random_words(word, key / 64, key % 16, i, of->head, of->batch, of->key);
-    return word[key / 16 % 4] < (vuint)of->row->drop_below ? (vfloat)0.0f : (vfloat)of->row->kept;
-}
-
 #if VEC == 1
 /* Dropout of the weight of one pair. */
 INLINE float drop_weight(const pairs *of, float w, int i, int j)

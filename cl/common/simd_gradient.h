@@ -10,23 +10,32 @@
 
 /* A block of queries against a block of keys. */
 typedef struct gradient {
-    block b;                           /* its k_panels are that of key 0, if it were there */
-    __global const float *v_panels;    /* the same of values */
-    __global const float *k_rows;      /* (keys, k_width) of the block */
-    __global float *dk, *dv;           /* (keys, k_width), (keys, v_width) of the block */
-    int k_width, v_width;              /* dimensions rounded up to whole vectors */
-    int start;                         /* first key of the block */
-    int careful;                       /* something isn't finite: 0 times it must not show */
-    float *g;                          /* (BLOCK_M, DIM_MAX) GRAD_OUT */
-    float *o;                          /* (BLOCK_M, DIM_MAX) GRAD_Q of this range */
-    float *ds;                         /* (BLOCK_M, BLOCK_N) gradients of q . k, beside b.p */
+    block b;                        /* its k_panels are that of key 0, if it were there */
+    __global const float *v_panels; /* the same of values */
+    __global const float *k_rows;   /* (keys, k_width) of the block */
+    __global float *dk, *dv;        /* (keys, k_width), (keys, v_width) of the block */
+    int k_width, v_width;           /* dimensions rounded up to whole vectors */
+    int start;                      /* first key of the block */
+    int careful;                    /* something isn't finite: 0 times it must not show */
+    float *g;                       /* (BLOCK_M, DIM_MAX) GRAD_OUT */
+    float *o;                       /* (BLOCK_M, DIM_MAX) GRAD_Q of this range */
+    float *ds;                      /* (BLOCK_M, BLOCK_N) gradients of q . k, beside b.p */
+    float *factor; /* (BLOCK_M, BLOCK_N) what dropout multiplies weights with; FULL alone */
     float *shift, *normaliser, *delta; /* (BLOCK_M) see gradient_rows.cl */
 } gradient;
+
+/* Numbers of a block's factors of dropout. */
+#if FULL
+#define FACTORS (BLOCK_M * BLOCK_N)
+#else
+#define FACTORS VEC
+#endif
 
 /* The arrays of a block of queries, to be declared in the kernel beside BLOCK_ARRAYS. */
 #define GRADIENT_ARRAYS                                                                            \
     float block_g[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
     float block_ds[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));                                \
+    float block_factor[FACTORS] __attribute__((aligned(64)));                                      \
     float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M]
 
 /* ---- weights and gradients of scores --------------------------------------------------------- */
@@ -118,7 +127,8 @@ INLINE void turn_tile(const gradient *x, int tile, int key, vfloat sum[ROWS][COL
 #if FULL
             const int i = x->b.q_begin + tile + r;
             if (of->flags & CLATTN_F_DROPOUT) {
-                const vfloat factor = kept_factors(of, i, key + c * VEC);
+                const vfloat factor =
+                    load_vector(x->factor + (tile + r) * BLOCK_N + key % BLOCK_N + c * VEC);
                 a = factor == (vfloat)0.0f ? factor : a * factor;
                 kept = factor == (vfloat)0.0f ? factor : w * factor;
             }
@@ -131,6 +141,30 @@ INLINE void turn_tile(const gradient *x, int tile, int key, vfloat sum[ROWS][COL
             store_vector(w == (vfloat)INVISIBLE ? hidden : kept, p + at);
         }
     }
+}
+
+/* What dropout does to the block's weights with the BLOCK_N keys at `start`. */
+OUTLINE void take_factors(const gradient *x, int start)
+{
+#if FULL
+    const pairs *of = &x->b.of;
+    if (!(of->flags & CLATTN_F_DROPOUT))
+        return;
+    for (int r = 0; r < x->b.rows; r++)
+        for (int c = 0; c < BLOCK_N; c += 64)
+            for (int first = 0; first < 16; first += VEC) {
+                vuint word[4];
+                random_words(word, (start + c) / 64, first, x->b.q_begin + r, of->head, of->batch,
+                             of->key);
+                for (int w = 0; w < 4; w++)
+                    store_vector(word[w] < (vuint)of->row->drop_below ? (vfloat)0.0f
+                                                                      : (vfloat)of->row->kept,
+                                 x->factor + r * BLOCK_N + c + w * 16 + first);
+            }
+#else
+    (void)x;
+    (void)start;
+#endif
 }
 
 INLINE void clear_tile(const gradient *x, float *p, float *ds)

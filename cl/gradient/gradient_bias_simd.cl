@@ -49,6 +49,7 @@ OUTLINE void take_panels(gradient *x, bias_sums *s, const clattn_base *base)
 INLINE void add_scores(const gradient *x, const bias_sums *s, int first, int from, int to)
 {
     run r = run_init();
+    take_factors(x, x->start);
     while (next_run(&x->b.of, &r, x->b.q_begin, from, to)) {
         const int c = r.begin / PANEL * PANEL - x->start;
         const int end = (r.end - x->start + PANEL - 1) / PANEL * PANEL;
@@ -129,8 +130,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gradient_bias_simd(
     GRADIENT_ARRAYS;
     float of_query[BLOCK_M], of_key[BLOCK_N], sum[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
     gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g, .ds = block_ds, .shift = shift, .normaliser = normaliser,
-                  .delta = delta};
+                  .g = block_g, .ds = block_ds, .factor = block_factor, .shift = shift,
+                  .normaliser = normaliser, .delta = delta};
     bias_sums s = {q, k, past_k, v, past_v, grad_out, gradient_rows,
                    panels + own_begin(row, &base, CLATTN_T_GRADIENT_PANELS), sum, of_query,
                    of_key, 0.0f, -1, -1};

@@ -150,6 +150,7 @@ INLINE void attend(gradient *x, int from, int to)
     x->careful = !finite;
     for (int start = from / BLOCK_N * BLOCK_N; start < to; start += BLOCK_N) {
         run r = run_init();
+        take_factors(x, start);
         const int begin = max(from, start), end = min(to, start + BLOCK_N);
         while (next_run(&x->b.of, &r, x->b.q_begin, begin, end)) {
             const int c = r.begin / PANEL * PANEL - start;
@@ -271,8 +272,8 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     GRADIENT_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g, .o = block_o, .ds = block_ds, .shift = shift,
-                  .normaliser = normaliser, .delta = delta};
+                  .g = block_g, .o = block_o, .ds = block_ds, .factor = block_factor,
+                  .shift = shift, .normaliser = normaliser, .delta = delta};
     x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
     x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
     x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;

@@ -13,13 +13,21 @@ typedef struct bench_grid {
     } heads[MOST_VALUES];
     int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: of queries and keys */
     int masks;                                          /* 1: not causal; 2: causal as well */
-    bool features;                                      /* each of them after plain attention */
+    bool backward;
+    bool features; /* each of them after plain attention */
 } bench_grid;
 
 static const bench_grid grids[] = {
-    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1, false},
-    {BENCH_SUITE_PREFILL, {{8, 8}, {32, 8}}, {64, 80, 128}, {512, 1024, 2048, 4096}, 2, false},
-    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 1, true},
+    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1, false, false},
+    {BENCH_SUITE_PREFILL,
+     {{8, 8}, {32, 8}},
+     {64, 80, 128},
+     {512, 1024, 2048, 4096},
+     2,
+     false,
+     false},
+    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 1, false, true},
+    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 2, true, false},
 };
 
 bool bench_list_add(bench_list *list, const bench_shape *shape)
@@ -70,6 +78,7 @@ static bool add_grid(bench_list *list, const bench_grid *grid, const stored_type
                                  .n_head = grid->heads[h].query,
                                  .n_kv_head = grid->heads[h].kv,
                                  .head_dim = *dim,
+                                 .backward = grid->backward,
                                  .type = type};
             if (!add_lengths(list, grid, &shape))
                 return false;

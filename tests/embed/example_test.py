@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""example_test.py PROGRAM SOURCE README SUBMIT: the example runs, prints what it should, is short, and
-the README shows the same text. The program SUBMIT prints what it should."""
+"""example_test.py PROGRAM SOURCE README SUBMIT: the example runs, prints what it should, is short,
+and the README shows the same text. The program SUBMIT prints what it should."""
 
 import pathlib
 import subprocess

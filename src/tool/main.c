@@ -31,12 +31,12 @@ static int print_help(void)
     printf("usage: clattn COMMAND [OPTION]...\n\nAttention on any OpenCL device.\n\n");
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
-    printf(
-        "\nclattn COMMAND --help shows the options of a command.\n"
-        "Environment: CLATTN_DEVICE the device, where --device isn't given; CLATTN_CACHE_DIR the\n"
-        "folder of compiled programs; CLATTN_OPENCL_LIBRARY the OpenCL library;\n"
-        "CLATTN_VERBOSE=dispatch,build,exec log lines on stderr.\n"
-        "Exit status: 0 done, 1 failed, 2 wrong usage.\n");
+    printf("\nclattn COMMAND --help shows the options of a command.\n"
+           "Exit status: 0 done, 1 failed, 2 wrong usage.\n\nEnvironment:\n"
+           "  CLATTN_DEVICE          the device, where --device isn't given\n"
+           "  CLATTN_CACHE_DIR       the folder of compiled programs\n"
+           "  CLATTN_OPENCL_LIBRARY  the OpenCL library, instead of the system's\n"
+           "  CLATTN_VERBOSE         dispatch, build, exec: log lines on stderr\n");
     return EXIT_RAN;
 }
 

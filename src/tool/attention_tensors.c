@@ -187,7 +187,7 @@ static bool check_ends(attention_tensors *tensors, uint32_t row)
     for (int64_t i = 0; i < array->count; i++) {
         const int64_t end = array->integers[i], begin = i ? array->integers[i - 1] : 0;
         if (i == 0 && end != 0)
-            return refuse_length(tensors, row, i, "", 0);
+            return refuse_length(tensors, row, i, "the begin of the first sequence,", 0);
         if (end < begin)
             return refuse_length(tensors, row, i, "at least the one before it,", begin);
         if (end > total)

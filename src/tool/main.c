@@ -33,7 +33,11 @@ static int print_help(void)
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     printf("\nclattn COMMAND --help shows the options of a command.\n"
-           "Exit status: 0 done, 1 failed, 2 wrong usage.\n");
+           "Exit status: 0 done, 1 failed, 2 wrong usage.\n\nEnvironment:\n"
+           "  CLATTN_DEVICE          the device, where --device isn't given\n"
+           "  CLATTN_CACHE_DIR       the folder of compiled programs\n"
+           "  CLATTN_OPENCL_LIBRARY  the OpenCL library, instead of the system's\n"
+           "  CLATTN_VERBOSE         dispatch, build, exec: log lines on stderr\n");
     return EXIT_RAN;
 }
 

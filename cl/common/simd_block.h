@@ -83,25 +83,28 @@ INLINE void load_queries(const block *b, __global const void *q, long begin)
     load_rows(b, q, begin, CLATTN_T_Q, b->of.row->head_dim, b->q);
 }
 
-/* One dimension of the products of a row tile. */
-INLINE void product_step(const float *q, __global const float *panel, vfloat sum[ROWS][COLS])
+/* One dimension of the products of a row tile with the first `cols` vectors of a panel, a constant.
+ */
+INLINE void product_step(const float *q, __global const float *panel, const int cols,
+                         vfloat sum[ROWS][COLS])
 {
     vfloat k[COLS];
 #pragma unroll
-    for (int c = 0; c < COLS; c++)
+    for (int c = 0; c < cols; c++)
         k[c] = load_vector(panel + c * VEC);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
         const vfloat x = q[r * DIM_MAX];
 #pragma unroll
-        for (int c = 0; c < COLS; c++)
+        for (int c = 0; c < cols; c++)
             sum[r][c] = fma(x, k[c], sum[r][c]);
     }
 }
 
-/* Products of rows q (ROWS, DIM_MAX) with a panel of `dim` dimensions, while `ahead` is fetched. */
-INLINE void panel_product(const float *q, __global const float *panel, int dim, lines ahead,
-                          vfloat sum[ROWS][COLS])
+/* Products of rows q (ROWS, DIM_MAX) with `seen` or more keys of a panel of `dim` dimensions, while
+ * `ahead` is fetched. */
+INLINE void panel_product(const float *q, __global const float *panel, int dim, int seen,
+                          lines ahead, vfloat sum[ROWS][COLS])
 {
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
@@ -109,21 +112,25 @@ INLINE void panel_product(const float *q, __global const float *panel, int dim, 
         for (int c = 0; c < COLS; c++)
             sum[r][c] = 0.0f;
     const float *end = q + dim;
+    if (seen <= COLS / 2 * VEC)
+        for (; q < end; q++, panel += PANEL)
+            product_step(q, panel, COLS / 2, sum);
     for (; q < end && ahead.left > 0; q++, panel += PANEL) {
         prefetch_line(&ahead);
-        product_step(q, panel, sum);
+        product_step(q, panel, COLS, sum);
     }
     for (; q < end; q++, panel += PANEL)
-        product_step(q, panel, sum);
+        product_step(q, panel, COLS, sum);
 }
 
-/* Scaled products of a row tile with the panel that begins at key `key`, while `ahead` is fetched.
- */
-INLINE void product_tile(const block *b, int tile, int key, lines ahead, vfloat sum[ROWS][COLS])
+/* Scaled products of a row tile with `seen` or more keys of the panel that begins at key `key`,
+ * while `ahead` is fetched. */
+INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
+                         vfloat sum[ROWS][COLS])
 {
     const float scale = b->of.row->scale;
     panel_product(b->q + tile * DIM_MAX, b->k_panels + key / PANEL * b->panel_step,
-                  b->of.row->head_dim, ahead, sum);
+                  b->of.row->head_dim, seen, ahead, sum);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -231,7 +238,7 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
     const int hides = hides_of_tile(b, tile, key, keys);
     if (hides & TILE_HIDDEN)
         return 0;
-    product_tile(b, tile, key, next_lines(&b->of, b->q_begin + tile, key), sum);
+    product_tile(b, tile, key, keys->to - key, next_lines(&b->of, b->q_begin + tile, key), sum);
     if (is_regular(b, tile, key)) {
         finish_regular(b, tile, key, keys, hides, sum);
         return keep_scores(b, tile, sum, s) || some_visible(sum);
@@ -250,7 +257,7 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
-    product_tile(b, tile, key, no_lines(), sum);
+    product_tile(b, tile, key, keys->to - key, no_lines(), sum);
     if (is_edge(key, keys))
         hide_beyond(&b->of, b->q_begin + tile, key, keys, sum);
     keep_scores(b, tile, sum, s);

@@ -88,7 +88,8 @@ INLINE int weight_tile(const gradient *x, int tile, int key, const tile_keys *ke
     const int hides = hides_of_tile(&x->b, tile, key, keys);
     if (hides & TILE_HIDDEN)
         return 0;
-    product_tile(&x->b, tile, key, next_lines(&x->b.of, x->b.q_begin + tile, key), sum);
+    product_tile(&x->b, tile, key, keys->to - key, next_lines(&x->b.of, x->b.q_begin + tile, key),
+                 sum);
     keep_tile(sum, ds);
     if (is_regular(&x->b, tile, key)) {
         finish_regular(&x->b, tile, key, keys, hides, sum);
@@ -99,7 +100,7 @@ INLINE int weight_tile(const gradient *x, int tile, int key, const tile_keys *ke
         load_tile(p, sum);
     }
 #else
-    product_tile(&x->b, tile, key, no_lines(), sum);
+    product_tile(&x->b, tile, key, keys->to - key, no_lines(), sum);
     if (is_edge(key, keys))
         hide_beyond(&x->b.of, x->b.q_begin + tile, key, keys, sum);
     (void)ds;
@@ -196,7 +197,7 @@ INLINE int pair_block(const gradient *x, const run *r, int start, int key, int e
             vfloat sum[ROWS][COLS];
             panel_product(x->g + tile * DIM_MAX,
                           x->v_panels + key / PANEL * (b->of.row->value_dim * (long)PANEL),
-                          b->of.row->value_dim, no_lines(), sum);
+                          b->of.row->value_dim, keys.to - key, no_lines(), sum);
             turn_tile(x, tile, key, sum, p, ds, of_scores);
             any = 1;
         }

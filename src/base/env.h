@@ -16,6 +16,8 @@ typedef struct clattn__env {
     void *log_user;
     uint32_t verbose;            /* clattn_log_area bits that CLATTN_VERBOSE sends to stderr */
     bool cache_on;               /* program cache, wherever it is */
+    bool cache_trials;           /* programs are tried once: looked for, but not kept */
+    bool tuning_on;              /* the tuning file is used, if there is one */
     char *device;                /* owned; selector, NULL: best device */
     char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */
     char *kernel_dir;            /* owned; NULL: embedded .cl files */

@@ -3,23 +3,14 @@
  * gradient_parts, and those of biases and sinks. */
 #include <inttypes.h>
 
-#include "kernels/dim_max.h"
 #include "kernels/launches.h"
+#include "kernels/simd_tiles.h"
 
 extern const clattn__kernel clattn__gradient_simd;
 
-/* Register tiles that fit the registers, by vector width and number of registers. */
-static const struct {
-    uint32_t vec, registers;
-    uint32_t rows, cols, value_cols;
-} tiles[] = {
-    {16, 32, 6, 4, 4},
-    {8, 16, 6, 2, 2},
-    {4, 16, 6, 2, 2},
-};
-
-/* Blocks by bound of the dimensions: what an item has of keys and what they get stays in the second
- * cache, beside a block of queries. block_n: keys whose weights a block of queries has at a time.
+/* Blocks in the place of those of attention, by bound of the dimensions: what an item has of keys
+ * and what they get stays in the second cache, beside a block of queries. block_n: keys whose
+ * weights a block of queries has at a time.
  */
 static const struct {
     uint32_t dim_max, block_m, block_n;
@@ -63,17 +54,9 @@ static bool has_pass(const clattn__problem *problem)
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
     uint32_t i = 0;
-    while (i < last &&
-           (tiles[i].vec > caps->vector_width || tiles[i].registers > caps->vector_registers))
-        i++;
-    config->vec = tiles[i].vec;
-    config->rows = tiles[i].rows;
-    config->cols = tiles[i].cols;
-    config->value_cols = tiles[i].value_cols;
-    config->dim_max = clattn__dim_max(problem);
-    for (i = 0; blocks[i].dim_max != config->dim_max;)
+    clattn__simd_tiles(problem, caps, config);
+    while (blocks[i].dim_max != config->dim_max)
         i++;
     config->block_m = blocks[i].block_m;
     config->block_n = blocks[i].block_n;

@@ -71,7 +71,8 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
         return false;
     }
     /* The kernels for other operations are used by all targets alike. */
-    if (!f->options.kernel && !is_for_attention(t->context, kernel)) {
+    if (!f->options.kernel && strncmp(kernel, "gradient", 8) != 0 &&
+        !is_for_attention(t->context, kernel)) {
         clattn_dispatcher_destroy(t->dispatcher);
         return clattn_context_destroy(t->context) == CLATTN_OK;
     }

@@ -47,7 +47,8 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_K_PANELS     25 /* keys packed by the simd family, see attention/pack_keys.cl */
 #define CLATTN_T_V_ROWS       26 /* values as the simd family reads them: V itself, or packed */
 #define CLATTN_T_STATS        27 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_COUNT        28
+#define CLATTN_T_PARTS        28 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_COUNT        29
 
 /* Data types, with the numbers of clattn_dtype. */
 #define CLATTN_D_F32  0
@@ -85,6 +86,8 @@ typedef int64_t clattn_i64;
 #define CLATTN_STAGE_VISIBLE 2
 #define CLATTN_STAGE_WEIGHTS 3
 
+#define CLATTN_SPLIT 512 /* keys of a split, counted from key 0: part of the numerics contract */
+
 #define CLATTN_UNLIMITED ((clattn_i64)1 << 40) /* `left` or `right` that hides nothing */
 
 typedef struct clattn_tensor_row {
@@ -112,7 +115,7 @@ typedef struct clattn_problem_row {
     clattn_i32 block_rows;            /* queries of a block, at most BLOCK_M, in the simd family */
     clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 52 + 112);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 112 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head -1: all heads, one after the other.

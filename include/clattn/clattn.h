@@ -121,7 +121,8 @@ typedef struct clattn_context_options {
     uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
     const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
     const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel;    /* use only the kernel of this name for its operation; NULL: all kernels;
+    const char *kernel;    /* use only the kernel of this name for its operation, or, separated by
+                              commas, those of these names; NULL: all kernels;
                               CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name doesn't have */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */

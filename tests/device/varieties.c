@@ -205,19 +205,22 @@ static clattn_context *open_context(uint32_t device, const char *kernel)
     return context;
 }
 
-/* Whether the kernel is one for attention. */
-static bool plans_attention(clattn_context *context)
+/* Whether the kernel is one for attention; NULL: whichever is chosen. */
+static bool plans_attention(clattn_context *context, const char *kernel)
 {
     fuzz_problem p;
     clattn_attention_desc desc;
     clattn_plan *plan = NULL;
-    variety_make(&varieties[0], &(variety_size){4, 4, 4, 4}, 0, 0, &p);
+    clattn_plan_info info = {.struct_size = sizeof info};
+    variety_make(&varieties[0], &(variety_size){4, 4, 64, 64}, 0, 0, &p);
     fuzz_describe(&p, &desc);
     const clattn_status status = clattn_plan_attention(context, &desc, &plan);
     cr_assert(status == CLATTN_OK || status == CLATTN_ERR_UNSUPPORTED, "%s",
               clattn_error_message());
+    if (status == CLATTN_OK)
+        cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
     clattn_plan_destroy(plan);
-    return status == CLATTN_OK;
+    return status == CLATTN_OK && (!kernel || strcmp(info.kernel, kernel) == 0);
 }
 
 /* kernel NULL: all of them, which must accept everything. */
@@ -226,7 +229,7 @@ static void open_target(uint32_t device, const char *kernel)
     fuzz_target t = {.kernel = kernel ? kernel : "all kernels", .device = device};
     t.must_accept = !kernel || strcmp(kernel, "attention_reference") == 0;
     t.context = open_context(device, kernel);
-    if (!plans_attention(t.context)) {
+    if (!plans_attention(t.context, kernel)) {
         cr_assert_eq(clattn_context_destroy(t.context), CLATTN_OK);
         return;
     }

@@ -50,6 +50,16 @@ static int next_keys(const query *x, run *r)
     return next_run(&x->of, r, x->i, keys_from(&x->of, x->i), keys_to(&x->of, x->i));
 }
 
+/* Whether key j is in a run of the query; finish_scores sees to the rest. */
+static int may_see(const query *x, int j)
+{
+    run r = run_init();
+    while (next_keys(x, &r))
+        if (j >= r.begin && j < r.end)
+            return 1;
+    return 0;
+}
+
 static float product(const query *x, int j)
 {
     __global const clattn_problem_row *row = x->of.row;

@@ -17,6 +17,11 @@
 #define MASK_FUNCTION 0
 #endif
 
+/* SCORE_GRADIENT: 1 where the derivative of the caller's score function is, too. */
+#ifndef SCORE_GRADIENT
+#define SCORE_GRADIENT 0
+#endif
+
 /* Tensors of the options, as parameters and arguments of functions. */
 #define OPTION_PARAMETERS                                                                          \
     __global const uchar *mask, __global const void *bias, __global const float *alibi,            \
@@ -258,6 +263,47 @@ INLINE vfloat finish_scores(const pairs *of, vfloat s, int i, int key, int from,
         s = bias == (vfloat)(-INFINITY) ? bias : s + bias; /* hides NaN and infinity too */
     }
     return see ? s : (vfloat)(-INFINITY);
+}
+
+/* ---- derivatives ----------------------------------------------------------------------------- */
+
+#if SCORE_GRADIENT
+INLINE vfloat call_score_gradient(const pairs *of, vfloat s, vint see, int i, int key)
+{
+    const int q = (int)(i + of->offset);
+#ifdef CLATTN_SCORE_GRADIENT_VECTOR
+    const vfloat d =
+        clattn_user_score_gradient_vector(s, of->batch, of->head, q, LANES + key, of->params);
+    return see ? d : (vfloat)(0.0f);
+#else
+    float lane[VEC];
+    int seen[VEC];
+    store_vector(s, lane);
+    store_vector(see, seen);
+    for (int c = 0; c < VEC; c++)
+        lane[c] = seen[c] ? clattn_user_score_gradient(lane[c], of->batch, of->head, q, key + c,
+                                                       of->params)
+                          : 0.0f;
+    return load_vector(lane);
+#endif
+}
+#endif
+
+/* What a final score changes with the product it was made of, by the capped score of query i with
+ * keys `key` + lane; `see`: which of them are visible. */
+INLINE vfloat score_slopes(const pairs *of, vfloat s, vint see, int i, int key)
+{
+    vfloat slope = 1.0f;
+    if (of->flags & CLATTN_F_SOFTCAP) {
+        const vfloat t = s * of->row->inverse_softcap;
+        slope = fma(-t, t, slope);
+    }
+#if SCORE_GRADIENT
+    if (of->flags & CLATTN_F_ALIBI)
+        s = add_alibi(of, s, i, key);
+    slope *= call_score_gradient(of, s, see, i, key);
+#endif
+    return slope;
 }
 
 #if VEC == 1

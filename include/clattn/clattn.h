@@ -266,7 +266,19 @@ typedef enum clattn_slot {
                                       queries: how much each key was attended to */
     CLATTN_SLOT_SCORES = 22,       /* (B, H, n_q, Nkv)    F32, written; see score_stage */
     CLATTN_SLOT_PARTIAL_OUT = 23,  /* merge: (parts, B, H, n_q, Dv)  float, read */
-    CLATTN_SLOT_PARTIAL_LSE = 24   /* merge: (parts, B, H, n_q)      F32, read */
+    CLATTN_SLOT_PARTIAL_LSE = 24,  /* merge: (parts, B, H, n_q)      F32, read */
+    /* Of the gradients alone, where OUT and LSE are read: see clattn_plan_attention_gradient. */
+    CLATTN_SLOT_GRAD_OUT = 25,    /* (B, H, n_q, Dv)     float, read */
+    CLATTN_SLOT_GRAD_LSE = 26,    /* (B, H, n_q)         F32, read */
+    CLATTN_SLOT_GRAD_Q = 27,      /* (B, H, n_q, D)      float, written */
+    CLATTN_SLOT_GRAD_K = 28,      /* (B, Hkv, n_kv, D)   float, written */
+    CLATTN_SLOT_GRAD_V = 29,      /* (B, Hkv, n_kv, Dv)  float, written */
+    CLATTN_SLOT_GRAD_BIAS = 30,   /* (B, H, n_q, Nkv)    float, written; strides of 0 sum over
+                                     their dimension. Not strided: contiguous, summed over the
+                                     dimensions in which BIAS has strides of 0 */
+    CLATTN_SLOT_GRAD_SINK = 31,   /* (H)                 F32, written */
+    CLATTN_SLOT_GRAD_PAST_K = 32, /* (B, Hkv, n_past, D)   float, written */
+    CLATTN_SLOT_GRAD_PAST_V = 33  /* (B, Hkv, n_past, Dv)  float, written */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -291,7 +303,7 @@ typedef enum clattn_score_stage {
 } clattn_score_stage;
 
 /* Layout of one tensor. Without `strided` it is contiguous in the order of its slot's shape; in a
- * ragged problem Q, K, V, OUT and LSE are contiguous as (token, head, dim). */
+ * ragged problem Q, K, V, OUT, LSE and their gradients are contiguous as (token, head, dim). */
 typedef struct clattn_tensor {
     clattn_dtype dtype; /* where the slot allows only one type, F32 (0) stands for it */
     uint32_t strided;   /* 1: `stride` holds */
@@ -337,8 +349,9 @@ typedef struct clattn_attention_desc {
     /* 1: sequences of different lengths lie one after the other. Q_LENGTHS and KV_LENGTHS take
      * part, have batch + 1 elements, begin with 0 and never descend: entry b has the tokens
      * Q_LENGTHS[b] .. Q_LENGTHS[b + 1] - 1 of Q, OUT and LSE, and those of KV_LENGTHS of K and V.
-     * These tensors have no batch dimension (stride[0] is not used) and total_q or total_kv
-     * tokens. n_q and n_kv are bounds: no sequence may be longer. Others stay (B, H, n_q, Nkv). */
+     * These tensors and their gradients have no batch dimension (stride[0] is not used) and total_q
+     * or total_kv tokens. n_q and n_kv are bounds: no sequence may be longer. Others stay (B, H,
+     * n_q, Nkv). */
     uint32_t ragged;
     uint32_t reserved;         /* 0 */
     int64_t total_q, total_kv; /* ragged, else 0 */
@@ -364,6 +377,11 @@ typedef struct clattn_attention_desc {
     const char *score_function;
     const char *mask_function;
     clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+    /* For gradients, with score_function: an OpenCL C text that defines its derivative by s,
+     *    float score_gradient(float s, int batch, int head, int q, int k,
+     *                         __global const float *params)
+     * of the same arguments. Forward attention doesn't use it. */
+    const char *score_gradient;
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
@@ -415,6 +433,11 @@ typedef struct clattn_host_binding {
 CLATTN_API clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *desc,
                                     const clattn_host_binding *bindings, uint32_t count);
 
+/* Gradients on host pointers, in the same manner; see clattn_plan_attention_gradient. */
+CLATTN_API clattn_status clattn_run_gradient(clattn_context *context,
+                                             const clattn_attention_desc *desc,
+                                             const clattn_host_binding *bindings, uint32_t count);
+
 /* Merging on host pointers, in the same manner. */
 CLATTN_API clattn_status clattn_merge(clattn_context *context, const clattn_merge_desc *desc,
                                       const clattn_host_binding *bindings, uint32_t count);
@@ -433,6 +456,23 @@ CLATTN_API clattn_status clattn_plan_attention(clattn_context *context,
                                                clattn_plan **plan);
 CLATTN_API clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
                                            clattn_plan **plan);
+
+/* The gradients of attention: from what a loss changes with OUT (GRAD_OUT) and, if asked, with LSE
+ * (GRAD_LSE), to what it changes with the inputs. Weights are computed once more from Q, K and LSE;
+ * nothing of their size is kept. Dao et al. 2022, "FlashAttention", appendix B.4.
+ *
+ * `desc` is the description of the forward pass, with other slots: LSE must be among them, which
+ * the forward pass wrote, and at least one of GRAD_Q, GRAD_K, GRAD_V, GRAD_BIAS, GRAD_SINK,
+ * GRAD_PAST_K, GRAD_PAST_V. Q, K, V, OUT, LSE and GRAD_OUT are read. What the forward pass returns
+ * besides OUT and LSE has no part. A score_function needs a score_gradient.
+ *
+ * Gradients are written, not added. Where nothing is visible they are 0, as they are for queries
+ * and keys behind a length; ragged tokens that no sequence has are not touched. All options of the
+ * forward pass have their part: docs/numerics.md has the formulas. The same bits come out on
+ * repetition. */
+CLATTN_API clattn_status clattn_plan_attention_gradient(clattn_context *context,
+                                                        const clattn_attention_desc *desc,
+                                                        clattn_plan **plan);
 
 /* Frees the plan. Submissions in flight are not disturbed. */
 CLATTN_API void clattn_plan_destroy(clattn_plan *plan);

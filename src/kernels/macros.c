@@ -19,6 +19,7 @@ static const struct {
     {"STORAGE", offsetof(clattn__config, storage)},
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},
+    {"SCORE_GRADIENT", offsetof(clattn__config, score_gradient)},
     {"WG_SIZE", offsetof(clattn__config, group_size)},
 };
 

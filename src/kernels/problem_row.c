@@ -6,7 +6,7 @@
 #include "kernels/launches.h"
 
 _Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and kernels");
-_Static_assert(CLATTN_T_PARTIAL_LSE == (int)CLATTN_SLOT_PARTIAL_LSE, "slots have one numbering");
+_Static_assert(CLATTN_T_GRAD_PAST_V == (int)CLATTN_SLOT_GRAD_PAST_V, "slots have one numbering");
 _Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
 
 static uint32_t flags_of_slots(const clattn__problem *problem)
@@ -55,6 +55,23 @@ static uint32_t flags_of(const clattn__problem *problem)
     return flags;
 }
 
+static uint32_t gradients_of(const clattn__problem *problem)
+{
+    static const struct {
+        clattn_slot slot;
+        uint32_t bit;
+    } table[] = {
+        {CLATTN_SLOT_GRAD_LSE, CLATTN_G_LSE},       {CLATTN_SLOT_GRAD_K, CLATTN_G_K},
+        {CLATTN_SLOT_GRAD_V, CLATTN_G_V},           {CLATTN_SLOT_GRAD_PAST_K, CLATTN_G_PAST_K},
+        {CLATTN_SLOT_GRAD_PAST_V, CLATTN_G_PAST_V},
+    };
+    uint32_t gradients = problem->bias_sums << CLATTN_G_BIAS_SUM;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (clattn__problem_has(problem, table[i].slot))
+            gradients |= table[i].bit;
+    return gradients;
+}
+
 static void fill_tensors(const clattn__problem *problem, const clattn__variant *variant,
                          clattn_problem_row *row)
 {
@@ -76,6 +93,7 @@ static void fill_tensors(const clattn__problem *problem, const clattn__variant *
 static void fill_extents(const clattn__problem *problem, clattn_problem_row *row)
 {
     const int64_t *extent = problem->extent;
+    row->batch = (int32_t)extent[CLATTN__BATCH];
     row->n_head = (int32_t)extent[CLATTN__N_HEAD];
     row->n_kv_head = (int32_t)extent[CLATTN__N_KV_HEAD];
     row->n_q = (int32_t)extent[CLATTN__N_Q];
@@ -111,6 +129,7 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     row->left = problem->left;
     row->right = problem->right;
     row->flags = flags_of(problem);
+    row->gradients = gradients_of(problem);
     if (variant->config.fused)
         row->flags |= CLATTN_F_FUSED;
     if (variant->config.fused && !values_in_place(variant))

@@ -7,6 +7,7 @@ extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
+extern const clattn__kernel clattn__gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
@@ -14,6 +15,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__attention_simd,
     &clattn__attention_reference,
     &clattn__merge,
+    &clattn__gradient_reference,
 };
 
 uint32_t clattn__kernel_count(void)

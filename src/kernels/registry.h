@@ -9,8 +9,8 @@
 #include "schedule/work_list.h"
 
 #define CLATTN__MAX_LAUNCHES  6
-#define CLATTN__MAX_ARGUMENTS 28
-#define CLATTN__MAX_SCRATCH   3
+#define CLATTN__MAX_ARGUMENTS 32
+#define CLATTN__MAX_SCRATCH   8
 
 /* The numbers that become macros, each "-D NAME=value"; the table is in macros.c. 0: not defined,
  * so that the kernel's own default holds. */
@@ -26,7 +26,8 @@ typedef struct clattn__config {
     uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;
-    uint32_t group_size; /* WG_SIZE: work-items of a group */
+    uint32_t score_gradient; /* SCORE_GRADIENT: 1 if the caller's derivative is */
+    uint32_t group_size;     /* WG_SIZE: work-items of a group */
     /* Not macros: read by the kernel at run time. */
     uint32_t block_rows; /* queries of a block, at most block_m */
     uint32_t item_rows;  /* queries of an item, whole blocks */

@@ -9,7 +9,9 @@ typedef clattn_status (*clattn__desc_rule)(const clattn_attention_desc *desc);
 
 /* Rules about the fields, and about which slots they need: rules_fields.c, rules_slots.c. */
 clattn_status clattn__rules_check_fields(const clattn_attention_desc *desc);
-clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc);
+clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind);
+/* What gradients need besides: rules_gradient.c. */
+clattn_status clattn__rules_check_gradient(const clattn_attention_desc *desc);
 clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
 
 /* Rules about the layouts, once strides are filled in: rules_layout.c. */

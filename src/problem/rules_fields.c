@@ -191,6 +191,10 @@ static clattn_status text_is_valid(const char *name, const char *text)
 static clattn_status texts_are_valid(const clattn_attention_desc *desc)
 {
     CLATTN__TRY(text_is_valid("score_function", desc->score_function));
+    CLATTN__TRY(text_is_valid("score_gradient", desc->score_gradient));
+    if (desc->score_gradient && !desc->score_function)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "score_gradient: is given, but score_function is not");
     return text_is_valid("mask_function", desc->mask_function);
 }
 

@@ -62,11 +62,6 @@ static bool has(const clattn_attention_desc *desc, clattn_slot slot)
     return (desc->slots & CLATTN_SLOT_BIT(slot)) != 0;
 }
 
-static clattn_status slots_are_optional(const clattn_attention_desc *desc)
-{
-    return clattn__rules_check_optional(CLATTN__ATTENTION, desc->slots);
-}
-
 /* Slots that make sense only together. */
 static clattn_status pairs_are_whole(const clattn_attention_desc *desc)
 {
@@ -169,20 +164,17 @@ static clattn_status ragged_has_no_past(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
-static clattn_status tensors_are_valid(const clattn_attention_desc *desc)
-{
-    return clattn__rules_check_tensors(CLATTN__ATTENTION, desc->slots, desc->tensor);
-}
-
 static const clattn__desc_rule rules[] = {
-    slots_are_optional,     pairs_are_whole,        companions_fit,
-    seed_goes_with_dropout, params_have_function,   ragged_has_lengths,
-    ragged_has_no_past,     stage_goes_with_scores, tensors_are_valid,
+    pairs_are_whole,    companions_fit,     seed_goes_with_dropout, params_have_function,
+    ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
 };
 
-clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc)
+clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind)
 {
+    CLATTN__TRY(clattn__rules_check_optional(kind, desc->slots));
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         CLATTN__TRY(rules[i](desc));
-    return CLATTN_OK;
+    if (kind == CLATTN__GRADIENT)
+        CLATTN__TRY(clattn__rules_check_gradient(desc));
+    return clattn__rules_check_tensors(kind, desc->slots, desc->tensor);
 }

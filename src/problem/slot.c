@@ -12,10 +12,18 @@
 #define NQ  CLATTN__N_Q
 #define NKV CLATTN__N_KV
 
-/* part: {attention, merge} */
+/* part: {attention, merge, gradient} */
 #define ALWAYS                                                                                     \
     {                                                                                              \
-        CLATTN__ALWAYS, CLATTN__NEVER                                                              \
+        CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS                                              \
+    }
+#define IN_BOTH                                                                                    \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED                                          \
+    }
+#define OF_GRADIENT(part)                                                                          \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__##part                                               \
     }
 #define IF_ASKED                                                                                   \
     {                                                                                              \
@@ -25,6 +33,10 @@
     {                                                                                              \
         CLATTN__NEVER, CLATTN__ALWAYS                                                              \
     }
+
+/* written: everywhere, or OUT and LSE, which the gradients read */
+#define WRITTEN (1u << CLATTN__KIND_COUNT) - 1
+#define FORWARD BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE)
 
 /* Columns: slot, name, rank, shape, types, part, written, host too, tokens. */
 #define ROW(name, ...)                                                                             \
@@ -42,37 +54,55 @@ static const clattn__slot_info table[] = {
         CLATTN__TOTAL_KV),
     ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, ALWAYS, false, false,
         CLATTN__TOTAL_KV),
-    ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, {CLATTN__ALWAYS, CLATTN__ALWAYS}, true,
-        false, CLATTN__TOTAL_Q),
-    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED}, true, false,
-        CLATTN__TOTAL_Q),
-    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
-    ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), IF_ASKED, false, false, PLAIN),
-    ROW(BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, IF_ASKED, false, false, PLAIN),
-    ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IF_ASKED, false, true, PLAIN),
-    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED}, false, true,
-        PLAIN),
-    ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
-    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
-    ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IF_ASKED, false, true,
+    ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS,
+        {CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS}, FORWARD, false, CLATTN__TOTAL_Q),
+    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32),
+        {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED}, FORWARD, false, CLATTN__TOTAL_Q),
+    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
+    ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), IN_BOTH, false, false, PLAIN),
+    ROW(BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, IN_BOTH, false, false, PLAIN),
+    ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IN_BOTH, false, true, PLAIN),
+    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED},
+        false, true, PLAIN),
+    ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
+    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
+    ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IN_BOTH, false, true,
         PLAIN),
     ROW(BLOCK_INDEX, 4, SHAPE(B, H, CLATTN__QUERY_BLOCKS, CLATTN__BLOCK_LIMIT), BIT(CLATTN_I32),
-        IF_ASKED, false, true, PLAIN),
-    ROW(PARAMS, 1, SHAPE(CLATTN__N_PARAMS), BIT(CLATTN_F32), IF_ASKED, false, true, PLAIN),
-    ROW(SEED, 1, SHAPE(CLATTN__TWO), BIT(CLATTN_I64), IF_ASKED, false, true, PLAIN),
-    ROW(PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, false, false,
+        IN_BOTH, false, true, PLAIN),
+    ROW(PARAMS, 1, SHAPE(CLATTN__N_PARAMS), BIT(CLATTN_F32), IN_BOTH, false, true, PLAIN),
+    ROW(SEED, 1, SHAPE(CLATTN__TWO), BIT(CLATTN_I64), IN_BOTH, false, true, PLAIN),
+    ROW(PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, false, false,
+    ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, true, false, PLAIN),
-    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, true, false, PLAIN),
-    ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
-    ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
-    ROW(SCORES, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, true, false, PLAIN),
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, WRITTEN, false,
+        PLAIN),
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, WRITTEN, false,
+        PLAIN),
+    ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
+    ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
+    ROW(SCORES, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(PARTIAL_OUT, 5, SHAPE(CLATTN__PARTS, B, H, NQ, CLATTN__VALUE_DIM), FLOATS, IN_MERGE, false,
         false, PLAIN),
     ROW(PARTIAL_LSE, 4, SHAPE(CLATTN__PARTS, B, H, NQ), BIT(CLATTN_F32), IN_MERGE, false, false,
         PLAIN),
+    ROW(GRAD_OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, OF_GRADIENT(ALWAYS), false, false,
+        CLATTN__TOTAL_Q),
+    ROW(GRAD_LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), OF_GRADIENT(IF_ASKED), false, false,
+        CLATTN__TOTAL_Q),
+    ROW(GRAD_Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, OF_GRADIENT(IF_ASKED), WRITTEN, false,
+        CLATTN__TOTAL_Q),
+    ROW(GRAD_K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, OF_GRADIENT(IF_ASKED),
+        WRITTEN, false, CLATTN__TOTAL_KV),
+    ROW(GRAD_V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, OF_GRADIENT(IF_ASKED),
+        WRITTEN, false, CLATTN__TOTAL_KV),
+    ROW(GRAD_BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(GRAD_SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(GRAD_PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS,
+        OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS,
+        OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {

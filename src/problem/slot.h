@@ -8,7 +8,12 @@
 #include <clattn/clattn.h>
 
 /* Kinds of operation. */
-typedef enum clattn__kind { CLATTN__ATTENTION, CLATTN__MERGE, CLATTN__KIND_COUNT } clattn__kind;
+typedef enum clattn__kind {
+    CLATTN__ATTENTION,
+    CLATTN__MERGE,
+    CLATTN__GRADIENT,
+    CLATTN__KIND_COUNT
+} clattn__kind;
 
 /* Extents a slot's dimension can have. */
 typedef enum clattn__extent {
@@ -43,7 +48,7 @@ typedef struct clattn__slot_info {
     clattn__extent shape[CLATTN_RANK_LIMIT];
     uint32_t dtypes;                       /* bit (1 << clattn_dtype) for each type allowed */
     clattn__part part[CLATTN__KIND_COUNT]; /* by kind */
-    bool written;
+    uint32_t written;                      /* bit (1 << kind) for each kind that writes it */
     bool host_too; /* small: may come as a host array, copied at submission */
     /* The axis whose tokens lie one after the other in a ragged problem, as the extent of them
      * all: CLATTN__TOTAL_Q or CLATTN__TOTAL_KV; CLATTN__ONE: the slot is never ragged. */

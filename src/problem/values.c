@@ -119,7 +119,7 @@ static clattn_status check_blocks(const clattn__problem *problem, const int32_t 
 
 clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
 {
-    if (problem->kind != CLATTN__ATTENTION || problem->extent[CLATTN__BATCH] == 0)
+    if (problem->kind == CLATTN__MERGE || problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
     CLATTN__TRY(check_tokens(problem, at));
     if (!at[CLATTN_SLOT_BLOCK_COUNT])

@@ -44,7 +44,7 @@ static uint64_t hash_of_run(const fuzz_target *t, const fuzz_problem *p, const f
     cr_assert(status == CLATTN_OK || (status == CLATTN_ERR_UNSUPPORTED && !t->must_accept),
               "%s: %s", t->kernel, why);
     for (int slot = 0; slot < FUZZ_SLOTS; slot++)
-        if (set.slot[slot].bytes && fuzz_slot_of(slot)->written)
+        if (set.slot[slot].bytes && fuzz_is_written(p, slot))
             hash = hash_bytes(set.slot[slot].bytes, set.slot[slot].size, hash);
     fuzz_set_free(&set);
     return status == CLATTN_OK ? hash : 0;
@@ -211,7 +211,7 @@ static void compare_entries(fuzz_target *t, const fuzz_problem *p, const char *o
     if (status == CLATTN_OK && trim)
         expect_equal_rows(p, &together, &alone, name);
     else if (status == CLATTN_OK)
-        fuzz_compare_runs(&together, &alone, &verdict);
+        fuzz_compare_runs(p, &together, &alone, &verdict);
     cr_assert(verdict.good, "%s: %s", name, verdict.why);
     t->ran += status == CLATTN_OK;
     fuzz_set_free(&alone);

@@ -129,6 +129,53 @@ Test(registry, launches)
     }
 }
 
+static clattn__problem gradient_of(int64_t n, uint64_t slots)
+{
+    clattn_attention_desc desc;
+    clattn__problem problem;
+    clattn_attention_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_head = 4;
+    desc.n_kv_head = 2;
+    desc.n_q = desc.n_kv = n;
+    desc.head_dim = 40;
+    desc.value_dim = 17;
+    desc.slots = slots | CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    return problem;
+}
+
+/* As many launches as there are gradients, at most. */
+Test(registry, launches_of_gradients)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    uint64_t all = 0;
+    for (int slot = CLATTN_SLOT_BIAS; slot < CLATTN_SLOT_LIMIT; slot++)
+        if (slot == CLATTN_SLOT_BIAS || slot == CLATTN_SLOT_SINK ||
+            (slot >= CLATTN_SLOT_GRAD_LSE && slot <= CLATTN_SLOT_GRAD_SINK))
+            all |= CLATTN_SLOT_BIT(slot);
+    const uint64_t wanted[] = {CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q),
+                               CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K),
+                               CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V), all};
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        for (size_t w = 0; w < 4; w++) {
+            clattn__variant variant;
+            clattn_problem_row row;
+            const clattn__problem problem = gradient_of(33, wanted[w]);
+            if (clattn__kernel_get(i)->kind != CLATTN__GRADIENT)
+                continue;
+            clattn__kernel_make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
+            cr_assert(variant.launch_count > 1 && variant.launch_count <= CLATTN__MAX_LAUNCHES);
+            cr_assert(variant.scratch_count >= 1 && variant.scratch_count <= CLATTN__MAX_SCRATCH);
+            for (uint32_t n = 0; n < variant.launch_count; n++)
+                cr_assert(variant.launch[n].argument_count <= CLATTN__MAX_ARGUMENTS);
+            clattn__problem_row_fill(&problem, &variant, &row);
+            cr_assert_eq(row.batch, 2);
+            cr_assert_eq((row.gradients & CLATTN_G_K) != 0, w == 1 || w == 3);
+            cr_assert_eq((row.gradients & CLATTN_G_LSE) != 0, w == 3);
+        }
+}
+
 Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
 {
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);

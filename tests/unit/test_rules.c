@@ -118,6 +118,42 @@ Test(rules, merge_has_rules_too)
     }
 }
 
+/* The same bases with gradients in the place of what the forward pass returns. */
+static clattn_attention_desc with_gradients(int base)
+{
+    clattn_attention_desc desc = bases[base]();
+    desc.slots &= ~(BIT(WEIGHTS) | BIT(WEIGHTS_MEAN) | BIT(WEIGHTS_SUM) | BIT(SCORES) |
+                    BIT(PRESENT_K) | BIT(PRESENT_V));
+    desc.slots |= BIT(LSE) | BIT(GRAD_Q) | BIT(GRAD_K) | BIT(GRAD_V);
+    desc.score_stage = CLATTN_SCORES_SCALED;
+    if (base == EVERYTHING) {
+        desc.score_gradient = "float score_gradient";
+        desc.slots |=
+            BIT(GRAD_LSE) | BIT(GRAD_BIAS) | BIT(GRAD_SINK) | BIT(GRAD_PAST_K) | BIT(GRAD_PAST_V);
+    }
+    return desc;
+}
+
+Test(rules, gradients_have_rules_of_their_own)
+{
+    for (int base = PLAIN; base <= EVERYTHING; base++) {
+        const clattn_attention_desc desc = with_gradients(base);
+        clattn__problem problem;
+        cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK, "base %d: %s", base,
+                     clattn__message());
+    }
+    for (size_t i = 0; i < rules_gradient_row_count; i++) {
+        clattn_attention_desc desc = with_gradients(rules_gradient_rows[i].base);
+        clattn__problem problem, before;
+        memset(&problem, 0x77, sizeof problem);
+        memcpy(&before, &problem, sizeof problem);
+        apply(&desc, &rules_gradient_rows[i]);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(&rules_gradient_rows[i], clattn__problem_init_gradient(&problem, &desc), &problem,
+               &before);
+    }
+}
+
 /* The same limits from inside: what is just allowed. */
 Test(rules, limits_are_valid)
 {

@@ -126,21 +126,36 @@ INLINE void score_keys(const decode *x, int tile, int key, __global const uchar 
                      x->p + (tile + r) * CLATTN_SPLIT + key - x->begin);
 }
 
-/* Where key j is; beyond the last one that is seen, that one. */
-INLINE __global const uchar *address_of(const rows_of *of, int j, int last)
+INLINE __global const uchar *address_of(const rows_of *of, int j)
 {
-    j = min(j, last);
-    const int past = j < of->n_past ? 0 : 1;
-    return element_at(of->memory[past], of->begin[past] + j * of->step[past], STORAGE);
+    return element_at(of->memory[j < of->n_past ? 0 : 1], row_begin(of, j), STORAGE);
+}
+
+/* Where the VEC keys from `key` on are; in the place of those that nobody sees, the next one that
+ * is seen. */
+INLINE void place_keys(const decode *x, int key, __global const uchar **at)
+{
+    const rows_of *keys = &x->keys;
+    const int first = max(key, x->from), last = min(key + VEC, x->to) - 1;
+    const int side_by_side = (last < keys->n_past || first >= keys->n_past) &&
+                             (keys->page_size == 0 || keys->page_size % VEC == 0);
+    if (side_by_side) {
+        __global const uchar *begin = address_of(keys, first);
+        const long step = keys->step[first < keys->n_past ? 0 : 1] * size_of(STORAGE);
+#pragma unroll
+        for (int c = 0; c < VEC; c++)
+            at[c] = begin + (clamp(key + c, first, last) - first) * step;
+        return;
+    }
+    for (int c = 0; c < VEC; c++)
+        at[c] = address_of(keys, clamp(key + c, first, last));
 }
 
 INLINE void score_split(const decode *x)
 {
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         __global const uchar *at[VEC];
-#pragma unroll
-        for (int c = 0; c < VEC; c++)
-            at[c] = address_of(&x->keys, max(key + c, x->from), x->to - 1);
+        place_keys(x, key, at);
         for (int tile = 0; tile < x->rows; tile += ROWS)
             score_keys(x, tile, key, at);
     }
@@ -242,17 +257,22 @@ INLINE void value_block(const decode *x, int key, int count, __global const ucha
     }
 }
 
+/* How many values from `key` on, at most VALUES, are side by side. */
+INLINE int values_of_block(const decode *x, int key)
+{
+    const int size = x->values.page_size, past = x->values.n_past;
+    const int end = key < past ? min(past, x->to) : x->to;
+    const int count = min(VALUES, end - key);
+    return size ? min(count, size - key % size) : count;
+}
+
 INLINE void value_split(const decode *x, int careful)
 {
-    for (int now = 0; now < 2; now++) {
-        const int from = now ? max(x->from, x->values.n_past) : x->from;
-        const int to = now ? x->to : min(x->to, x->values.n_past);
-        const long step = x->values.step[now] * size_of(STORAGE);
-        for (int key = from; key < to; key += VALUES)
-            value_block(x, key, min(VALUES, to - key),
-                        element_at(x->values.memory[now],
-                                   x->values.begin[now] + key * x->values.step[now], STORAGE),
-                        step, careful);
+    int count;
+    for (int key = x->from; key < x->to; key += count) {
+        const long step = x->values.step[key < x->values.n_past ? 0 : 1] * size_of(STORAGE);
+        count = values_of_block(x, key);
+        value_block(x, key, count, address_of(&x->values, key), step, careful);
     }
 }
 
@@ -366,8 +386,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_decode_si
     x.m = m;
     x.l = l;
     const int all = row->group * row->n_q, token = keys_of(row, &base, kv_lengths, b).first;
-    x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token);
-    x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token);
+    x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
+    x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
     for (int begin = 0; begin < all; begin += BLOCK_M) {
         x.rows = min(BLOCK_M, all - begin);
         for (int r = 0; r < x.rows; r++) {

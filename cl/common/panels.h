@@ -53,8 +53,7 @@ INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_
 {
     const int past = j < keys->n_past ? 0 : 1;
     const int count = j < end ? head_dim - d : 0;
-    return gather_elements(keys->memory[past],
-                           keys->begin[past] + j * keys->step[past] + d * keys->inner[past],
+    return gather_elements(keys->memory[past], row_begin(keys, j) + d * keys->inner[past],
                            keys->inner[past], count, keys->dtype[past]);
 }
 

@@ -1,6 +1,6 @@
 /* The kernel for few queries over many keys, on devices whose work-item is a core with vectors:
- * keys and values are read once, from where the caller has them. Launches: attention_decode_simd, which does
- * a split of the keys in a group, and merge_splits. */
+ * keys and values are read once, from where the caller has them. Launches: attention_decode_simd,
+ * which does a split of the keys in a group, and merge_splits. */
 #include <inttypes.h>
 
 #include "kernels/dim_max.h"

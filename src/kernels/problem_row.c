@@ -105,6 +105,8 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
     row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
     row->parts = (int32_t)extent[CLATTN__PARTS];
+    row->page_size = (int32_t)extent[CLATTN__PAGE_SIZE];
+    row->n_pages = (int32_t)extent[CLATTN__N_PAGES];
     row->block_q = (int32_t)problem->block_q;
     row->block_kv = (int32_t)problem->block_kv;
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];

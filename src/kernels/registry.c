@@ -11,10 +11,8 @@ extern const clattn__kernel clattn__gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
-    &clattn__attention_decode_simd,
-    &clattn__attention_simd,
-    &clattn__attention_reference,
-    &clattn__merge,
+    &clattn__attention_decode_simd, &clattn__attention_simd,
+    &clattn__attention_reference,   &clattn__merge,
     &clattn__gradient_reference,
 };
 

@@ -45,6 +45,9 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
         extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
     extent[CLATTN__N_PARAMS] = desc->n_params;
+    extent[CLATTN__N_PAGES] = desc->n_pages;
+    extent[CLATTN__PAGE_SIZE] = desc->page_size;
+    extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
     extent[CLATTN__PARTS] = 1;
     extent[CLATTN__ONE] = 1;
     extent[CLATTN__TWO] = 2;
@@ -55,9 +58,17 @@ static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot
     return problem->ragged && info->tokens != CLATTN__ONE;
 }
 
+/* K and V in pages: (n_pages, n_kv_head, page_size, dim). */
+static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
+{
+    return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
+}
+
 int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim)
 {
     const clattn__slot_info *info = clattn__slot_get((uint32_t)slot);
+    if (has_pages(problem, info) && (dim == 0 || dim == 2))
+        return problem->extent[dim == 0 ? CLATTN__N_PAGES : CLATTN__PAGE_SIZE];
     if (has_ragged_tokens(problem, info) && dim == 0)
         return 1;
     if (has_ragged_tokens(problem, info) && dim == 2)

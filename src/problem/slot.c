@@ -103,6 +103,7 @@ static const clattn__slot_info table[] = {
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
     ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS,
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -121,6 +122,9 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__QUERY_BLOCKS] = "ceil(n_q / block_q)",
     [CLATTN__BLOCK_LIMIT] = "block_limit",
     [CLATTN__N_PARAMS] = "n_params",
+    [CLATTN__N_PAGES] = "n_pages",
+    [CLATTN__PAGE_SIZE] = "page_size",
+    [CLATTN__PAGE_LIMIT] = "page_limit",
     [CLATTN__PARTS] = "parts",
     [CLATTN__ONE] = "1",
     [CLATTN__TWO] = "2",

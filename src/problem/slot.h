@@ -32,6 +32,9 @@ typedef enum clattn__extent {
     CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
     CLATTN__BLOCK_LIMIT,
     CLATTN__N_PARAMS,
+    CLATTN__N_PAGES,    /* paged, else 0 */
+    CLATTN__PAGE_SIZE,  /* paged, else 0 */
+    CLATTN__PAGE_LIMIT, /* of a batch entry's table */
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -117,11 +117,36 @@ static clattn_status check_blocks(const clattn__problem *problem, const int32_t 
     return CLATTN_OK;
 }
 
+/* Of each table the pages that hold tokens, as far as the host knows how many there are. */
+static clattn_status check_pages(const clattn__problem *problem, const int32_t *pages,
+                                 const int32_t *lengths)
+{
+    const int64_t *step = problem->layout[CLATTN_SLOT_PAGES].stride;
+    const int64_t size = problem->extent[CLATTN__PAGE_SIZE];
+    for (int64_t b = 0; pages && b < problem->extent[CLATTN__BATCH]; b++) {
+        const int64_t tokens = lengths
+                                   ? lengths[b * problem->layout[CLATTN_SLOT_KV_LENGTHS].stride[0]]
+                                   : problem->extent[CLATTN__N_KV];
+        if (!lengths && clattn__problem_has(problem, CLATTN_SLOT_KV_LENGTHS))
+            break; /* they are in a buffer */
+        for (int64_t i = 0; i * size < tokens; i++) {
+            const int32_t page = pages[b * step[0] + i * step[1]];
+            if (page < 0 || page >= problem->extent[CLATTN__N_PAGES])
+                return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                    "PAGES: page %" PRId64 " of entry %" PRId64 " is %" PRId32
+                                    ", must be 0 to %" PRId64,
+                                    i, b, page, problem->extent[CLATTN__N_PAGES] - 1);
+        }
+    }
+    return CLATTN_OK;
+}
+
 clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
 {
     if (problem->kind == CLATTN__MERGE || problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
     CLATTN__TRY(check_tokens(problem, at));
+    CLATTN__TRY(check_pages(problem, at[CLATTN_SLOT_PAGES], at[CLATTN_SLOT_KV_LENGTHS]));
     if (!at[CLATTN_SLOT_BLOCK_COUNT])
         return CLATTN_OK;
     return check_blocks(problem, at[CLATTN_SLOT_BLOCK_COUNT], at[CLATTN_SLOT_BLOCK_INDEX]);

@@ -53,13 +53,14 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRAD_PAST_K   32
 #define CLATTN_T_GRAD_PAST_V   33
 #define CLATTN_T_PAGES         34
-#define CLATTN_T_SLOTS         35 /* number of slots */
-#define CLATTN_T_K_PANELS      35 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        36 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         37 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 38 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
-#define CLATTN_T_PARTS         39 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_COUNT         40
+#define CLATTN_T_POSITIONS     35
+#define CLATTN_T_SLOTS         36 /* number of slots */
+#define CLATTN_T_K_PANELS      36 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        37 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         38 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 39 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_PARTS         40 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_COUNT         41
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -136,11 +137,11 @@ typedef struct clattn_problem_row {
     clattn_u32 drop_below; /* random words below it drop their weight */
     clattn_i32 block_rows; /* queries of a block, at most BLOCK_M, in the simd family */
     clattn_i32 batch;
-    clattn_u32 gradients;             /* CLATTN_G_* */
-    clattn_i32 page_size, n_pages;    /* 0: keys and values aren't in pages */
-    clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
+    clattn_u32 gradients;                      /* CLATTN_G_* */
+    clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
+    clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 128 + 7) / 8 * 8);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 132 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -123,7 +123,7 @@ typedef struct clattn_context_options {
     const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
     const char *kernel;     /* use only the kernel of this name for its operation, or, separated by
                                commas, those of these names; NULL: all kernels;
-                               CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name doesn't have */
+                               CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name hasn't */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;
@@ -281,7 +281,9 @@ typedef enum clattn_slot {
     CLATTN_SLOT_GRAD_PAST_V = 33, /* (B, Hkv, n_past, Dv)  float, written */
     /* Not of the gradients. With it K and V are (n_pages, Hkv, page_size, D or Dv), see page_size.
      */
-    CLATTN_SLOT_PAGES = 34 /* (B, page_limit)     I32, read, host too */
+    CLATTN_SLOT_PAGES = 34, /* (B, page_limit)     I32, read, host too */
+    /* Of clattn_plan_append alone, see clattn/layer.h. */
+    CLATTN_SLOT_POSITIONS = 35 /* (B)               I32, read, host too */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */

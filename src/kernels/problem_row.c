@@ -107,6 +107,7 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->parts = (int32_t)extent[CLATTN__PARTS];
     row->page_size = (int32_t)extent[CLATTN__PAGE_SIZE];
     row->n_pages = (int32_t)extent[CLATTN__N_PAGES];
+    row->page_limit = (int32_t)extent[CLATTN__PAGE_LIMIT];
     row->block_q = (int32_t)problem->block_q;
     row->block_kv = (int32_t)problem->block_kv;
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+extern const clattn__kernel clattn__append;
 extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
@@ -13,7 +14,7 @@ extern const clattn__kernel clattn__gradient_reference;
 static const clattn__kernel *const kernels[] = {
     &clattn__attention_decode_simd, &clattn__attention_simd,
     &clattn__attention_reference,   &clattn__merge,
-    &clattn__gradient_reference,
+    &clattn__gradient_reference,    &clattn__append,
 };
 
 uint32_t clattn__kernel_count(void)

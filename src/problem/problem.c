@@ -58,9 +58,12 @@ static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot
     return problem->ragged && info->tokens != CLATTN__ONE;
 }
 
-/* K and V in pages: (n_pages, n_kv_head, page_size, dim). */
+/* K and V in pages, (n_pages, n_kv_head, page_size, dim); where tokens are appended, what they are
+ * appended to. */
 static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
 {
+    if (problem->kind == CLATTN__APPEND)
+        return info->slot == CLATTN_SLOT_PRESENT_K || info->slot == CLATTN_SLOT_PRESENT_V;
     return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
 }
 
@@ -215,6 +218,30 @@ clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_
     made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
     made.extent[CLATTN__N_Q] = own.n_q;
     made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, own.slots, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc)
+{
+    clattn_append_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_append_desc_init"));
+    CLATTN__TRY(clattn__rules_check_append(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__APPEND;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_kv_head;
+    made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
+    made.extent[CLATTN__HEAD_DIM] = own.head_dim;
+    made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.extent[CLATTN__PAGE_SIZE] = own.page_size;
+    made.extent[CLATTN__N_PAGES] = own.n_pages;
+    made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
     made.left = made.right = CLATTN__UNLIMITED;
     fill_layouts(&made, own.slots, own.tensor);
     CLATTN__TRY(clattn__rules_check_layouts(&made));

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <clattn/layer.h>
+
 #include "base/hash.h"
 #include "base/status.h"
 #include "problem/dtype.h"
@@ -49,6 +51,7 @@ typedef struct clattn__problem {
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc);
 clattn_status clattn__problem_init_gradient(clattn__problem *problem,
                                             const clattn_attention_desc *desc);
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);

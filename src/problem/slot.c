@@ -12,7 +12,7 @@
 #define NQ  CLATTN__N_Q
 #define NKV CLATTN__N_KV
 
-/* part: {attention, merge, gradient} */
+/* part: {attention, merge, gradient, append} */
 #define ALWAYS                                                                                     \
     {                                                                                              \
         CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS                                              \
@@ -20,6 +20,14 @@
 #define IN_BOTH                                                                                    \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED                                          \
+    }
+#define EVERYWHERE_BUT_IN_MERGE                                                                    \
+    {                                                                                              \
+        CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS                              \
+    }
+#define IF_ASKED_OR_APPENDED                                                                       \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS                             \
     }
 #define OF_GRADIENT(part)                                                                          \
     {                                                                                              \
@@ -50,10 +58,10 @@
 #define PLAIN CLATTN__ONE
 static const clattn__slot_info table[] = {
     ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false, CLATTN__TOTAL_Q),
-    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false,
-        CLATTN__TOTAL_KV),
-    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, ALWAYS, false, false,
-        CLATTN__TOTAL_KV),
+    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, EVERYWHERE_BUT_IN_MERGE,
+        false, false, CLATTN__TOTAL_KV),
+    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, EVERYWHERE_BUT_IN_MERGE,
+        false, false, CLATTN__TOTAL_KV),
     ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS,
         {CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS}, FORWARD, false, CLATTN__TOTAL_Q),
     ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32),
@@ -65,7 +73,8 @@ static const clattn__slot_info table[] = {
     ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED},
         false, true, PLAIN),
     ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
-    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
+    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32),
+        {CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED}, false, true, PLAIN),
     ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IN_BOTH, false, true,
         PLAIN),
     ROW(BLOCK_INDEX, 4, SHAPE(B, H, CLATTN__QUERY_BLOCKS, CLATTN__BLOCK_LIMIT), BIT(CLATTN_I32),
@@ -76,10 +85,10 @@ static const clattn__slot_info table[] = {
         PLAIN),
     ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, WRITTEN, false,
-        PLAIN),
-    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, WRITTEN, false,
-        PLAIN),
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED_OR_APPENDED, WRITTEN,
+        false, PLAIN),
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED_OR_APPENDED, WRITTEN,
+        false, PLAIN),
     ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(SCORES, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
@@ -103,7 +112,10 @@ static const clattn__slot_info table[] = {
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
     ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS,
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
-    ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), IF_ASKED, false, true, PLAIN),
+    ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), IF_ASKED_OR_APPENDED, false, true,
+        PLAIN),
+    ROW(POSITIONS, 1, SHAPE(B), BIT(CLATTN_I32),
+        {CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS}, false, true, PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {

@@ -12,6 +12,7 @@ typedef enum clattn__kind {
     CLATTN__ATTENTION,
     CLATTN__MERGE,
     CLATTN__GRADIENT,
+    CLATTN__APPEND,
     CLATTN__KIND_COUNT
 } clattn__kind;
 

@@ -96,6 +96,37 @@ Test(rules, every_violation_has_its_sentence)
         refuse(&rules_rows[i], bases[rules_rows[i].base]());
 }
 
+static clattn_append_desc append(void)
+{
+    clattn_append_desc desc;
+    clattn_append_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = 3;
+    desc.n_kv = 5;
+    desc.head_dim = 8;
+    desc.value_dim = 6;
+    desc.page_size = 4;
+    desc.n_pages = 9;
+    desc.page_limit = 3;
+    return desc;
+}
+
+Test(rules, append_has_rules_too)
+{
+    clattn_append_desc desc = append();
+    clattn__problem problem, before;
+    cr_assert_eq(clattn__problem_init_append(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    for (size_t i = 0; i < rules_append_row_count; i++) {
+        desc = append();
+        memset(&problem, 0x77, sizeof problem);
+        memset(&before, 0x77, sizeof before);
+        apply(&desc, &rules_append_rows[i]);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(&rules_append_rows[i], clattn__problem_init_append(&problem, &desc), &problem,
+               &before);
+    }
+}
+
 Test(rules, merge_has_rules_too)
 {
     for (size_t i = 0; i < rules_merge_row_count; i++) {

@@ -54,13 +54,14 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRAD_PAST_V   33
 #define CLATTN_T_PAGES         34
 #define CLATTN_T_POSITIONS     35
-#define CLATTN_T_SLOTS         36 /* number of slots */
-#define CLATTN_T_K_PANELS      36 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        37 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         38 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 39 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
-#define CLATTN_T_PARTS         40 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_COUNT         41
+#define CLATTN_T_ANGLES        36
+#define CLATTN_T_SLOTS         37 /* number of slots */
+#define CLATTN_T_K_PANELS      37 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        38 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         39 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 40 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_PARTS         41 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_COUNT         42
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -139,9 +140,11 @@ typedef struct clattn_problem_row {
     clattn_i32 batch;
     clattn_u32 gradients;                      /* CLATTN_G_* */
     clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
+    clattn_i32 n_positions, n_angles;          /* rotary */
+    clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 132 + 7) / 8 * 8);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 144 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -282,8 +282,9 @@ typedef enum clattn_slot {
     /* Not of the gradients. With it K and V are (n_pages, Hkv, page_size, D or Dv), see page_size.
      */
     CLATTN_SLOT_PAGES = 34, /* (B, page_limit)     I32, read, host too */
-    /* Of clattn_plan_append alone, see clattn/layer.h. */
-    CLATTN_SLOT_POSITIONS = 35 /* (B)               I32, read, host too */
+    /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
+    CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
+    CLATTN_SLOT_ANGLES = 36     /* (n_positions, rotary_dim / 2, 2)  F32, read */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */

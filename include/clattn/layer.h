@@ -62,6 +62,47 @@ CLATTN_API clattn_status clattn_plan_append(clattn_context *context, const clatt
                                             clattn_plan **plan);
 
 /* ------------------------------------------------------------------------------------------------
+ * Rotary embedding
+ * --------------------------------------------------------------------------------------------- */
+
+/* Rotates pairs of elements by angles that grow with a token's position (Su et al. 2021,
+ * "RoFormer"): of a pair (a, b), with the angle's cosine c and sine s, come a c - b s and
+ * a s + b c. Pair n, 0 <= n < rotary_dim / 2, is elements (n, n + rotary_dim / 2), or, interleaved,
+ * (2 n, 2 n + 1); elements from rotary_dim on are copied. Queries and keys alike. Slots:
+ *    Q          (batch, n_head, n, head_dim)  float, read
+ *    OUT        (batch, n_head, n, head_dim)  float, written
+ *    POSITIONS  (batch)  I32, read, host too; token i of entry b is at POSITIONS[b] + i
+ *    ANGLES     (n_positions, rotary_dim / 2, 2)  F32, read; cosine and sine of each position
+ * Positions in buffers are clamped to those that ANGLES has. */
+typedef struct clattn_rotary_desc {
+    uint32_t struct_size;
+    uint32_t interleaved; /* 1 or 0 */
+    int64_t batch;        /* 0 .. 2^31-1, as is n */
+    int64_t n_head;       /* at least 1, as is n_positions */
+    int64_t n;            /* tokens of an entry */
+    int64_t head_dim;     /* 1 .. 576 */
+    int64_t rotary_dim;   /* even, 2 .. head_dim */
+    int64_t n_positions;
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_rotary_desc;
+
+static inline void clattn_rotary_desc_init(clattn_rotary_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* As clattn_plan_attention. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_rotary(clattn_context *context, const clattn_rotary_desc *desc,
+                                            clattn_plan **plan);
+
+/* Fills angles (n_positions, rotary_dim / 2, 2) on the host, computed in double precision: those of
+ * pair n at position p are p * frequencies[n], or, with NULL, p * base^(-2 n / rotary_dim).
+ * rotary_dim must be even and at least 2, n_positions at least 0, base above 0 where it is used. */
+CLATTN_API clattn_status clattn_rotary_angles(int64_t n_positions, int64_t rotary_dim, double base,
+                                              const double *frequencies, float *angles);
+
+/* ------------------------------------------------------------------------------------------------
  * The key/value cache
  * --------------------------------------------------------------------------------------------- */
 

@@ -105,6 +105,9 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
     row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
     row->parts = (int32_t)extent[CLATTN__PARTS];
+    row->n_positions = (int32_t)extent[CLATTN__N_POSITIONS];
+    row->n_angles = (int32_t)extent[CLATTN__N_ANGLES];
+    row->interleaved = (int32_t)problem->interleaved;
     row->page_size = (int32_t)extent[CLATTN__PAGE_SIZE];
     row->n_pages = (int32_t)extent[CLATTN__N_PAGES];
     row->page_limit = (int32_t)extent[CLATTN__PAGE_LIMIT];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 extern const clattn__kernel clattn__append;
+extern const clattn__kernel clattn__rotary;
 extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
@@ -12,9 +13,13 @@ extern const clattn__kernel clattn__gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
-    &clattn__attention_decode_simd, &clattn__attention_simd,
-    &clattn__attention_reference,   &clattn__merge,
-    &clattn__gradient_reference,    &clattn__append,
+    &clattn__attention_decode_simd,
+    &clattn__attention_simd,
+    &clattn__attention_reference,
+    &clattn__merge,
+    &clattn__gradient_reference,
+    &clattn__append,
+    &clattn__rotary,
 };
 
 uint32_t clattn__kernel_count(void)

@@ -16,6 +16,7 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__MERGE] = "merge",
     [CLATTN__GRADIENT] = "gradients of attention",
     [CLATTN__APPEND] = "append",
+    [CLATTN__ROTARY] = "rotary embedding",
 };
 
 clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)

@@ -249,6 +249,30 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     return CLATTN_OK;
 }
 
+clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc)
+{
+    clattn_rotary_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_rotary_desc_init"));
+    CLATTN__TRY(clattn__rules_check_rotary(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__ROTARY;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
+    made.extent[CLATTN__N_Q] = own.n;
+    made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.head_dim;
+    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
+    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
+    made.extent[CLATTN__TWO] = 2;
+    made.interleaved = own.interleaved;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, 0, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
 {
     return (problem->slots & CLATTN_SLOT_BIT(slot)) != 0;

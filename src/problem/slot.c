@@ -12,7 +12,7 @@
 #define NQ  CLATTN__N_Q
 #define NKV CLATTN__N_KV
 
-/* part: {attention, merge, gradient, append} */
+/* part: {attention, merge, gradient, append, rotary} */
 #define ALWAYS                                                                                     \
     {                                                                                              \
         CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS                                              \
@@ -44,7 +44,7 @@
 
 /* written: everywhere, or OUT and LSE, which the gradients read */
 #define WRITTEN (1u << CLATTN__KIND_COUNT) - 1
-#define FORWARD BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE)
+#define FORWARD BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE) | BIT(CLATTN__ROTARY)
 
 /* Columns: slot, name, rank, shape, types, part, written, host too, tokens. */
 #define ROW(name, ...)                                                                             \
@@ -57,13 +57,16 @@
     }
 #define PLAIN CLATTN__ONE
 static const clattn__slot_info table[] = {
-    ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false, CLATTN__TOTAL_Q),
+    ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS,
+        {CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS}, false,
+        false, CLATTN__TOTAL_Q),
     ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, EVERYWHERE_BUT_IN_MERGE,
         false, false, CLATTN__TOTAL_KV),
     ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, EVERYWHERE_BUT_IN_MERGE,
         false, false, CLATTN__TOTAL_KV),
     ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS,
-        {CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS}, FORWARD, false, CLATTN__TOTAL_Q),
+        {CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS}, FORWARD,
+        false, CLATTN__TOTAL_Q),
     ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32),
         {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED}, FORWARD, false, CLATTN__TOTAL_Q),
     ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
@@ -115,7 +118,11 @@ static const clattn__slot_info table[] = {
     ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), IF_ASKED_OR_APPENDED, false, true,
         PLAIN),
     ROW(POSITIONS, 1, SHAPE(B), BIT(CLATTN_I32),
-        {CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS}, false, true, PLAIN),
+        {CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS}, false, true,
+        PLAIN),
+    ROW(ANGLES, 3, SHAPE(CLATTN__N_POSITIONS, CLATTN__N_ANGLES, CLATTN__TWO), BIT(CLATTN_F32),
+        {CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS}, false, false,
+        PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -137,6 +144,8 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__N_PAGES] = "n_pages",
     [CLATTN__PAGE_SIZE] = "page_size",
     [CLATTN__PAGE_LIMIT] = "page_limit",
+    [CLATTN__N_POSITIONS] = "n_positions",
+    [CLATTN__N_ANGLES] = "rotary_dim / 2",
     [CLATTN__PARTS] = "parts",
     [CLATTN__ONE] = "1",
     [CLATTN__TWO] = "2",

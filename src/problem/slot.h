@@ -13,6 +13,7 @@ typedef enum clattn__kind {
     CLATTN__MERGE,
     CLATTN__GRADIENT,
     CLATTN__APPEND,
+    CLATTN__ROTARY,
     CLATTN__KIND_COUNT
 } clattn__kind;
 
@@ -33,9 +34,11 @@ typedef enum clattn__extent {
     CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
     CLATTN__BLOCK_LIMIT,
     CLATTN__N_PARAMS,
-    CLATTN__N_PAGES,    /* paged, else 0 */
-    CLATTN__PAGE_SIZE,  /* paged, else 0 */
-    CLATTN__PAGE_LIMIT, /* of a batch entry's table */
+    CLATTN__N_PAGES,     /* paged, else 0 */
+    CLATTN__PAGE_SIZE,   /* paged, else 0 */
+    CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
+    CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
+    CLATTN__N_ANGLES,
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

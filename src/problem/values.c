@@ -169,10 +169,26 @@ static clattn_status check_positions(const clattn__problem *problem, const void 
     return CLATTN_OK;
 }
 
+/* All tokens have angles. */
+static clattn_status check_rotation(const clattn__problem *problem, const int32_t *positions)
+{
+    const int64_t step = problem->layout[CLATTN_SLOT_POSITIONS].stride[0];
+    const int64_t most = problem->extent[CLATTN__N_POSITIONS] - problem->extent[CLATTN__N_Q];
+    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++)
+        if (positions[b * step] < 0 || positions[b * step] > most)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "POSITIONS: element %" PRId64 " is %" PRId32
+                                ", must be 0 to n_positions - n = %" PRId64,
+                                b, positions[b * step], most);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
 {
     if (problem->kind == CLATTN__MERGE || problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
+    if (problem->kind == CLATTN__ROTARY)
+        return check_rotation(problem, at[CLATTN_SLOT_POSITIONS]);
     CLATTN__TRY(check_tokens(problem, at));
     if (problem->kind == CLATTN__APPEND)
         return check_positions(problem, at);

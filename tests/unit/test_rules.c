@@ -238,3 +238,32 @@ Test(rules, long_texts)
     text[MOST - 1] = 0;
     cr_expect_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
 }
+
+Test(rules, rotary_has_rules_too)
+{
+    static const struct {
+        const char *says;
+        int64_t head_dim, rotary_dim, n_positions;
+        uint32_t interleaved;
+    } rows[] = {
+        {"interleaved: is 2, must be 0 or 1", 8, 8, 1, 2},
+        {"rotary_dim: is 7, must be even and at most head_dim, 8", 8, 7, 1, 0},
+        {"rotary_dim: is 10, must be even", 8, 10, 1, 0},
+        {"rotary_dim: is 0", 8, 0, 1, 0},
+        {"head_dim: is 577", 577, 2, 1, 0},
+        {"n_positions: is 0", 8, 8, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clattn_rotary_desc desc;
+        clattn__problem problem;
+        clattn_rotary_desc_init(&desc);
+        desc.batch = desc.n_head = desc.n = 2;
+        desc.head_dim = rows[i].head_dim;
+        desc.rotary_dim = rows[i].rotary_dim;
+        desc.n_positions = rows[i].n_positions;
+        desc.interleaved = rows[i].interleaved;
+        cr_expect_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_ERR_ARGUMENT);
+        cr_expect(strncmp(clattn__message(), rows[i].says, strlen(rows[i].says)) == 0, "%s",
+                  clattn__message());
+    }
+}

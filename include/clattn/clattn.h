@@ -284,7 +284,8 @@ typedef enum clattn_slot {
     CLATTN_SLOT_PAGES = 34, /* (B, page_limit)     I32, read, host too */
     /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
     CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
-    CLATTN_SLOT_ANGLES = 36     /* (n_positions, rotary_dim / 2, 2)  F32, read */
+    CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
+    CLATTN_SLOT_INDICES = 37    /* (B, H, n_q, top_k)  I32, written; with top_k alone */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -394,6 +395,12 @@ typedef struct clattn_attention_desc {
      * of an entry, KV_LENGTHS has their numbers. Pages may be shared. Of a table only the pages
      * that hold an entry's tokens are read. */
     int64_t page_size, n_pages, page_limit; /* at least 1; page_size * page_limit >= n_kv */
+    /* Not 0: each query attends to the top_k visible keys of highest score alone, the lower index
+     * first where scores are equal; 1 is hard attention. Exact. Softmax, LSE and WEIGHTS (0
+     * elsewhere) are over these keys. INDICES has them in descending order of score, -1 where fewer
+     * are visible. Not for gradients; no dropout, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES, PRESENT_K and
+     * PRESENT_V. */
+    int64_t top_k; /* 0 .. 2^31-1 */
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)

@@ -17,6 +17,7 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__GRADIENT] = "gradients of attention",
     [CLATTN__APPEND] = "append",
     [CLATTN__ROTARY] = "rotary embedding",
+    [CLATTN__TOP_K] = "top-k attention",
 };
 
 clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)

@@ -45,6 +45,7 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
         extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
     extent[CLATTN__N_PARAMS] = desc->n_params;
+    extent[CLATTN__TOP] = desc->top_k;
     extent[CLATTN__N_PAGES] = desc->n_pages;
     extent[CLATTN__PAGE_SIZE] = desc->page_size;
     extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
@@ -195,7 +196,9 @@ static clattn_status init(clattn__problem *problem, const clattn_attention_desc 
 
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
 {
-    return init(problem, desc, CLATTN__ATTENTION);
+    clattn_attention_desc own;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
+    return init(problem, desc, own.top_k ? CLATTN__TOP_K : CLATTN__ATTENTION);
 }
 
 clattn_status clattn__problem_init_gradient(clattn__problem *problem,

@@ -44,15 +44,25 @@ static clattn_status flags_are_known(const clattn_attention_desc *desc)
 #field, offsetof(clattn_attention_desc, field), least, most                                \
     }
 static const clattn__range ranges[] = {
-    RANGE(batch, 0, INT32_MAX),       RANGE(n_head, 1, INT32_MAX),
-    RANGE(n_kv_head, 1, INT32_MAX),   RANGE(n_q, 0, INT32_MAX),
-    RANGE(n_kv, 0, INT32_MAX),        RANGE(n_past, 0, INT32_MAX),
-    RANGE(head_dim, 1, 576),          RANGE(value_dim, 1, 576),
-    RANGE(total_q, 0, INT32_MAX),     RANGE(total_kv, 0, INT32_MAX),
-    RANGE(block_q, 0, INT32_MAX),     RANGE(block_kv, 0, INT32_MAX),
-    RANGE(block_limit, 0, INT32_MAX), RANGE(n_params, 0, INT32_MAX),
-    RANGE(page_size, 0, INT32_MAX),   RANGE(n_pages, 0, INT32_MAX),
-    RANGE(page_limit, 0, INT32_MAX),  RANGE(align_offset, -INT32_MAX, INT32_MAX),
+    RANGE(batch, 0, INT32_MAX),
+    RANGE(n_head, 1, INT32_MAX),
+    RANGE(n_kv_head, 1, INT32_MAX),
+    RANGE(n_q, 0, INT32_MAX),
+    RANGE(n_kv, 0, INT32_MAX),
+    RANGE(n_past, 0, INT32_MAX),
+    RANGE(head_dim, 1, 576),
+    RANGE(value_dim, 1, 576),
+    RANGE(total_q, 0, INT32_MAX),
+    RANGE(total_kv, 0, INT32_MAX),
+    RANGE(block_q, 0, INT32_MAX),
+    RANGE(block_kv, 0, INT32_MAX),
+    RANGE(block_limit, 0, INT32_MAX),
+    RANGE(n_params, 0, INT32_MAX),
+    RANGE(top_k, 0, INT32_MAX),
+    RANGE(page_size, 0, INT32_MAX),
+    RANGE(n_pages, 0, INT32_MAX),
+    RANGE(page_limit, 0, INT32_MAX),
+    RANGE(align_offset, -INT32_MAX, INT32_MAX),
 };
 
 static clattn_status extents_in_range(const clattn_attention_desc *desc)

@@ -190,10 +190,18 @@ static clattn_status pages_hold_all(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
+static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
+{
+    if (desc->top_k && desc->dropout > 0)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dropout: is %g, must be 0 with top_k",
+                            (double)desc->dropout);
+    return CLATTN_OK;
+}
+
 static const clattn__desc_rule rules[] = {
-    pairs_are_whole,        companions_fit,     seed_goes_with_dropout,
-    params_have_function,   ragged_has_lengths, ragged_has_no_past,
-    stage_goes_with_scores, pages_have_no_past, pages_hold_all,
+    top_k_has_no_dropout, pairs_are_whole,    companions_fit,     seed_goes_with_dropout,
+    params_have_function, ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
+    pages_have_no_past,   pages_hold_all,
 };
 
 clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind)

@@ -14,6 +14,7 @@ typedef enum clattn__kind {
     CLATTN__GRADIENT,
     CLATTN__APPEND,
     CLATTN__ROTARY,
+    CLATTN__TOP_K, /* attention to the keys of highest score */
     CLATTN__KIND_COUNT
 } clattn__kind;
 
@@ -39,6 +40,7 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
+    CLATTN__TOP, /* keys that a query attends to; 0: all */
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -19,7 +19,7 @@ static const kind kinds[] = {
     {"additive", run_not_supported},
     {"multi_head", run_not_supported},
     {"decode", run_decode},
-    {"top_k", run_not_supported},
+    {"top_k", run_top_k},
 };
 
 const kind *kind_find(const char *name)

@@ -61,7 +61,7 @@ void rig_each_kernel(rig_body body)
     cr_assert(devices > 0 && clattn_kernel_count() > 0);
     for (uint32_t n = 0; n < clattn_kernel_count(); n++) {
         const char *kernel = clattn_kernel_name(n);
-        if (strncmp(kernel, "gradient", 8) == 0)
+        if (strncmp(kernel, "attention_", 10) != 0 && strcmp(kernel, "merge") != 0)
             continue;
         for (uint32_t device = 0; device < devices; device++) {
             clattn_context *context = open_context(device, with_companion(kernel));

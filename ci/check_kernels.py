@@ -215,8 +215,15 @@ def with_callers_functions(tables, names):
             yield {**options, **row, **dict(zip(CALLERS, flags))}
 
 
-def kernel_program(path, files, sources, macro_of):
+def with_parts(path):
+    """The text of a .c file, and of the parts of src/kernels that it includes."""
     text = path.read_text(encoding="utf-8")
+    parts = [path.parent / f"{stem}.c" for stem in re.findall(r'"kernels/(\w+)\.h"', text)]
+    return text + "".join(part.read_text(encoding="utf-8") for part in parts if part.exists())
+
+
+def kernel_program(path, files, sources, macro_of):
+    text = with_parts(path)
     words = set().union(*(source.words for source in closure(sources, files)))
     settings = [(macro_of[field], value) for field, value in
                 re.findall(r"config->(\w+) = ([^;]+);", text) if macro_of.get(field) in words]

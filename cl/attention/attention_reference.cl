@@ -45,8 +45,8 @@ attention_reference(__global const void *q, __global const void *k, __global con
                     __global const void *v, __global const void *past_v, __global void *out,
                     __global float *lse, __global float *stats, __global const float *sink,
                     OPTION_PARAMETERS, const clattn_base base,
-                    __global const clattn_problem_row *rows,
-                    __global const clattn_work_item *items, uint first, uint count)
+                    __global const clattn_problem_row *rows, __global const clattn_work_item *items,
+                    uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -49,8 +49,8 @@ INLINE void scale_row(float *o, int width, float factor)
 }
 
 /* o (ROWS, cols * VEC) += p (ROWS, keys) v (keys, cols * VEC); cols <= VALUE_COLS is a constant. */
-INLINE void
-value_tile(const float *p, int keys, __global const float *v, long v_step, float *o, const int cols)
+INLINE void value_tile(const float *p, int keys, __global const float *v, long v_step, float *o,
+                       const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
 #pragma unroll
@@ -79,8 +79,8 @@ value_tile(const float *p, int keys, __global const float *v, long v_step, float
 }
 
 /* One row against the values of a block, invisible pairs left out: 0 * NaN must not show. */
-static void value_row_carefully(const float *p, int keys, __global const float *v, long v_step,
-                                float *o, int width)
+OUTLINE void value_row_carefully(const float *p, int keys, __global const float *v, long v_step,
+                                 float *o, int width)
 {
     for (int j = 0; j < keys; j++) {
         if (p[j] == INVISIBLE)
@@ -199,7 +199,7 @@ INLINE void attend_run(const attention *a, const run *r, int careful)
 
 /* A result that isn't finite may come from 0 * NaN or 0 * infinity behind a mask: then all is done
  * once more, with care. */
-INLINE void attend(const attention *a)
+OUTLINE void attend(const attention *a)
 {
     const pairs *of = &a->b.of;
     const int from = keys_from(of, a->b.q_begin);
@@ -226,8 +226,8 @@ INLINE float finish_row(const attention *a, int r, float sink)
 }
 
 /* Rows beyond the batch entry's queries have no sink: 0 and -infinity. */
-INLINE void write_results(const attention *a, int written, float sink, __global void *out,
-                          long out_begin, __global float *lse, __global float *stats)
+OUTLINE void write_results(const attention *a, int written, float sink, __global void *out,
+                           long out_begin, __global float *lse, __global float *stats)
 {
     __global const clattn_problem_row *row = a->b.of.row;
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
@@ -249,8 +249,8 @@ INLINE void write_results(const attention *a, int written, float sink, __global 
 
 /* What the item's queries, from `first` to `last`, see of its head's keys and values into the
  * item's own part of the workspace. */
-INLINE void pack_own(attention *a, int first, int last, const rows_of *keys, const rows_of *values,
-                     __global float *panels, __global float *v_rows)
+OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, const rows_of *values,
+                      __global float *panels, __global float *v_rows)
 {
     __global const clattn_problem_row *row = a->b.of.row;
     const int begin = keys_from(&a->b.of, first) / PANEL * PANEL, end = keys_to(&a->b.of, last);
@@ -278,13 +278,13 @@ INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_bas
     return sink[base->offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
-               __global const void *v, __global const void *past_v, __global float *k_panels,
-               __global float *v_rows, __global void *out, __global float *lse,
-               __global float *stats, __global const float *sink, OPTION_PARAMETERS,
-               const clattn_base base, __global const clattn_problem_row *rows,
-               __global const clattn_work_item *items, uint first, uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
+    __global const void *q, __global const void *k, __global const void *past_k,
+    __global const void *v, __global const void *past_v, __global float *k_panels,
+    __global float *v_rows, __global void *out, __global float *lse, __global float *stats,
+    __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
+    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
+    uint count)
 {
     if (get_group_id(0) >= count)
         return;

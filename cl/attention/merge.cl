@@ -78,14 +78,12 @@ merge(__global const void *partial_out, __global const float *partial_lse,
                         h * t[CLATTN_T_PARTIAL_LSE].stride[2] +
                         i * t[CLATTN_T_PARTIAL_LSE].stride[3];
         x.partial_out = partial_out;
-        x.partial_begin = base.offset[CLATTN_T_PARTIAL_OUT] +
-                          b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
-                          h * t[CLATTN_T_PARTIAL_OUT].stride[2] +
-                          i * t[CLATTN_T_PARTIAL_OUT].stride[3];
+        x.partial_begin =
+            base.offset[CLATTN_T_PARTIAL_OUT] + b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
+            h * t[CLATTN_T_PARTIAL_OUT].stride[2] + i * t[CLATTN_T_PARTIAL_OUT].stride[3];
         const float m = largest_lse(&x, logit);
         const float shift = softmax_shift(m);
-        const float l =
-            sum_of_parts(&x, shift) + (logit == -INFINITY ? 0.0f : exp(logit - shift));
+        const float l = sum_of_parts(&x, shift) + (logit == -INFINITY ? 0.0f : exp(logit - shift));
         const long out_begin =
             tensor_begin(row, &base, CLATTN_T_OUT, b, h) + i * t[CLATTN_T_OUT].stride[2];
         for (int d = 0; d < row->value_dim; d++)

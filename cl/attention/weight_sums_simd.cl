@@ -3,7 +3,7 @@
 #include "common/simd_block.h"
 
 /* Adds the weights of the block's queries with the item's keys to sum (BLOCK_N). */
-INLINE void add_queries(const block *b, const clattn_work_item *item, __global const float *stats,
+OUTLINE void add_queries(const block *b, const clattn_work_item *item, __global const float *stats,
                         float *sum)
 {
     const int from = max(keys_from(&b->of, b->q_begin), item->k_begin);

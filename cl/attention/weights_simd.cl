@@ -15,9 +15,8 @@ INLINE target target_of(__global const clattn_problem_row *row, const clattn_bas
     target to;
     /* the mean has no head: (batch, n_q, n_kv) */
     const int mean = tensor == CLATTN_T_WEIGHTS_MEAN;
-    to.memory = row->flags & flag
-                    ? memory + tensor_begin(row, base, tensor, batch, mean ? 0 : head)
-                    : 0;
+    to.memory =
+        row->flags & flag ? memory + tensor_begin(row, base, tensor, batch, mean ? 0 : head) : 0;
     to.step = row->tensor[tensor].stride[mean ? 1 : 2];
     to.inner = row->tensor[tensor].stride[mean ? 2 : 3];
     return to;
@@ -86,7 +85,7 @@ INLINE void early_scores(const block *b, const target *to)
     for (int key = 0; key < keys; key += PANEL)
         for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
             vfloat sum[ROWS][COLS];
-            product_tile(b, tile, key, sum);
+            product_tile(b, tile, key, keys - key, no_lines(), sum);
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -101,7 +100,7 @@ INLINE void early_scores(const block *b, const target *to)
         }
 }
 
-INLINE void weigh_head(const block *b, const outputs *to)
+OUTLINE void weigh_head(const block *b, const outputs *to)
 {
     const int from = keys_from(&b->of, b->q_begin);
     const int end = keys_to(&b->of, b->q_begin + b->rows - 1);
@@ -114,11 +113,11 @@ INLINE void weigh_head(const block *b, const outputs *to)
         early_scores(b, &to->scores);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-weights_simd(__global const void *q, __global const float *k_panels, __global const float *stats,
-             __global float *weights, __global float *weights_mean, __global float *scores,
-             OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
-             __global const clattn_work_item *items, uint first, uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void weights_simd(
+    __global const void *q, __global const float *k_panels, __global const float *stats,
+    __global float *weights, __global float *weights_mean, __global float *scores,
+    OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
+    __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -57,26 +57,55 @@ INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_
                            keys->inner[past], count, keys->dtype[past]);
 }
 
+/* Whether keys `from` to `from` + VEC - 1, a multiple of VEC, are rows of float side by side. */
+INLINE int are_rows(const rows_of *keys, int from, int end)
+{
+    const int past = from < keys->n_past ? 0 : 1;
+    return from + VEC <= (past ? end : min(end, keys->n_past)) &&
+           (keys->page_size == 0 || keys->page_size % VEC == 0) &&
+           keys->dtype[past] == CLATTN_D_F32 && keys->inner[past] == 1;
+}
+
+/* The first `dims` rows of x into a panel's lanes, from its dimension d on. */
+INLINE void store_lanes(const vfloat *x, int d, int dims, __global float *lanes)
+{
+#pragma unroll
+    for (int c = 0; c < VEC; c++)
+        if (c < dims)
+            store_vector(x[c], lanes + (d + c) * PANEL);
+}
+
 /* Keys `from` to `end` - 1, at most VEC of them, into VEC lanes of a panel. */
 INLINE void pack_lanes(const rows_of *keys, int from, int end, int head_dim, __global float *lanes)
 {
-    for (int d = 0; d < head_dim; d += VEC) {
-        vfloat square[VEC];
+    const int past = from < keys->n_past ? 0 : 1;
+    const long step = keys->step[past];
+    vfloat square[VEC];
+    int d = 0;
+    if (are_rows(keys, from, end)) {
+        __global const float *row =
+            (__global const float *)keys->memory[past] + row_begin(keys, from);
+        for (; d + VEC <= head_dim; d += VEC) {
+#pragma unroll
+            for (int lane = 0; lane < VEC; lane++)
+                square[lane] = load_vector(row + lane * step + d);
+            transpose(square);
+            store_lanes(square, d, VEC, lanes);
+        }
+    }
+    for (; d < head_dim; d += VEC) {
 #pragma unroll
         for (int lane = 0; lane < VEC; lane++)
             square[lane] = key_elements(keys, from + lane, end, d, head_dim);
         transpose(square);
-#pragma unroll
-        for (int c = 0; c < VEC; c++)
-            if (d + c < head_dim)
-                store_vector(square[c], lanes + (d + c) * PANEL);
+        store_lanes(square, d, head_dim - d, lanes);
     }
 }
 
 /* Keys `begin` to `end` - 1 into panels `step` elements apart; `begin` is a multiple of PANEL, and
  * `panels` is that of key 0. */
-INLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
-                        __global float *panels, long step)
+OUTLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
+                         __global float *panels, long step)
 {
     for (int j = begin; j < end; j += PANEL)
         for (int c = 0; c < PANEL; c += VEC)
@@ -85,8 +114,8 @@ INLINE void pack_panels(const rows_of *keys, int begin, int end, int head_dim,
 
 /* Values `begin` to `end` - 1 into rows of `width` floats, whole vectors; `to` is that of value 0.
  */
-INLINE void pack_rows(const rows_of *values, int begin, int end, int value_dim, __global float *to,
-                      long width)
+OUTLINE void pack_rows(const rows_of *values, int begin, int end, int value_dim, __global float *to,
+                       long width)
 {
     for (int j = begin; j < end; j++)
         for (int d = 0; d < value_dim; d += VEC)

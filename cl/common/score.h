@@ -218,17 +218,24 @@ INLINE vint visible_lanes(const pairs *of, int i, int key, int from, int to)
 
 EXP_OF_NONPOSITIVE(exp_of_lanes, vfloat, as_vfloat, as_vint)
 
-/* tanh with a small relative error: a polynomial near 0 (Cephes, tanhf), exponentials elsewhere. */
-INLINE vfloat tanh_of_lanes(vfloat x)
+/* tanh with a small relative error: a polynomial below TANH_NEAR (Cephes, tanhf), exponentials
+ * elsewhere. */
+#define TANH_NEAR 0.625f
+INLINE vfloat tanh_near(vfloat x)
 {
-    const vfloat size = fabs(x), z = x * x;
-    const vfloat t = exp_of_lanes(-2.0f * size);
-    const vfloat far = (1.0f - t) / (1.0f + t);
+    const vfloat z = x * x;
     vfloat p = fma((vfloat)(-5.70498872745e-3f), z, (vfloat)(2.06390887954e-2f));
     p = fma(p, z, (vfloat)(-5.37397155531e-2f));
     p = fma(p, z, (vfloat)(1.33314422036e-1f));
     p = fma(p, z, (vfloat)(-3.33332819422e-1f));
-    return size < (vfloat)(0.625f) ? fma(p * z, x, x) : copysign(far, x);
+    return fma(p * z, x, x);
+}
+
+INLINE vfloat tanh_of_lanes(vfloat x)
+{
+    const vfloat size = fabs(x), t = exp_of_lanes(-2.0f * size);
+    const vfloat far = (1.0f - t) / (1.0f + t);
+    return size < (vfloat)(TANH_NEAR) ? tanh_near(x) : copysign(far, x);
 }
 
 INLINE vfloat cap_scores(const pairs *of, vfloat s)
@@ -245,6 +252,20 @@ INLINE vfloat add_alibi(const pairs *of, vfloat s, int i, int key)
     return fma((vfloat)(-of->slope), fabs(convert_vfloat((vint)ahead - LANES)), s);
 }
 
+/* A bias of -INFINITY hides NaN and infinity too. */
+INLINE vfloat with_bias(vfloat s, vfloat bias)
+{
+    return bias == (vfloat)(-INFINITY) ? bias : s + bias;
+}
+
+INLINE vfloat add_bias(const pairs *of, vfloat s, int i, int key)
+{
+    __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
+    return with_bias(
+        s, gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
+                           t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]));
+}
+
 /* From capped scores of query i with keys `key` + lane to final ones: -INFINITY where not
  * visible. */
 INLINE vfloat finish_scores(const pairs *of, vfloat s, int i, int key, int from, int to)
@@ -255,13 +276,8 @@ INLINE vfloat finish_scores(const pairs *of, vfloat s, int i, int key, int from,
 #if SCORE_FUNCTION
     s = call_score(of, s, see, i, key);
 #endif
-    if (of->flags & CLATTN_F_BIAS) {
-        __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
-        const vfloat bias =
-            gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
-                            t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]);
-        s = bias == (vfloat)(-INFINITY) ? bias : s + bias; /* hides NaN and infinity too */
-    }
+    if (of->flags & CLATTN_F_BIAS)
+        s = add_bias(of, s, i, key);
     return see ? s : (vfloat)(-INFINITY);
 }
 

@@ -3,13 +3,8 @@
 #ifndef CLATTN_SIMD_BLOCK_H
 #define CLATTN_SIMD_BLOCK_H
 
-#include "common/panels.h"
-#include "common/score.h"
+#include "common/simd_score.h"
 
-/* ROWS: queries of a register tile. ROWS * COLS + COLS + 1 vectors should fit the registers. */
-#ifndef ROWS
-#define ROWS 6
-#endif
 /* BLOCK_M: most queries of a block; a multiple of ROWS. */
 #ifndef BLOCK_M
 #define BLOCK_M 48
@@ -55,12 +50,6 @@ typedef struct block {
     vfloat block_most[BLOCK_M];                                                                    \
     uint block_live[TILES]
 
-/* Keys of a row tile: all that some row sees are in [from, to), those that every row sees in
- * [all_from, all_to). */
-typedef struct tile_keys {
-    int from, to, all_from, all_to;
-} tile_keys;
-
 INLINE tile_keys keys_of_tile(const block *b, int tile, const run *r)
 {
     const int first = b->q_begin + tile, last = b->q_begin + min(tile + ROWS, b->rows) - 1;
@@ -73,7 +62,7 @@ INLINE tile_keys keys_of_tile(const block *b, int tile, const run *r)
 }
 
 /* Queries into private memory, rows of padding 0. */
-INLINE void load_queries(const block *b, __global const void *q, long begin)
+OUTLINE void load_queries(const block *b, __global const void *q, long begin)
 {
     __global const clattn_problem_row *row = b->of.row;
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_Q];
@@ -88,31 +77,47 @@ INLINE void load_queries(const block *b, __global const void *q, long begin)
         }
 }
 
-/* s (ROWS, BLOCK_N): scaled products of a row tile with the panel that begins at key `key`. */
-INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COLS])
+/* One dimension of the products of a row tile with the first `cols` vectors of a panel, a constant.
+ */
+INLINE void product_step(const float *q, __global const float *panel, const int cols,
+                         vfloat sum[ROWS][COLS])
+{
+    vfloat k[COLS];
+#pragma unroll
+    for (int c = 0; c < cols; c++)
+        k[c] = load_vector(panel + c * VEC);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const vfloat x = q[r * DIM_MAX];
+#pragma unroll
+        for (int c = 0; c < cols; c++)
+            sum[r][c] = fma(x, k[c], sum[r][c]);
+    }
+}
+
+/* Scaled products of a row tile with `seen` or more keys of the panel that begins at key `key`,
+ * while `ahead` is fetched. */
+INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
+                         vfloat sum[ROWS][COLS])
 {
     __global const float *panel = b->k_panels + key / PANEL * b->panel_step;
     const float *q = b->q + tile * DIM_MAX;
-    const int head_dim = b->of.row->head_dim;
     const float scale = b->of.row->scale;
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
             sum[r][c] = 0.0f;
-    for (int d = 0; d < head_dim; d++) {
-        vfloat k[COLS];
-#pragma unroll
-        for (int c = 0; c < COLS; c++)
-            k[c] = load_vector(panel + d * PANEL + c * VEC);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const vfloat x = q[r * DIM_MAX + d];
-#pragma unroll
-            for (int c = 0; c < COLS; c++)
-                sum[r][c] = fma(x, k[c], sum[r][c]);
-        }
+    const float *end = q + b->of.row->head_dim;
+    if (seen <= PANEL / 2)
+        for (; q < end; q++, panel += PANEL)
+            product_step(q, panel, COLS / 2, sum);
+    for (; q < end && ahead.left > 0; q++, panel += PANEL) {
+        prefetch_line(&ahead);
+        product_step(q, panel, COLS, sum);
     }
+    for (; q < end; q++, panel += PANEL)
+        product_step(q, panel, COLS, sum);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -120,18 +125,87 @@ INLINE void product_tile(const block *b, int tile, int key, vfloat sum[ROWS][COL
             sum[r][c] *= scale;
 }
 
+/* Scores in registers into s (ROWS, BLOCK_N), the rows' largest ones into `most`. Returns whether
+ * something is visible for certain: NaN isn't looked at. */
+INLINE int keep_scores(const block *b, int tile, vfloat sum[ROWS][COLS], float *s)
+{
+    vfloat top = -INFINITY;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        vfloat most = -INFINITY;
+#pragma unroll
+        for (int c = 0; c < COLS; c++) {
+            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
+            most = larger(sum[r][c], most);
+        }
+        b->most[tile + r] = larger(most, b->most[tile + r]);
+        top = larger(most, top);
+    }
+    return any(top > (vfloat)(-INFINITY));
+}
+
+INLINE int is_edge(int key, const tile_keys *keys)
+{
+    return key < keys->all_from || key + PANEL > keys->all_to;
+}
+
 #if FULL
 
-/* From scaled products in s (ROWS, BLOCK_N) to scores; the rows' largest ones into `most`. Returns
- * whether anything is visible. */
-INLINE int finish_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
+/* What hides pairs of a tile, as far as it is known before its products: TILE_*. */
+INLINE int hides_of_tile(const block *b, int tile, int key, const tile_keys *keys)
+{
+    const int first = b->q_begin + tile, last = b->q_begin + min(tile + ROWS, b->rows) - 1;
+#if MASK_FUNCTION && defined(CLATTN_VISIBLE_TILE)
+    const int offset = (int)b->of.offset;
+    if (!clattn_user_visible_tile(b->of.batch, b->of.head, first + offset, last + 1 + offset,
+                                  max(key, keys->from), min(key + PANEL, keys->to), b->of.params))
+        return TILE_HIDDEN;
+#endif
+    const int edge = is_edge(key, keys) ? TILE_EDGE : 0;
+    return b->of.flags & CLATTN_F_MASK ? edge | mask_of_tile(&b->of, first, last, key) : edge;
+}
+
+/* Whether the tile can be finished in registers: whole vectors of whole rows. */
+INLINE int is_regular(const block *b, int tile, int key)
+{
+    const pairs *of = &b->of;
+    if (SCORE_FUNCTION || MASK_FUNCTION)
+        return 0;
+    if (!(of->flags & (CLATTN_F_MASK | CLATTN_F_BIAS)))
+        return 1;
+    return key + PANEL <= of->keys.count && tile + ROWS <= b->rows &&
+           (!(of->flags & CLATTN_F_MASK) || of->row->tensor[CLATTN_T_MASK].stride[3] == 1) &&
+           (!(of->flags & CLATTN_F_BIAS) || (of->row->tensor[CLATTN_T_BIAS].stride[3] == 1 &&
+                                             of->row->dtype[CLATTN_T_BIAS] == CLATTN_D_F32));
+}
+
+/* From scaled products to scores. */
+INLINE void finish_regular(const block *b, int tile, int key, const tile_keys *keys, int hides,
+                           vfloat sum[ROWS][COLS])
+{
+    const pairs *of = &b->of;
+    const int i = b->q_begin + tile;
+    if (of->flags & CLATTN_F_SOFTCAP)
+        cap_tile(of, sum);
+    if (of->flags & CLATTN_F_ALIBI)
+        add_alibi_tile(of, i, key, sum);
+    if (of->flags & CLATTN_F_BIAS)
+        add_bias_tile(of, i, key, sum);
+    if (hides & TILE_EDGE)
+        hide_beyond(of, i, key, keys, sum);
+    if (hides & TILE_MASKED)
+        mask_tile(of, i, key, sum);
+}
+
+/* The same, vector by vector, from products in s (ROWS, BLOCK_N). */
+INLINE int finish_irregular(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vint alive = 0;
     for (int r = 0; r < min(ROWS, b->rows - tile); r++) {
         const int i = b->q_begin + tile + r;
         const int from = max(keys_from(&b->of, i), keys->from);
         const int to = min(keys_to(&b->of, i), keys->to);
-        vfloat most = b->most[tile + r];
+        vfloat most = -INFINITY;
         for (int c = 0; c < PANEL; c += VEC) {
             const vfloat capped = cap_scores(&b->of, load_vector(s + r * BLOCK_N + c));
             const vfloat x = finish_scores(&b->of, capped, i, key + c, from, to);
@@ -139,76 +213,41 @@ INLINE int finish_tile(const block *b, int tile, int key, const tile_keys *keys,
             alive |= x != (vfloat)(-INFINITY);
             most = larger(x, most);
         }
-        b->most[tile + r] = most;
+        b->most[tile + r] = larger(most, b->most[tile + r]);
     }
     return any(alive);
-}
-
-/* Whether masks hide the whole tile, so that its products needn't be computed. */
-INLINE int tile_is_hidden(const block *b, int tile, int key, const tile_keys *keys)
-{
-    const int last = min(tile + ROWS, b->rows) - 1;
-#if MASK_FUNCTION && defined(CLATTN_VISIBLE_TILE)
-    const int q = (int)(b->q_begin + b->of.offset);
-    if (!clattn_user_visible_tile(b->of.batch, b->of.head, q + tile, q + last + 1,
-                                  max(key, keys->from), min(key + PANEL, keys->to), b->of.params))
-        return 1;
-#endif
-    if (!(b->of.flags & CLATTN_F_MASK))
-        return 0;
-    vint alive = 0;
-    for (int r = tile; r <= last; r++)
-        for (int c = 0; c < PANEL; c += VEC)
-            alive |= mask_lanes(&b->of, b->q_begin + r, key + c, keys->to - key - c);
-    return !any(alive);
 }
 
 /* Scores of a row tile with a panel into s (ROWS, BLOCK_N). Returns whether anything is visible. */
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
-    if (tile_is_hidden(b, tile, key, keys))
+    const int hides = hides_of_tile(b, tile, key, keys);
+    if (hides & TILE_HIDDEN)
         return 0;
-    product_tile(b, tile, key, sum);
+    product_tile(b, tile, key, keys->to - key, next_lines(&b->of, b->q_begin + tile, key), sum);
+    if (is_regular(b, tile, key)) {
+        finish_regular(b, tile, key, keys, hides, sum);
+        return keep_scores(b, tile, sum, s) || some_visible(sum);
+    }
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
             store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
-    return finish_tile(b, tile, key, keys, s);
+    return finish_irregular(b, tile, key, keys, s);
 }
 
 #else
 
-/* The same where only bounds hide: the maximum comes with the product. */
+/* The same where only bounds hide. */
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
-    product_tile(b, tile, key, sum);
-    if (key < keys->all_from || key + PANEL > keys->all_to) {
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const int i = b->q_begin + tile + r;
-            const int from = max(keys_from(&b->of, i), keys->from);
-            const int to = min(keys_to(&b->of, i), keys->to);
-#pragma unroll
-            for (int c = 0; c < COLS; c++) {
-                const vint j = LANES + (key + c * VEC);
-                const vint see = (j >= (vint)from) & (j < (vint)to);
-                sum[r][c] = see ? sum[r][c] : (vfloat)(-INFINITY);
-            }
-        }
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-        vfloat most = b->most[tile + r];
-#pragma unroll
-        for (int c = 0; c < COLS; c++) {
-            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
-            most = larger(sum[r][c], most);
-        }
-        b->most[tile + r] = most;
-    }
+    product_tile(b, tile, key, keys->to - key, no_lines(), sum);
+    if (is_edge(key, keys))
+        hide_beyond(&b->of, b->q_begin + tile, key, keys, sum);
+    keep_scores(b, tile, sum, s);
     return 1;
 }
 

@@ -15,12 +15,24 @@
 #define VECTOR_JOIN_(a, b) a##b
 #define VECTOR_JOIN(a, b)  VECTOR_JOIN_(a, b)
 
+#if VEC == 4
+#define HALF_VEC 2
+#define LANES    (vint)(0, 1, 2, 3)
+#elif VEC == 8
+#define HALF_VEC 4
+#define LANES    (vint)(0, 1, 2, 3, 4, 5, 6, 7)
+#elif VEC == 16
+#define HALF_VEC 8
+#define LANES    (vint)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#endif
+
 /* Unaligned loads and stores. LLVM uses 512-bit registers only in a function whose own body calls
  * something on 512-bit vectors, so these are macros. */
 #if VEC == 1
 typedef float vfloat;
 typedef int vint;
 typedef uint vuint;
+typedef uchar vbytes;
 #define load_vector(pointer)          (*(pointer))
 #define store_vector(vector, pointer) (*(pointer) = (vector))
 #define as_vfloat(x)                  as_float(x)
@@ -35,26 +47,24 @@ typedef uint vuint;
 typedef VECTOR_JOIN(float, VEC) vfloat;
 typedef VECTOR_JOIN(int, VEC) vint;
 typedef VECTOR_JOIN(uint, VEC) vuint;
+typedef VECTOR_JOIN(uchar, VEC) vbytes;
+typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the even one is low */
 #define load_bytes(pointer)           VECTOR_JOIN(vload, VEC)(0, pointer)
 #define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
 #define store_vector(vector, pointer) VECTOR_JOIN(vstore, VEC)(vector, 0, pointer)
 #define as_vfloat(x)                  VECTOR_JOIN(as_float, VEC)(x)
 #define as_vint(x)                    VECTOR_JOIN(as_int, VEC)(x)
 #define as_vuint(x)                   VECTOR_JOIN(as_uint, VEC)(x)
+#define as_pairs(x)                   VECTOR_JOIN(as_ulong, HALF_VEC)(x)
 #define convert_vfloat(x)             VECTOR_JOIN(convert_float, VEC)(x)
 #define convert_vint(x)               VECTOR_JOIN(convert_int, VEC)(x)
 #define convert_vuint(x)              VECTOR_JOIN(convert_uint, VEC)(x)
 #endif
 
-#if VEC == 4
-#define LANES (vint)(0, 1, 2, 3)
-#elif VEC == 8
-#define LANES (vint)(0, 1, 2, 3, 4, 5, 6, 7)
-#elif VEC == 16
-#define LANES (vint)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#endif
-
 #define INLINE static inline __attribute__((always_inline))
+/* For the larger parts of a kernel: runtimes that compile a kernel's body several times over (PoCL:
+ * three times) then compile these once. */
+#define OUTLINE static __attribute__((noinline))
 
 /* The larger of two, lane by lane; b where one is NaN (one instruction on x86). */
 INLINE vfloat larger(vfloat a, vfloat b)

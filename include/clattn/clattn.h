@@ -112,8 +112,10 @@ typedef void (*clattn_cache_load_fn)(void *user, const char *key, clattn_cache_r
                                      void *receiver);
 typedef void (*clattn_cache_store_fn)(void *user, const char *key, const void *bytes, size_t size);
 
-enum {                                     /* clattn_context_options.flags */
-       CLATTN_CONTEXT_NO_PROGRAM_CACHE = 1 /* keep no compiled programs, nor look for any */
+enum { /* clattn_context_options.flags */
+       CLATTN_CONTEXT_NO_PROGRAM_CACHE =
+           1,                       /* keep no compiled programs, look for none nor for tuning */
+       CLATTN_CONTEXT_NO_TUNING = 2 /* use built-in configurations alone: clattn_tune */
 };
 
 typedef struct clattn_context_options {
@@ -147,6 +149,7 @@ static inline void clattn_context_options_init(clattn_context_options *options)
  *    "2"                           the device of this index, in the order of clattn_device_list
  *    "platform/device"             substrings of both names (case is ignored)
  *    "text"                        a substring of the device's or the platform's name
+ * Devices that say of themselves that they are not available, or have no compiler, don't count.
  * `options` may be NULL. CLATTN_ERR_NO_OPENCL, _NO_PLATFORM and _NO_DEVICE say what to install. */
 CLATTN_API clattn_status clattn_context_create(const clattn_context_options *options,
                                                clattn_context **context);
@@ -507,14 +510,14 @@ typedef struct clattn_plan_info {
     uint64_t workspace;      /* bytes */
     double plan_seconds;     /* how long planning took, compiling included */
     uint32_t from_cache;     /* 1: no program had to be compiled from source */
-    uint32_t reserved;
+    uint32_t tuned;          /* 1: the configuration is that of the tuning file, see clattn_tune */
 } clattn_plan_info;
 
 /* info->struct_size must be set to sizeof *info. */
 CLATTN_API clattn_status clattn_plan_get_info(const clattn_plan *plan, clattn_plan_info *info);
 
-/* A text of several lines: the problem, the kernel chosen, its configuration, workspace and
- * launches, and why each preferred kernel declined. Owned by the plan. */
+/* A text of several lines: the problem, the kernel chosen, its configuration and where that comes
+ * from, workspace and launches, and why each preferred kernel declined. Owned by the plan. */
 CLATTN_API const char *clattn_explain(const clattn_plan *plan);
 
 /* ------------------------------------------------------------------------------------------------
@@ -673,6 +676,92 @@ CLATTN_API clattn_status clattn_program_cache_clear(const clattn_context_options
 /* The folder of that cache, into `path`; CLATTN_ERR_ARGUMENT if capacity is too small. */
 CLATTN_API clattn_status clattn_program_cache_path(const clattn_context_options *options,
                                                    char *path, size_t capacity);
+
+/* ------------------------------------------------------------------------------------------------
+ * Tuning
+ * --------------------------------------------------------------------------------------------- */
+
+/* Every kernel has a built-in configuration for a device, chosen by what the device says about
+ * itself. Tuning measures others, and keeps those that are faster in a file beside the program
+ * cache, tuning.txt, from where contexts made later on the same device and driver take them. See
+ * docs/tuning.md. */
+
+typedef struct clattn_tune_options {
+    uint32_t struct_size;
+    uint32_t quick; /* 1: only the classes of problems that matter most, and little time for them */
+    double seconds; /* the time to end within, roughly; 0: 240, or 24 with `quick` */
+} clattn_tune_options;
+
+static inline void clattn_tune_options_init(clattn_tune_options *options)
+{
+    memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
+}
+
+typedef enum clattn_tune_state {
+    CLATTN_TUNE_TRYING = 0,   /* `configuration` is about to be measured */
+    CLATTN_TUNE_BUILT_IN = 1, /* the class is done: nothing is clearly faster than the built-in */
+    CLATTN_TUNE_FASTER = 2,   /* the class is done: `configuration` is, by `speedup` */
+    CLATTN_TUNE_NO_TIME = 3   /* the class was not reached in the time there was */
+} clattn_tune_state;
+
+typedef struct clattn_tune_progress {
+    uint32_t struct_size;
+    clattn_tune_state state;
+    double done;             /* of the whole, 0 to 1 */
+    char kernel[64];         /* name in the registry */
+    char problem[64];        /* class of problems, such as "dim=64,short" */
+    char configuration[192]; /* "VEC=16 ROWS=6 ..." */
+    double speedup;          /* built-in time / time; 1 but for CLATTN_TUNE_FASTER */
+    uint32_t tried;          /* configurations of this class so far, besides the built-in one */
+    uint32_t reserved;
+} clattn_tune_progress;
+
+/* A status other than CLATTN_OK ends the search: nothing is stored, and the status is returned. */
+typedef clattn_status (*clattn_tune_fn)(void *user, const clattn_tune_progress *progress);
+
+/* Searches the configurations of every kernel that can be tuned (options->kernel of the context:
+ * of this one) on the context's device, and stores what is more than 2 % faster than the built-in
+ * one: for all classes of problems that were reached, in the place of what the file had for them.
+ * The file is written at the end, whole. This context goes on as it was.
+ *
+ * Nothing else should keep the device busy meanwhile. `options` and `function` may be NULL; the
+ * function is called on this thread. CLATTN_ERR_IO if the cache's folder can't be used,
+ * CLATTN_ERR_UNSUPPORTED without such a folder (cache_load, cache_store,
+ * CLATTN_CONTEXT_NO_PROGRAM_CACHE). Any thread. */
+CLATTN_API clattn_status clattn_tune(clattn_context *context, const clattn_tune_options *options,
+                                     clattn_tune_fn function, void *user);
+
+typedef struct clattn_tuning_row {
+    uint32_t struct_size;
+    uint32_t compute_units;     /* of the device */
+    char device[128];           /* name */
+    char driver[128];           /* version */
+    char platform_version[128]; /* the row holds for a device of which these four are the same */
+    char version[16];           /* of clattn; other versions ignore the row */
+    char kernel[64];
+    char problem[64];
+    char configuration[192];
+    double speedup; /* against the built-in configuration, when it was measured */
+} clattn_tuning_row;
+
+typedef clattn_status (*clattn_tuning_fn)(void *user, const clattn_tuning_row *row);
+
+/* Walks the rows of the tuning file that a context with these options would use, of all devices; a
+ * status other than CLATTN_OK ends the walk and is returned. No file is no row; one that can't be
+ * used, or is no tuning file, is CLATTN_ERR_IO. Opens no OpenCL. Here and in the next two functions
+ * options with cache_load or cache_store are CLATTN_ERR_UNSUPPORTED. */
+CLATTN_API clattn_status clattn_tuning_list(const clattn_context_options *options,
+                                            clattn_tuning_fn function, void *user);
+
+/* Removes the file; *removed (may be NULL) is 1 if there was one. */
+CLATTN_API clattn_status clattn_tuning_forget(const clattn_context_options *options,
+                                              uint32_t *removed);
+
+/* Where the file is or would be; "" where there is no folder. CLATTN_ERR_ARGUMENT if capacity is
+ * too small. */
+CLATTN_API clattn_status clattn_tuning_path(const clattn_context_options *options, char *path,
+                                            size_t capacity);
 
 #ifdef __cplusplus
 }

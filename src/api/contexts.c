@@ -7,7 +7,7 @@
 
 #include "api/check.h"
 #include "api/remembered.h"
-#include "kernels/registry.h"
+#include "plan/tuning.h"
 
 static bool is_kernel(const char *name)
 {
@@ -74,6 +74,7 @@ no_context:
 void clattn__context_free(clattn_context *context)
 {
     clattn__env env = context->env;
+    clattn__free(&env, context->tuning);
     if (context->device)
         clattn__device_close(context->device);
     clattn__mutex_finish(&context->lock);
@@ -81,19 +82,28 @@ void clattn__context_free(clattn_context *context)
     clattn__env_finish(&env);
 }
 
+clattn_status clattn__context_complete(clattn_context *made, clattn_status opened,
+                                       clattn_context **context)
+{
+    clattn_status status = opened;
+    if (opened != CLATTN_OK)
+        made->device = NULL;
+    else
+        status = clattn__tuning_load(&made->env, clattn__device_info(made->device), &made->tuning);
+    if (status != CLATTN_OK)
+        clattn__context_free(made);
+    else
+        *context = made;
+    return status;
+}
+
 clattn_status clattn_context_create(const clattn_context_options *options, clattn_context **context)
 {
     clattn_context *made;
     CLATTN__TRY(clattn__require(context, "context"));
     CLATTN__TRY(clattn__context_begin(options, &made));
-    const clattn_status status = clattn__device_open(&made->env, &made->device);
-    if (status != CLATTN_OK) {
-        made->device = NULL;
-        clattn__context_free(made);
-        return status;
-    }
-    *context = made;
-    return CLATTN_OK;
+    const clattn_status opened = clattn__device_open(&made->env, &made->device);
+    return clattn__context_complete(made, opened, context);
 }
 
 clattn_status clattn_context_destroy(clattn_context *context)

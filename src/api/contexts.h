@@ -8,6 +8,10 @@
 clattn_status clattn__context_begin(const clattn_context_options *options,
                                     clattn_context **context);
 
+/* The rest, once opening the device has ended with `opened`: on failure the context is freed. */
+clattn_status clattn__context_complete(clattn_context *made, clattn_status opened,
+                                       clattn_context **context);
+
 /* Frees a context with or without a device. */
 void clattn__context_free(clattn_context *context);
 

@@ -15,14 +15,8 @@ clattn_status clattn_context_create_from_cl(cl_context cl, cl_device_id device,
     CLATTN__TRY(clattn__require(device, "device"));
     CLATTN__TRY(clattn__require((const void *)context, "context"));
     CLATTN__TRY(clattn__context_begin(options, &made));
-    const clattn_status status = clattn__device_open_from_cl(&made->env, cl, device, &made->device);
-    if (status != CLATTN_OK) {
-        made->device = NULL;
-        clattn__context_free(made);
-        return status;
-    }
-    *context = made;
-    return CLATTN_OK;
+    const clattn_status opened = clattn__device_open_from_cl(&made->env, cl, device, &made->device);
+    return clattn__context_complete(made, opened, context);
 }
 
 clattn_status clattn_buffer_wrap_cl(clattn_context *context, cl_mem memory, clattn_buffer **buffer)

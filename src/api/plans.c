@@ -90,6 +90,7 @@ clattn_status clattn_plan_get_info(const clattn_plan *plan, clattn_plan_info *in
         .workspace = plan->variant.workspace,
         .plan_seconds = plan->seconds,
         .from_cache = plan->from_cache,
+        .tuned = plan->origin.problem_class != NULL,
     };
     clattn__text text;
     clattn__text_init(&text, &plan->context->env);

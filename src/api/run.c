@@ -138,13 +138,11 @@ static void detach_all(one_call *call)
 static clattn_status fetch(one_call *call, uint32_t slot)
 {
     slot_memory *memory = &call->slot[slot];
-    void *mapped;
     if (!memory->size || !clattn__problem_writes(&call->problem, (clattn_slot)slot))
         return CLATTN_OK;
     if (!call->zero_copy)
         return clattn__memory_read(memory->buffer.memory, 0, memory->low, memory->size);
-    CLATTN__TRY(clattn__memory_map(memory->buffer.memory, &mapped));
-    return clattn__memory_unmap(memory->buffer.memory, mapped);
+    return clattn__memory_show(memory->buffer.memory);
 }
 
 static clattn_status fetch_all(one_call *call)

@@ -29,6 +29,7 @@ typedef struct clattn__caps {
     uint32_t memory_alignment; /* bytes that a slice of memory is aligned to */
     bool fp16, fp64, subgroups;
     bool unified_memory; /* host pointers can be used without copying */
+    bool coherent_host;  /* wrapped host memory needs no mapping once an event is complete */
     /* quirks: see src/opencl/quirk.c */
     bool driver_caches; /* the driver keeps binaries itself, faster than we can */
     bool lazy_compile;  /* compiles at the first enqueue: warm up by an empty launch */

@@ -125,7 +125,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
         memcpy(&own, options,
                options->struct_size < sizeof own ? options->struct_size : sizeof own);
     }
-    if (own.flags & ~(uint32_t)CLATTN_CONTEXT_NO_PROGRAM_CACHE)
+    if (own.flags & ~(uint32_t)(CLATTN_CONTEXT_NO_PROGRAM_CACHE | CLATTN_CONTEXT_NO_TUNING))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: flags has unknown bits (0x%x)",
                             (unsigned)own.flags);
     memset(env, 0, sizeof *env);
@@ -141,6 +141,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     env->verbose = verbose_from(getenv("CLATTN_VERBOSE"));
     const clattn_status status = copy_settings(env, &own);
     env->cache_on = !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);
+    env->tuning_on = env->cache_on && !(own.flags & CLATTN_CONTEXT_NO_TUNING);
     if (status != CLATTN_OK)
         clattn__env_finish(env);
     return status;

@@ -14,13 +14,14 @@ typedef struct clattn__env {
     void *realloc_user;
     clattn_log_fn log; /* NULL: none */
     void *log_user;
-    uint32_t verbose; /* clattn_log_area bits that CLATTN_VERBOSE sends to stderr */
-    bool cache_on;    /* program cache, wherever it is */
-    char *device;     /* owned; selector, NULL: best device */
-    char *cache_dir;  /* owned; NULL: no folder could be named, the cache is off */
-    char *kernel_dir; /* owned; NULL: embedded .cl files */
-    char *kernel; /* owned; the kernels of the registry to use, by name, with commas between; NULL:
-                     any */
+    uint32_t verbose;            /* clattn_log_area bits that CLATTN_VERBOSE sends to stderr */
+    bool cache_on;               /* program cache, wherever it is */
+    bool cache_trials;           /* programs are tried once: looked for, but not kept */
+    bool tuning_on;              /* the tuning file is used, if there is one */
+    char *device;                /* owned; selector, NULL: best device */
+    char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */
+    char *kernel_dir;            /* owned; NULL: embedded .cl files */
+    char *kernel;                /* owned; the kernels to use, with commas between; NULL: any */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library */
     void *get_proc_user;
     clattn_cache_load_fn cache_load; /* either not NULL: the cache is the caller's, not files */

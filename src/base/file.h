@@ -27,6 +27,9 @@ typedef clattn_status (*clattn__visit_fn)(void *user, const char *name);
 clattn_status clattn__folder_list(const clattn__env *env, const char *path, clattn__visit_fn visit,
                                   void *user);
 
+/* Whether there is anything of this name. */
+bool clattn__file_exists(const char *path);
+
 /* true if the file was there and is gone now. */
 bool clattn__file_remove(const char *path);
 

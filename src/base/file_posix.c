@@ -207,6 +207,12 @@ clattn_status clattn__folder_list(const clattn__env *env, const char *path, clat
     return status;
 }
 
+bool clattn__file_exists(const char *path)
+{
+    struct stat state;
+    return lstat(path, &state) == 0;
+}
+
 bool clattn__file_remove(const char *path)
 {
     return unlink(path) == 0;

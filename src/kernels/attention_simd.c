@@ -3,32 +3,13 @@
  * attention_simd, and what returns weights. */
 #include <inttypes.h>
 
-#include "kernels/dim_max.h"
 #include "kernels/launches.h"
+#include "kernels/simd_tiles.h"
+#include "kernels/simd_tuning.h"
 
 extern const clattn__kernel clattn__attention_simd;
 
-/* Register tiles that fit the registers, by vector width and number of registers. */
-static const struct {
-    uint32_t vec, registers;
-    uint32_t rows, cols, value_cols;
-} tiles[] = {
-    {16, 32, 6, 4, 4},
-    {8, 16, 6, 2, 2},
-    {4, 16, 6, 2, 2},
-};
-
-/* Blocks by bound of the dimensions: queries and outputs of a block stay in the second cache. */
-static const struct {
-    uint32_t dim_max, block_m, block_n;
-} blocks[] = {
-    {64, 48, 256},
-    {128, 48, 256},
-    {256, 48, 256},
-    {576, 24, 256},
-};
-
-/* Keys of an item of the packing launches. */
+/* Keys of an item of the packing launches, rounded up to whole panels. */
 #define PACK_BLOCK 512
 
 /* Most keys of a problem whose items pack for themselves: a launch less, but each item of a head
@@ -88,25 +69,11 @@ static void cut_queries(const clattn__problem *problem, const clattn__caps *caps
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
-    uint32_t i = 0;
-    while (i < last &&
-           (tiles[i].vec > caps->vector_width || tiles[i].registers > caps->vector_registers))
-        i++;
-    config->vec = tiles[i].vec;
-    config->rows = tiles[i].rows;
-    config->cols = tiles[i].cols;
-    config->value_cols = tiles[i].value_cols;
-    config->dim_max = clattn__dim_max(problem);
-    for (i = 0; blocks[i].dim_max != config->dim_max;)
-        i++;
-    config->block_m = blocks[i].block_m;
-    config->block_n = blocks[i].block_n;
+    clattn__simd_tiles(problem, caps, config);
     config->full = needs_full(problem);
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
-    cut_queries(problem, caps, config);
 }
 
 static int64_t round_up(int64_t value, int64_t multiple)
@@ -233,11 +200,12 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
 
 static void add_packing(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row keys = {
+    const int64_t panel = (int64_t)variant->config.cols * variant->config.vec;
+    const clattn__launch_row keys = {
         .packs = true,
         .file = "attention/pack_keys.cl",
         .function = "pack_keys",
-        .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = round_up(PACK_BLOCK, panel)},
         .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_K_PANELS, CLATTN_T_KV_LENGTHS,
                     CLATTN_T_PAGES, CLATTN_T_COUNT},
     };
@@ -314,6 +282,8 @@ const clattn__kernel clattn__attention_simd = {
     .kind = CLATTN__ATTENTION,
     .check = check,
     .configure = configure,
+    .cut = cut_queries,
     .workspace = workspace,
     .launches = launches,
+    .tunable = &clattn__simd_tunable,
 };

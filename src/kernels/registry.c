@@ -49,8 +49,20 @@ bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list)
 void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
                                  const clattn__caps *caps, clattn__variant *variant)
 {
+    clattn__config config;
+    memset(&config, 0, sizeof config);
+    kernel->configure(problem, caps, &config);
+    clattn__kernel_make_variant_as(kernel, problem, caps, &config, variant);
+}
+
+void clattn__kernel_make_variant_as(const clattn__kernel *kernel, const clattn__problem *problem,
+                                    const clattn__caps *caps, const clattn__config *config,
+                                    clattn__variant *variant)
+{
     memset(variant, 0, sizeof *variant);
-    kernel->configure(problem, caps, &variant->config);
+    variant->config = *config;
+    if (kernel->cut)
+        kernel->cut(problem, caps, &variant->config);
     if (kernel->workspace)
         kernel->workspace(problem, caps, variant);
     kernel->launches(problem, variant);

@@ -5,6 +5,7 @@
 
 #include "base/caps.h"
 #include "base/text.h"
+#include "kernels/tunable.h"
 #include "problem/problem.h"
 #include "schedule/work_list.h"
 
@@ -13,7 +14,8 @@
 #define CLATTN__MAX_SCRATCH   8
 
 /* The numbers that become macros, each "-D NAME=value"; the table is in macros.c. 0: not defined,
- * so that the kernel's own default holds. */
+ * so that the kernel's own default holds. Those before dim_max can be tuned; the others follow from
+ * problem and device. */
 typedef struct clattn__config {
     uint32_t vec;            /* VEC: float vector width */
     uint32_t rows;           /* ROWS: query rows of the register tiles */
@@ -84,14 +86,18 @@ typedef struct clattn__kernel {
     clattn__kind kind;
     /* Accepts, or declines with a sentence appended to `reason`. */
     bool (*check)(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason);
-    /* Chooses the numbers. */
+    /* Chooses the numbers that are macros, of zeros. */
     void (*configure)(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config);
+    /* Chooses what is not a macro, by those that are, which tuning may have changed. May be NULL.
+     */
+    void (*cut)(const clattn__problem *problem, const clattn__caps *caps, clattn__config *config);
     /* Lays out scratch memory: variant->scratch and ->workspace. May be NULL. */
     void (*workspace)(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__variant *variant);
     /* Lists the launches. */
     void (*launches)(const clattn__problem *problem, clattn__variant *variant);
+    const clattn__tunable *tunable; /* NULL: nothing can be tuned */
 } clattn__kernel;
 
 uint32_t clattn__kernel_count(void);
@@ -100,13 +106,29 @@ const clattn__kernel *clattn__kernel_get(uint32_t index); /* in order of prefere
 /* Whether a list of names, separated by commas, has the kernel's. */
 bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list);
 
-/* Runs configure, workspace and launches of a kernel that has accepted. */
+/* Runs configure, cut, workspace and launches of a kernel that has accepted. */
 void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
                                  const clattn__caps *caps, clattn__variant *variant);
+
+/* The same with what `configure` has chosen, or tuning in its place. */
+void clattn__kernel_make_variant_as(const clattn__kernel *kernel, const clattn__problem *problem,
+                                    const clattn__caps *caps, const clattn__config *config,
+                                    clattn__variant *variant);
 
 /* The configuration as compiler options ("-D VEC=16 ...") and for people ("VEC=16 ..."). */
 void clattn__config_macros(const clattn__config *config, clattn__text *text);
 void clattn__config_describe(const clattn__config *config, clattn__text *text);
+
+/* The numbers that can be tuned, for people, and from such a text: names that can't be tuned or
+ * aren't known are left out; false where something isn't "NAME=number". */
+void clattn__config_describe_tuned(const clattn__config *config, clattn__text *text);
+bool clattn__config_parse_tuned(const char *text, clattn__config *config);
+
+/* Takes over the numbers of `change` that can be tuned and aren't 0. */
+void clattn__config_change(const clattn__config *change, clattn__config *config);
+
+/* Whether all that can be tuned is the same. */
+bool clattn__config_same(const clattn__config *a, const clattn__config *b);
 
 /* The row of the problem table that goes with a variant. */
 void clattn__problem_row_fill(const clattn__problem *problem, const clattn__variant *variant,

@@ -119,6 +119,12 @@ clattn_status clattn__device_open_from_cl(const clattn__env *env, cl_context con
     return status;
 }
 
+clattn_status clattn__device_open_again(const clattn__env *env, const clattn__device *device,
+                                        clattn__device **again)
+{
+    return clattn__device_open_from_cl(env, device->context, device->id, again);
+}
+
 void clattn__device_close(clattn__device *device)
 {
     if (device->transfer) { /* the last thing that set_up makes */

@@ -19,6 +19,10 @@ clattn_status clattn__device_open(const clattn__env *env, clattn__device **devic
 clattn_status clattn__device_open_from_cl(const clattn__env *env, struct _cl_context *context,
                                           struct _cl_device_id *id, clattn__device **device);
 
+/* The same device in the same cl_context once more, with programs and memory of its own. */
+clattn_status clattn__device_open_again(const clattn__env *env, const clattn__device *device,
+                                        clattn__device **again);
+
 /* Releases programs, memory and context. Nothing of it may be in use. */
 void clattn__device_close(clattn__device *device);
 

@@ -5,14 +5,17 @@
 #include "opencl/device_private.h"
 
 typedef struct clattn__found {
-    uint32_t count;
+    uint32_t count;           /* devices that can be used */
+    uint32_t skipped;         /* and others */
+    const char *lacking;      /* what is wrong with the last of these; NULL: there is none */
     cl_platform_id *platform; /* (count) owned */
     cl_device_id *device;     /* (count) owned */
     clattn_device_info *info; /* (count) owned */
     clattn__caps *caps;       /* (count) owned */
 } clattn__found;
 
-/* All devices of all platforms. CLATTN_ERR_NO_PLATFORM, CLATTN_ERR_NO_DEVICE. */
+/* The devices of all platforms that are available and have a compiler. CLATTN_ERR_NO_PLATFORM,
+ * CLATTN_ERR_NO_DEVICE. */
 clattn_status clattn__enumerate(const clattn__env *env, const clattn__cl *cl, clattn__found *found);
 void clattn__found_finish(const clattn__env *env, clattn__found *found);
 

@@ -166,16 +166,42 @@ clattn_status clattn__memory_map(clattn__memory *memory, void **data)
     return CLATTN_OK;
 }
 
-clattn_status clattn__memory_unmap(clattn__memory *memory, void *data)
+static clattn_status wait_for_unmap(clattn__device *device, cl_event done)
 {
-    const clattn__cl *cl = &memory->device->cl;
-    cl_event done;
-    CLATTN__CL_TRY(cl, clEnqueueUnmapMemObject, memory->device->transfer, memory->mem, data, 0,
-                   NULL, &done);
+    const clattn__cl *cl = &device->cl;
     /* It is on its way: when waiting for it fails, waiting for the queue must do. */
     cl_int error = cl->clWaitForEvents(1, &done);
     if (error != CL_SUCCESS)
-        error = cl->clFinish(memory->device->transfer);
+        error = cl->clFinish(device->transfer);
     cl->clReleaseEvent(done);
     return error == CL_SUCCESS ? CLATTN_OK : clattn__cl_fail(error, "clFinish");
+}
+
+clattn_status clattn__memory_unmap(clattn__memory *memory, void *data)
+{
+    cl_event done;
+    CLATTN__CL_TRY(&memory->device->cl, clEnqueueUnmapMemObject, memory->device->transfer,
+                   memory->mem, data, 0, NULL, &done);
+    return wait_for_unmap(memory->device, done);
+}
+
+clattn_status clattn__memory_show(clattn__memory *memory)
+{
+    const clattn__cl *cl = &memory->device->cl;
+    cl_event done;
+    cl_int error;
+    if (memory->device->caps.coherent_host)
+        return CLATTN_OK;
+    void *mapped =
+        cl->clEnqueueMapBuffer(memory->device->transfer, memory->mem, CL_FALSE, CL_MAP_READ,
+                               (size_t)memory->offset, (size_t)memory->size, 0, NULL, NULL, &error);
+    if (!mapped)
+        return clattn__cl_fail(error, "clEnqueueMapBuffer");
+    error =
+        cl->clEnqueueUnmapMemObject(memory->device->transfer, memory->mem, mapped, 0, NULL, &done);
+    if (error != CL_SUCCESS) {
+        cl->clFinish(memory->device->transfer); /* the mapping is on its way */
+        return clattn__cl_fail(error, "clEnqueueUnmapMemObject");
+    }
+    return wait_for_unmap(memory->device, done);
 }

@@ -34,6 +34,8 @@ clattn_status clattn__memory_write(clattn__memory *memory, uint64_t offset, cons
                                    uint64_t size);
 clattn_status clattn__memory_read(clattn__memory *memory, uint64_t offset, void *data,
                                   uint64_t size);
+/* What finished work wrote to wrapped host memory becomes visible there. */
+clattn_status clattn__memory_show(clattn__memory *memory);
 /* Makes the whole slice visible to the host for reading and writing. */
 clattn_status clattn__memory_map(clattn__memory *memory, void **data);
 clattn_status clattn__memory_unmap(clattn__memory *memory, void *data);

@@ -132,6 +132,8 @@ static clattn_status write_file(const clattn__env *env, const char *stem, const 
 
 static bool may_store(const clattn__env *env)
 {
+    if (env->cache_trials)
+        return false;
     return has_functions(env) ? env->cache_on && env->cache_store : is_folder(env);
 }
 

@@ -6,28 +6,43 @@
 #include "base/text.h"
 
 typedef struct quirk {
-    const char *platform, *driver, *device;
-    bool driver_caches; /* keeps binaries itself, see docs/cache.md */
-    bool lazy_compile;  /* compiles at the first launch */
+    const char *platform, *driver, *device; /* NULL as "" */
+    bool driver_caches;                     /* keeps binaries itself, see docs/cache.md */
+    bool lazy_compile;                      /* compiles at the first launch */
+    bool coherent_host;                     /* mapping wrapped host memory does nothing */
+    bool cpu_alone;                         /* the row is for devices of type CPU */
     const char *why;
 } quirk;
 
 static const quirk table[] = {
-    {"Portable Computing Language", "", "", true, true,
-     "PoCL: clBuildProgram stops at bitcode, machine code is made at the first launch and kept in "
-     "PoCL's own cache; asking for binaries compiles once more"},
+    {.platform = "Portable Computing Language",
+     .driver_caches = true,
+     .lazy_compile = true,
+     .why = "PoCL: clBuildProgram stops at bitcode, machine code is made at the first launch and "
+            "kept in PoCL's own cache; asking for binaries compiles once more"},
+    {.platform = "Portable Computing Language",
+     .cpu_alone = true,
+     .coherent_host = true,
+     .why = "PoCL's CPU devices work on host pointers themselves: what a finished kernel wrote is "
+            "there, and mapping would only cost two waits for a worker thread"},
 };
+
+static bool matches(const char *text, const char *pattern)
+{
+    return !pattern || clattn__contains(text, pattern);
+}
 
 void clattn__quirks_apply(const clattn_device_info *info, clattn__caps *caps)
 {
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         const quirk *row = &table[i];
-        if (!clattn__contains(info->platform, row->platform) ||
-            !clattn__contains(info->driver, row->driver) ||
-            !clattn__contains(info->name, row->device))
+        if (!matches(info->platform, row->platform) || !matches(info->driver, row->driver) ||
+            !matches(info->name, row->device) ||
+            (row->cpu_alone && info->type != CLATTN_DEVICE_CPU))
             continue;
         caps->driver_caches = caps->driver_caches || row->driver_caches;
         caps->lazy_compile = caps->lazy_compile || row->lazy_compile;
+        caps->coherent_host = caps->coherent_host || row->coherent_host;
     }
 }
 

@@ -10,10 +10,12 @@
 #include "opencl/device.h"
 
 struct clattn__remembered; /* src/api/remembered.h */
+struct clattn__tuning;     /* tuning.h */
 
 struct clattn_context {
     clattn__env env;
     clattn__device *device;
+    struct clattn__tuning *tuning;         /* owned, constant; NULL: none */
     uint64_t process;                      /* that made it */
     atomic_int live;                       /* plans, buffers, dispatchers of the caller */
     clattn__mutex lock;                    /* guards `remembered` */

@@ -20,6 +20,19 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__TOP_K] = "top-k attention",
 };
 
+static void add_origin(const clattn__origin *origin, clattn__text *text)
+{
+    const uint32_t thousandths = (uint32_t)(origin->speedup * 1000 + 0.5);
+    if (!origin->problem_class)
+        clattn__text_add(text, "\nconfigured: built in");
+    else
+        clattn__text_add(text,
+                         "\nconfigured: by the tuning file%s, %s, measured at %" PRIu32
+                         ".%03" PRIu32 " times the built-in speed",
+                         origin->follows ? ", with the bits of" : "", origin->problem_class,
+                         thousandths / 1000, thousandths % 1000);
+}
+
 clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
 {
     char problem[512];
@@ -31,6 +44,8 @@ clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
     clattn__text_add(&text, "%s", declined);
     clattn__text_add(&text, "kernel: %s\nconfiguration: ", plan->kernel->name);
     clattn__config_describe(&plan->variant.config, &text);
+    if (plan->kernel->tunable)
+        add_origin(&plan->origin, &text);
     clattn__text_add(&text, "\nworkspace: %" PRIu64 " bytes\n", plan->variant.workspace);
     add_launches(plan, &text);
     clattn_status status = clattn__text_status(&text);

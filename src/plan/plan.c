@@ -63,22 +63,36 @@ static clattn_status find_functions(clattn_plan *plan)
     return CLATTN_OK;
 }
 
-static clattn_status fill(clattn_plan *plan, const clattn__functions *functions,
-                          clattn__text *declined)
+/* All that follows from what was selected. `declined` has a line for each kernel that was not. */
+static clattn_status fill(clattn_plan *plan, const clattn__selection *selection,
+                          const char *declined)
 {
-    clattn__selection selection;
-    CLATTN__TRY(
-        clattn__select_kernel(plan->context, &plan->problem, functions, declined, &selection));
-    plan->kernel = selection.kernel;
-    plan->variant = selection.variant;
+    plan->kernel = selection->kernel;
+    plan->variant = selection->variant;
+    plan->origin = selection->origin;
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
-        plan->launch[i].program = selection.program[i];
-    plan->from_cache = selection.from_cache;
+        plan->launch[i].program = selection->program[i];
+    plan->from_cache = selection->from_cache;
     CLATTN__TRY(find_functions(plan));
     CLATTN__TRY(make_rows(plan));
     CLATTN__TRY(make_items(plan));
     CLATTN__TRY(clattn__plan_warm_up(plan));
-    return clattn__plan_explain(plan, clattn__text_get(declined));
+    return clattn__plan_explain(plan, declined);
+}
+
+/* A plan with nothing but its problem. */
+static clattn_status begin(clattn_context *context, const clattn__problem *problem,
+                           clattn_plan **plan)
+{
+    clattn_plan *made = clattn__alloc_array(&context->env, 1, sizeof *made);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    atomic_init(&made->references, 1);
+    made->context = context;
+    memcpy(&made->problem, problem, sizeof *problem);
+    clattn__context_hold(context);
+    *plan = made;
+    return CLATTN_OK;
 }
 
 static void destroy(clattn_plan *plan)
@@ -95,16 +109,15 @@ clattn_status clattn__plan_create(clattn_context *context, const clattn__problem
                                   const clattn__functions *functions, clattn_plan **plan)
 {
     const uint64_t start = clattn__now_ns();
-    clattn_plan *made = clattn__alloc_array(&context->env, 1, sizeof *made);
-    if (!made)
-        return CLATTN_ERR_OUT_OF_MEMORY;
-    atomic_init(&made->references, 1);
-    made->context = context;
-    memcpy(&made->problem, problem, sizeof *problem);
-    clattn__context_hold(context);
+    clattn_plan *made;
+    clattn__selection selection;
     clattn__text declined;
+    CLATTN__TRY(begin(context, problem, &made));
     clattn__text_init(&declined, &context->env);
-    const clattn_status status = fill(made, functions, &declined);
+    clattn_status status =
+        clattn__select_kernel(context, problem, functions, &declined, &selection);
+    if (status == CLATTN_OK)
+        status = fill(made, &selection, clattn__text_get(&declined));
     clattn__text_finish(&declined);
     if (status != CLATTN_OK) {
         destroy(made);
@@ -113,6 +126,24 @@ clattn_status clattn__plan_create(clattn_context *context, const clattn__problem
     made->seconds = (double)(clattn__now_ns() - start) * 1e-9;
     clattn__log(&context->env, CLATTN_LOG_DISPATCH, "planned with %s in %.6f s%s",
                 made->kernel->name, made->seconds, made->from_cache ? " (cached)" : "");
+    *plan = made;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__plan_create_as(clattn_context *context, const clattn__problem *problem,
+                                     const clattn__kernel *kernel, const clattn__config *config,
+                                     clattn_plan **plan)
+{
+    clattn_plan *made;
+    clattn__selection selection;
+    CLATTN__TRY(begin(context, problem, &made));
+    clattn_status status = clattn__select_as(context, problem, kernel, config, &selection);
+    if (status == CLATTN_OK)
+        status = fill(made, &selection, "");
+    if (status != CLATTN_OK) {
+        destroy(made);
+        return status;
+    }
     *plan = made;
     return CLATTN_OK;
 }

@@ -21,6 +21,7 @@ struct clattn_plan {
     clattn__problem problem;
     const clattn__kernel *kernel; /* of the registry */
     clattn__variant variant;
+    clattn__origin origin;                               /* of its configuration */
     clattn__planned_launch launch[CLATTN__MAX_LAUNCHES]; /* (variant.launch_count) */
     clattn__memory *rows;                                /* owned; clattn_problem_row[1] */
     clattn__memory *items; /* owned; clattn_work_item, of all launches; NULL: none */
@@ -32,6 +33,10 @@ struct clattn_plan {
 /* `functions` are the texts whose hashes the problem has; not needed afterwards. */
 clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
                                   const clattn__functions *functions, clattn_plan **plan);
+/* The same with this kernel, which accepts the problem, and this configuration. */
+clattn_status clattn__plan_create_as(clattn_context *context, const clattn__problem *problem,
+                                     const clattn__kernel *kernel, const clattn__config *config,
+                                     clattn_plan **plan);
 void clattn__plan_retain(const clattn_plan *plan);
 void clattn__plan_release(const clattn_plan *plan); /* NULL is allowed */
 

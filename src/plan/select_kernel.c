@@ -146,9 +146,13 @@ static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kern
     CLATTN__TRY(memory);
     if (!accepted)
         return CLATTN_ERR_UNSUPPORTED;
+    const clattn__caps *caps = clattn__device_caps(context->device);
+    clattn__config config = {0};
+    kernel->configure(for_what->problem, caps, &config);
     selection->kernel = kernel;
-    clattn__kernel_make_variant(kernel, for_what->problem, clattn__device_caps(context->device),
-                                &selection->variant);
+    selection->origin = clattn__tuning_apply(context->tuning, &context->env, kernel,
+                                             for_what->problem, caps, &config);
+    clattn__kernel_make_variant_as(kernel, for_what->problem, caps, &config, &selection->variant);
     const clattn_status status = get_programs(for_what, selection);
     if (!may_fall_back(for_what, status))
         return name_texts(for_what, status);
@@ -187,4 +191,18 @@ clattn_status clattn__select_kernel(clattn_context *context, const clattn__probl
             return status;
     }
     return fail_declined(declined);
+}
+
+clattn_status clattn__select_as(clattn_context *context, const clattn__problem *problem,
+                                const clattn__kernel *kernel, const clattn__config *config,
+                                clattn__selection *selection)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    const walk for_what = {context, problem, &none, NULL};
+    clattn__selection made = {.kernel = kernel};
+    clattn__kernel_make_variant_as(kernel, problem, clattn__device_caps(context->device), config,
+                                   &made.variant);
+    CLATTN__TRY(get_programs(&for_what, &made));
+    *selection = made;
+    return CLATTN_OK;
 }

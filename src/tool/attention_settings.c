@@ -124,6 +124,47 @@ static int read_function(const char *option, const char *path, char **text)
     return !path || *text ? EXIT_RAN : EXIT_FAILED;
 }
 
+/* Behind a comment that begins here; otherwise where it was. */
+static const char *skip_comment(const char *at)
+{
+    const char *mark = strncmp(at, "/*", 2) == 0 ? "*/" : strncmp(at, "//", 2) == 0 ? "\n" : NULL;
+    const char *end = mark ? strstr(at + 2, mark) : NULL;
+    if (!mark)
+        return at;
+    return end ? end + strlen(mark) : at + strlen(at);
+}
+
+/* Whether a function's text has "params[", as texts that read numbers have. */
+static bool reads_params(const char *text)
+{
+    static const char word[] = "params";
+    const size_t size = sizeof word - 1;
+    while (*text) {
+        const char *behind = skip_comment(text);
+        if (behind == text && strncmp(text, word, size) == 0 &&
+            text[size + strspn(text + size, " \t")] == '[')
+            return true;
+        text = behind == text ? text + 1 : behind;
+    }
+    return false;
+}
+
+/* Reading what isn't there would end this program. */
+static int check_params(const attention_settings *settings, const attention_tensors *tensors)
+{
+    const struct {
+        const char *option, *path, *text;
+    } functions[] = {
+        {"--score-mod", settings->score_path, settings->score_text},
+        {"--mask-mod", settings->mask_path, settings->mask_text},
+    };
+    for (int i = 0; i < 2 && !tensors_has(tensors, CLATTN_SLOT_PARAMS); i++)
+        if (functions[i].text && reads_params(functions[i].text))
+            return usage_error(functions[i].option, "%s: reads params[], so --params is required",
+                               functions[i].path);
+    return EXIT_RAN;
+}
+
 int settings_check(attention_settings *settings, const attention_tensors *tensors)
 {
     int status = check_company(settings, tensors);
@@ -133,6 +174,8 @@ int settings_check(attention_settings *settings, const attention_tensors *tensor
         status = read_function("--score-mod", settings->score_path, &settings->score_text);
     if (status == EXIT_RAN)
         status = read_function("--mask-mod", settings->mask_path, &settings->mask_text);
+    if (status == EXIT_RAN)
+        status = check_params(settings, tensors);
     return status;
 }
 

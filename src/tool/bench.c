@@ -19,7 +19,7 @@ typedef struct bench_run {
     int suite, type_choice;
     option_list shape_texts, feature_names;
     option_number seconds;
-    bool json;
+    bool json, untuned;
     const char *device, *kernel;
     const stored_type *type;
     bench_list list;
@@ -29,20 +29,6 @@ typedef struct bench_run {
     bench_timing *timings;          /* (list.count) */
     uint32_t done;                  /* of them */
 } bench_run;
-
-static int check_kernel(const char *name)
-{
-    char known[512] = "";
-    if (!name)
-        return EXIT_RAN;
-    for (uint32_t i = 0; i < clattn_kernel_count(); i++) {
-        if (strcmp(name, clattn_kernel_name(i)) == 0)
-            return EXIT_RAN;
-        const size_t at = strlen(known);
-        snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", clattn_kernel_name(i));
-    }
-    return usage_error("--kernel", "'%s' is none of: %s", name, known);
-}
 
 /* A shape of --shape as it is, or with each feature. */
 static int add_shape(bench_run *run, bench_shape *shape)
@@ -101,6 +87,7 @@ static int open_device(bench_run *run)
     clattn_context_options_init(&options);
     options.device = run->device;
     options.kernel = run->kernel;
+    options.flags = run->untuned ? CLATTN_CONTEXT_NO_TUNING : 0;
     const clattn_status status = clattn_context_create(&options, &run->context);
     if (status != CLATTN_OK)
         return device_failure(run->device, status);
@@ -247,12 +234,15 @@ int command_bench(const command *self, int argc, char **argv)
         {"dtype", OPTION_CHOICE, false, &run.type_choice, STORED_TYPE_NAMES,
          "how queries, keys, values and output are stored; default f32"},
         {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
-         "an option that the shapes of --shape are timed with, as in --suite features"},
+         "mask, bias, alibi, softcap, window, f16, bf16, dropout or lengths: the shapes of --shape "
+         "are timed with it, as in --suite features"},
         {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},
         {"seconds", OPTION_NUMBER, false, &run.seconds, "X",
          "how long to time a shape; default 0.5, but at least three runs"},
+        {"untuned", OPTION_FLAG, false, &run.untuned, NULL,
+         "built-in configurations, whatever clattn tune has found"},
         {"json", OPTION_FLAG, false, &run.json, NULL, "print a line of JSON for each shape"},
         {0},
     };

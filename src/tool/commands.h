@@ -11,11 +11,15 @@ int command_attention(const command *self, int argc, char **argv);
 int command_bench(const command *self, int argc, char **argv);
 int command_heatmap(const command *self, int argc, char **argv);
 int command_programs(const command *self, int argc, char **argv);
+int command_tune(const command *self, int argc, char **argv);
 int command_version(const command *self, int argc, char **argv);
 
 /* Opens a context for --device (NULL: default), for all kernels or only one. false: printed one
  * line; *status is the exit status, 1. */
 bool open_context(const char *device, const char *kernel, clattn_context **context, int *status);
+
+/* EXIT_RAN for a kernel of the registry, or NULL; else EXIT_USAGE, after a line about --kernel. */
+int check_kernel(const char *name);
 
 /* Prints why a device could not be had, naming the option or variable that is to blame, from
  * clattn_error_message(). Returns EXIT_FAILED. */

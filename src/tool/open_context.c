@@ -1,4 +1,5 @@
 /* Opening a device for a command, and what to say where that fails. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,4 +32,18 @@ bool open_context(const char *device, const char *kernel, clattn_context **conte
         return true;
     *status = device_failure(device, result);
     return false;
+}
+
+int check_kernel(const char *name)
+{
+    char known[512] = "";
+    if (!name)
+        return EXIT_RAN;
+    for (uint32_t i = 0; i < clattn_kernel_count(); i++) {
+        if (strcmp(name, clattn_kernel_name(i)) == 0)
+            return EXIT_RAN;
+        const size_t at = strlen(known);
+        snprintf(known + at, sizeof known - at, "%s%s", at ? ", " : "", clattn_kernel_name(i));
+    }
+    return usage_error("--kernel", "'%s' is none of: %s", name, known);
 }

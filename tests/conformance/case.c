@@ -79,6 +79,10 @@ case_state case_load(test_case *c, const char *path, const char *name, char *err
     char *text = read_text(json_path);
     c->json = text ? cJSON_Parse(text) : NULL;
     free(text);
+    if (!c->json) {
+        fail(sentence, "case.json can't be read, or isn't JSON");
+        return CASE_BROKEN;
+    }
     if (!is_conformance_case(c->json))
         return CASE_IGNORED;
     const cJSON *kind = cJSON_GetObjectItemCaseSensitive(c->json, "kind");

@@ -13,16 +13,22 @@ import pathlib
 import sys
 import warnings
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx.backend.test.case.node import collect_testcases
 
-from clattn_header import Header
-from clattn_library import BFLOAT16, Declined, Failed, Library
 from onnx_operator import Attention
 from onnx_random import Combination, difference, expected
 
-HEADER = pathlib.Path(__file__).resolve().parents[2] / "include/clattn/clattn.h"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(1, str(ROOT / "bench"))  # where the binding is
+
+from clattn import Declined, Failed, Library
+from clattn_header import Header
+
+HEADER = ROOT / "include/clattn/clattn.h"
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # Of the package's own test runner for float32 and bfloat16; its float16 results are summed in
 # float16, clattn's in float32.
 TOLERANCES = {np.dtype(np.float16): (3e-3, 1e-3), BFLOAT16: (2.0**-6, 1e-7)}

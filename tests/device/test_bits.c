@@ -8,10 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/instrumented.h"
 #include "varieties.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define REPETITIONS  200
+#define REPETITIONS  (INSTRUMENTED ? 10 : 200)
 #define PROBLEMS     20
 
 static const variety_size sizes[] = {

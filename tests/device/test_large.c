@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "roomy_opencl.h"
+#include "tests/instrumented.h"
 #include "tests/oracle/oracle.h"
 #include "tests/oracle/storage.h"
 
@@ -297,6 +298,8 @@ static void far_apart(clattn_context *context, const char *kernel)
             for (int sign = -1; sign <= 1; sign += 2) {
                 if (dim == 2 && far_slots[i].rows > SIDE)
                     continue; /* several times the distance */
+                if (INSTRUMENTED && (size_t)(2 * dim + (sign < 0)) != i % 4)
+                    continue; /* shadows of gigabytes take their time */
                 cr_assert_eq(run_far(context, i, dim, sign, far), size);
                 cr_assert_eq(memcmp(near, far, size), 0,
                              "%s: slot %d, dimension %d, sign %d: other results", kernel,

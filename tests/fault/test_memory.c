@@ -7,6 +7,7 @@
 
 #include "faulty_opencl.h"
 #include "scenario.h"
+#include "tests/instrumented.h"
 
 enum { MANY_ALLOCATIONS = 20000 };
 
@@ -50,7 +51,8 @@ static void fail_each_allocation(bool cold)
     options.realloc = counting_realloc;
     cr_assert_eq(run_with_failing(&options, 0), CLATTN_OK, "%s", scenario_message());
     uint32_t failures = 0;
-    for (uint32_t which = 1; which <= MANY_ALLOCATIONS; which++) {
+    const uint32_t step = INSTRUMENTED ? 3 : 1;
+    for (uint32_t which = INSTRUMENTED && cold ? 2 : 1; which <= MANY_ALLOCATIONS; which += step) {
         if (cold)
             scenario_forget_programs(&options);
         const clattn_status status = run_with_failing(&options, which);

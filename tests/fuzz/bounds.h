@@ -5,9 +5,13 @@
  *    OUT           |x - ref| <= 2 max|plain - ref| + 2 ulp M, M = max(|v|, |ref|), |v| scaled up as
  *                  dropout does, ulp 2^-23, 2^-10, 2^-7 by OUT's type
  *    LSE           the same with plain in float32 and M = max(1, |ref|): a relative error of the
- * sum is an absolute one of its logarithm WEIGHTS, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES   the same
- * with M = max|ref| PRESENT_K, PRESENT_V   equal Each has the smallest step of the output's type on
- * top, and 2^-126 where denormal numbers may be flushed.
+ *                  sum is an absolute one of its logarithm
+ *    WEIGHTS, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES
+ *                  the same with M = max|ref|
+ *    PRESENT_K, PRESENT_V
+ *                  equal
+ * Each has the smallest step of the output's type on top, and 2^-126 where denormal numbers may be
+ * flushed.
  *
  * In a tensor of few elements the plain computation may happen to be exact, and then nothing passes
  * that isn't. So one result fails only beyond the sure bound, in which max|plain - ref| is at least

@@ -486,6 +486,18 @@ class Functions(OptionCase):
         words = ("--score-mod", "wrong.cl", "--mask-mod", "visible.cl")
         self.run_bad(1, "--score-mod, --mask-mod", *ATTENTION, *words)
 
+    def test_params_that_are_read_must_be_given(self):
+        self.write_problem((2, 5, 4))
+        line = self.run_bad(2, "--score-mod", *ATTENTION, "--score-mod", "score.cl")
+        self.assertIn("score.cl: reads params[], so --params is required", line)
+        remark = "/* params[0] isn't read // */ // nor is params[1]\n"
+        (self.folder / "visible.cl").write_text(remark + VISIBLE, encoding="utf-8")
+        self.run_good(*ATTENTION, "--mask-mod", "visible.cl")
+        (self.folder / "visible.cl").write_text(
+            remark + VISIBLE.replace("(q + k", "params [0] + (q + k"), encoding="utf-8"
+        )
+        self.run_bad(2, "--mask-mod", *ATTENTION, "--mask-mod", "visible.cl")
+
     def test_files_that_are_no_functions(self):
         self.write_problem((2, 5, 4), (2, 7, 4))
         (self.folder / "empty.cl").write_bytes(b"")

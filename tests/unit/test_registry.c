@@ -112,6 +112,23 @@ Test(registry, configurations_hold_what_kernels_demand)
             }
 }
 
+/* Items of the packing launch begin with a panel, whatever tuning makes of the panels. */
+Test(registry, whole_panels_are_packed)
+{
+    const clattn__kernel *kernel = kernel_named("attention_simd");
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32);
+    const clattn__problem problem = problem_of(2000, 64, 64, 0);
+    for (uint32_t cols = 1; cols <= 4; cols++) {
+        clattn__config config = {0};
+        clattn__variant variant;
+        kernel->configure(&problem, &caps, &config);
+        config.cols = cols;
+        clattn__kernel_make_variant_as(kernel, &problem, &caps, &config, &variant);
+        cr_assert_str_eq(variant.launch[0].function, "pack_keys");
+        cr_assert_eq(variant.launch[0].tiling.block % (cols * 16), 0, "%u columns", cols);
+    }
+}
+
 /* Launches name their functions' files; arguments fit the array. */
 Test(registry, launches)
 {

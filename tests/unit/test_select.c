@@ -73,8 +73,11 @@ Test(select, quirks_are_by_platform)
     memset(&caps, 0, sizeof caps);
     clattn_device_info info = device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(!caps.driver_caches && !caps.lazy_compile);
+    cr_assert(!caps.driver_caches && !caps.lazy_compile && !caps.coherent_host);
+    info = device(CLATTN_DEVICE_GPU, "Portable Computing Language", "CUDA", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(caps.driver_caches && !caps.coherent_host);
     info = device(CLATTN_DEVICE_CPU, "Portable Computing Language", "CPU", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(caps.driver_caches && caps.lazy_compile);
+    cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host);
 }

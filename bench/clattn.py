@@ -1,9 +1,7 @@
-"""The shared object through ctypes: a context, and clattn_run on NumPy arrays of any strides."""
+"""libclattn.so through ctypes: a context, and attention on NumPy arrays of any strides. What a call
+means is written in clattn.h; the benchmarks and the ONNX tests share this module."""
 
 import ctypes
-
-import ml_dtypes
-import numpy as np
 
 # clattn's types by NumPy's.
 DTYPES = {
@@ -13,7 +11,8 @@ DTYPES = {
     "bool": "CLATTN_BOOL",
     "int32": "CLATTN_I32",
 }
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+# Those of every attention, in the order of clattn_attention's arguments.
+PLAIN_SLOTS = ("Q", "K", "V", "OUT")
 
 
 class Declined(Exception):
@@ -25,7 +24,9 @@ class Failed(Exception):
 
 
 class Library:
-    def __init__(self, path, header, kernel=None):
+    """One context: on the device of the selector, with one kernel alone where `kernel` is given."""
+
+    def __init__(self, path, header, kernel=None, device=None):
         self.header = header
         self.kernel = kernel
         self.calls = ctypes.CDLL(path)
@@ -37,6 +38,7 @@ class Library:
         self.context = ctypes.c_void_p()
         options = self.make("clattn_context_options")
         options.kernel = kernel.encode() if kernel else None
+        options.device = device.encode() if device else None
         self.require(self.calls.clattn_context_create(ctypes.byref(options),
                                                       ctypes.byref(self.context)))
         self.check_size_of_description()
@@ -81,24 +83,44 @@ class Library:
             raise Failed(f"the library's clattn_attention_desc does not have the {size} bytes of "
                          f"the header's: statuses {statuses}")
 
+    def lay_out(self, desc, name, array):
+        """Writes the array's type and strides into the description; returns the slot's number."""
+        number = self.header.value[f"CLATTN_SLOT_{name}"]
+        tensor = desc.tensor[number]
+        tensor.dtype = self.header.value[DTYPES[array.dtype.name]]
+        tensor.strided = 1
+        for dim, stride in enumerate(array.strides):
+            tensor.stride[dim] = stride // array.itemsize
+        return number
+
     def run(self, desc, slots):
         """slots: arrays by the slot's name ("Q", "MASK"), each of the slot's shape, with any
         strides; those that are written must not be broadcast."""
         bindings = (self.header.struct["clattn_host_binding"] * len(slots))()
         desc.slots = 0
         for binding, (name, array) in zip(bindings, slots.items()):
-            number = self.header.value[f"CLATTN_SLOT_{name}"]
-            tensor = desc.tensor[number]
-            tensor.dtype = self.header.value[DTYPES[array.dtype.name]]
-            tensor.strided = 1
-            for dim, stride in enumerate(array.strides):
-                tensor.stride[dim] = stride // array.itemsize
-            if name not in ("Q", "K", "V", "OUT"):
-                desc.slots |= 1 << number
-            binding.slot = number
+            binding.slot = self.lay_out(desc, name, array)
             binding.data = array.ctypes.data
+            if name not in PLAIN_SLOTS:
+                desc.slots |= 1 << binding.slot
         self.require(self.calls.clattn_run(self.context, ctypes.byref(desc), bindings,
                                            len(slots)))
+
+    def attention(self, desc, *arrays):
+        """A function without arguments that is clattn_attention on q, k, v and out, for calling
+        many times: the description is made here, once."""
+        for name, array in zip(PLAIN_SLOTS, arrays, strict=True):
+            self.lay_out(desc, name, array)
+        call, require = self.calls.clattn_attention, self.require
+        given = (self.context, ctypes.byref(desc),
+                 *(ctypes.c_void_p(array.ctypes.data) for array in arrays))
+        alive = (desc, arrays)
+
+        def run(alive=alive):
+            status = call(*given)
+            if status:
+                require(status)
+        return run
 
     def close(self):
         self.require(self.calls.clattn_context_destroy(self.context))

@@ -1,0 +1,175 @@
+"""What compare.py found, as rows: one a shape and contender, plain values as --json prints them.
+Makes the rows, the ratios and the tables of them; knows no contender but by its name."""
+
+import math
+import statistics
+
+from shapes import Shape
+
+EXTENTS = ("batch", "n_head", "n_kv_head", "n_q", "n_kv", "head_dim", "causal")
+
+
+def shape_of(row):
+    return Shape(*(int(row[key]) for key in EXTENTS))
+
+
+def make_row(suite, shape, name, times, about):
+    """times: by variant, the seconds (fastest, median) of each round; the variant with the fastest
+    call counts. about: further keys."""
+    variant = min(times, key=lambda one: min(times[one]))
+    fastest, medians = zip(*times[variant])
+    least, median = min(fastest), statistics.median(medians)
+    row = dict(zip(EXTENTS, shape), suite=suite, contender=name, variant=variant,
+               seconds_min=least, seconds_median=median, gflops=shape.operations() / least * 1e-9,
+               gbytes_per_s=shape.kv_bytes() / least * 1e-9, rounds=len(fastest), **about)
+    row["causal"] = bool(shape.causal)
+    return row
+
+
+def best_peer(rows, key):
+    """The peer with the least seconds; None where there is none."""
+    peers = [row for row in rows if row["peer"] and row["agrees"]]
+    return min(peers, key=lambda row: row[key], default=None)
+
+
+def add_ratios(rows):
+    """To rows of one shape: how many times as fast as the best peer each contender is that isn't
+    one, by the fastest call and by the median."""
+    for row in rows:
+        for key, name in (("seconds_min", "ratio"), ("seconds_median", "ratio_median")):
+            best = best_peer(rows, key)
+            if best and row["agrees"] and not row["peer"]:
+                row[name] = best[key] / row[key]
+                row["best_" + name.replace("ratio", "peer")] = best["contender"]
+
+
+def by_shape(rows):
+    """Lists of the rows of one suite and shape, in the order of their first rows."""
+    made = {}
+    for row in rows:
+        made.setdefault((row["suite"], shape_of(row)), []).append(row)
+    return list(made.values())
+
+
+def names(rows, peer):
+    """Contenders, in order."""
+    return list(dict.fromkeys(row["contender"] for row in rows if row["peer"] == peer))
+
+
+def geometric_mean(values):
+    values = list(values)
+    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+
+
+class Summary:
+    """Of one suite and one contender that isn't a peer."""
+
+    def __init__(self, rows):
+        self.rows = [row for row in rows if "ratio" in row]
+        self.mean = geometric_mean(row["ratio"] for row in self.rows)
+        self.mean_median = geometric_mean(row["ratio_median"] for row in self.rows)
+        self.least = min(self.rows, key=lambda row: row["ratio"], default=None)
+
+    def __str__(self):
+        if not self.rows:
+            return "no peer to compare with"
+        return (f"geometric mean {self.mean:.2f} (of medians {self.mean_median:.2f}), least "
+                f"{self.least['ratio']:.2f} at {shape_of(self.least)}, {len(self.rows)} shapes")
+
+
+def summaries(rows):
+    """(suite, contender, Summary) for each suite and contender that isn't a peer."""
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        for name in names(rows, peer=False):
+            mine = [row for row in rows if (row["suite"], row["contender"]) == (suite, name)]
+            if mine:
+                yield suite, name, Summary(mine)
+
+
+# Text for a terminal: a line a shape, as soon as it is there.
+
+SHAPE_WIDTH, WIDTH = 26, 14
+
+
+def text_head(contenders, own):
+    cells = [f"{'B,H,HKV,SQ,SK,D,causal':<{SHAPE_WIDTH}}"]
+    cells += [f"{name + ', ms':>{max(WIDTH, len(name) + 4)}}" for name in contenders]
+    for name in own:
+        cells += [f"{name:>{max(WIDTH, len(name))}}", f"{'ratio':>6}", f"{'median':>6}"]
+    return "  ".join(cells)
+
+
+def text_line(rows, contenders, own):
+    """One shape's: the fastest call of every contender, then rate and ratios of our own."""
+    shape, by_name = shape_of(rows[0]), {row["contender"]: row for row in rows}
+    cells = [f"{str(shape):<{SHAPE_WIDTH}}"]
+    for name in contenders:
+        width, row = max(WIDTH, len(name) + 4), by_name.get(name)
+        mark = "" if not row or row["agrees"] else "!"
+        cells.append(f"{mark + format(1e3 * row['seconds_min'], '.4f') if row else '-':>{width}}")
+    for name in own:
+        width, row = max(WIDTH, len(name)), by_name.get(name)
+        rate = f"{shape.rate(row['seconds_min']):.1f} {shape.rate_unit}" if row else "-"
+        ratios = [f"{row[key]:6.2f}" if row and key in row else f"{'-':>6}"
+                  for key in ("ratio", "ratio_median")]
+        cells += [f"{rate:>{width}}", *ratios]
+    return "  ".join(cells)
+
+
+# Markdown, for docs/benchmarks.md.
+
+def markdown_row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def table_line(rows, contenders, own):
+    shape, by_name = shape_of(rows[0]), {row["contender"]: row for row in rows}
+    best = best_peer(rows, "seconds_min")
+    cells = [str(shape)]
+    for name in contenders:
+        row = by_name.get(name)
+        rate = f"{shape.rate(row['seconds_min']):.1f}" if row else "-"
+        cells.append(f"**{rate}**" if row and row is best else rate)
+    for name in own:
+        row = by_name.get(name, {})
+        cells += [f"{row[key]:.2f}" if key in row else "-" for key in ("ratio", "ratio_median")]
+    return markdown_row(cells)
+
+
+def suite_table(suite, rows):
+    """A table of one suite, with what sums it up."""
+    own = names(rows, peer=False)
+    contenders = own + names(rows, peer=True)
+    unit = shape_of(rows[0]).rate_unit
+    head = ["B,H,HKV,SQ,SK,D,causal", *(f"{name}, {unit}" for name in contenders)]
+    for name in own:
+        of = "" if len(own) == 1 else f" of {name}"
+        head += ["ratio" + of, "of medians"]
+    lines = [f"### {suite}", "", markdown_row(head),
+             markdown_row(["---"] + ["---:"] * (len(head) - 1))]
+    lines += [table_line(group, contenders, own) for group in by_shape(rows)]
+    lines.append("")
+    lines += [f"{name}: {summary}." for _, name, summary in summaries(rows)]
+    return lines
+
+
+def markdown(rows):
+    """All tables, with who was compared on what."""
+    machines = dict.fromkeys(f"{row['cpu']}, {row['threads']} threads" for row in rows)
+    who = dict.fromkeys((row["contender"], row["description"]) for row in rows)
+    lines = [f"Measured on: {'; '.join(machines)}.", ""]
+    lines += [f"- {name}: {description}" for name, description in who]
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        lines += ["", *suite_table(suite, [row for row in rows if row["suite"] == suite])]
+    return "\n".join(lines) + "\n"
+
+
+BEGIN, END = "<!-- compare.py writes from here -->\n", "<!-- to here -->\n"
+
+
+def replace_between_marks(text, made):
+    """The document with what is between the marks replaced; `made` alone where it has no marks."""
+    begin, end = text.find(BEGIN), text.find(END)
+    if begin < 0 or end < begin:
+        return made
+    return text[:begin] + BEGIN + "\n" + made + "\n" + text[end:]

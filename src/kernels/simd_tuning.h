@@ -1,0 +1,9 @@
+/* What can be tuned of attention_simd, and of the kernels that it shares its tiles with. */
+#ifndef CLATTN_KERNELS_SIMD_TUNING_H
+#define CLATTN_KERNELS_SIMD_TUNING_H
+
+#include "kernels/registry.h"
+
+extern const clattn__tunable clattn__simd_tunable;
+
+#endif

@@ -30,17 +30,6 @@ static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
            value_dim % vec == 0;
 }
 
-/* Whether something changes scores or weights pair by pair, beyond bounds. */
-static bool needs_full(const clattn__problem *problem)
-{
-    static const uint64_t slots =
-        CLATTN_SLOT_BIT(CLATTN_SLOT_MASK) | CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS) |
-        CLATTN_SLOT_BIT(CLATTN_SLOT_ALIBI) | CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
-    return (problem->slots & slots) || problem->softcap > 0 ||
-           clattn__problem_has_score_function(problem) ||
-           clattn__problem_has_mask_function(problem);
-}
-
 static int64_t divide_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -70,7 +59,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
     clattn__simd_tiles(problem, caps, config);
-    config->full = needs_full(problem);
+    config->full = clattn__needs_full(problem);
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;

@@ -72,16 +72,11 @@ static void add_keys(const clattn__problem *problem, clattn__variant *variant)
 
 static void add_bias(const clattn__problem *problem, clattn__variant *variant)
 {
-    const bool all_q = problem->bias_sums >> 2 & 1, all_k = problem->bias_sums >> 3 & 1;
+    const int64_t block = variant->config.group_size;
     const clattn__launch_row row = {
         .file = "gradient/gradient_bias_reference.cl",
         .function = "gradient_bias_reference",
-        .tiling = {.axis = !all_q   ? CLATTN__OVER_QUERIES
-                           : !all_k ? CLATTN__OVER_HEAD_KEYS
-                                    : CLATTN__OVER_HEADS,
-                   .block = variant->config.group_size,
-                   .all_heads = problem->bias_sums >> 1 & 1,
-                   .all_batches = problem->bias_sums & 1},
+        .tiling = clattn__bias_tiling(problem, block, block),
         .options = true,
         .tensors = {READ, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
     };

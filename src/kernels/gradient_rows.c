@@ -29,6 +29,7 @@ static void leave_scalar(const clattn__config *all, clattn__config *config)
     config->vec = 1;
     config->group_size = all->group_size;
     config->score_function = all->score_function;
+    config->score_gradient = all->score_gradient;
     config->mask_function = all->mask_function;
 }
 
@@ -45,6 +46,17 @@ void clattn__add_gradient_rows(clattn__variant *variant)
     };
     clattn__launch_add(variant, &row);
     leave_scalar(&variant->config, &variant->launch[variant->launch_count - 1].config);
+}
+
+clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys)
+{
+    const bool all_q = problem->bias_sums >> 2 & 1, all_k = problem->bias_sums >> 3 & 1;
+    return (clattn__tiling){.axis = !all_q   ? CLATTN__OVER_QUERIES
+                                    : !all_k ? CLATTN__OVER_HEAD_KEYS
+                                             : CLATTN__OVER_HEADS,
+                            .block = all_q ? keys : queries,
+                            .all_heads = problem->bias_sums >> 1 & 1,
+                            .all_batches = problem->bias_sums & 1};
 }
 
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant)

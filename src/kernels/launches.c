@@ -53,6 +53,16 @@ bool clattn__needs_stats(const clattn__problem *problem)
            clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_SUM);
 }
 
+bool clattn__needs_full(const clattn__problem *problem)
+{
+    static const uint64_t slots =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_MASK) | CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS) |
+        CLATTN_SLOT_BIT(CLATTN_SLOT_ALIBI) | CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
+    return (problem->slots & slots) || problem->softcap > 0 ||
+           clattn__problem_has_score_function(problem) ||
+           clattn__problem_has_mask_function(problem);
+}
+
 uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements)
 {
     const uint64_t begin = (variant->workspace + 63) / 64 * 64;

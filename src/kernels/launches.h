@@ -33,6 +33,13 @@ void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *v
 void clattn__place_gradient_rows(const clattn__problem *problem, clattn__variant *variant);
 void clattn__add_gradient_rows(clattn__variant *variant);
 
+/* Something changes scores or weights pair by pair, beyond bounds. */
+bool clattn__needs_full(const clattn__problem *problem);
+
+/* Items of GRAD_BIAS: blocks of queries, or where these are summed over, of keys, or whole heads.
+ */
+clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys);
+
 /* The launch of gradient_sink, where it is needed. */
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
 

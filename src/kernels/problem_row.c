@@ -143,6 +143,8 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     if (variant->config.fused && !values_in_place(variant))
         row->flags |= CLATTN_F_FUSED_VALUES;
     row->block_rows = (int32_t)variant->config.block_rows;
+    row->range_keys = (int32_t)variant->config.range_keys;
+    row->key_block = (int32_t)variant->config.key_block;
     row->stage = problem->score_stage;
     row->scale = problem->scale;
     row->softcap = problem->softcap;

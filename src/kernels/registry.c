@@ -10,6 +10,7 @@ extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
+extern const clattn__kernel clattn__gradient_simd;
 extern const clattn__kernel clattn__gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
@@ -18,6 +19,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__attention_simd,
     &clattn__attention_reference,
     &clattn__merge,
+    &clattn__gradient_simd,
     &clattn__gradient_reference,
     &clattn__append,
     &clattn__rotary,

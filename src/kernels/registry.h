@@ -33,7 +33,9 @@ typedef struct clattn__config {
     /* Not macros: read by the kernel at run time. */
     uint32_t block_rows; /* queries of a block, at most block_m */
     uint32_t item_rows;  /* queries of an item, whole blocks */
-    uint32_t fused;      /* 1: attention packs keys and values itself, in one launch */
+    uint32_t range_keys; /* keys of an item of gradients, and how many it has at a time */
+    uint32_t key_block;
+    uint32_t fused; /* 1: attention packs keys and values itself, in one launch */
 } clattn__config;
 
 /* Where a kernel argument comes from. */

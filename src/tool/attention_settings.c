@@ -11,7 +11,7 @@
 
 #define FUNCTION_MOST_BYTES (((size_t)1 << 20) - 1)
 
-uint32_t settings_fill_rows(attention_settings *settings, option_row *rows)
+uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row *rows)
 {
     const option_row table[] = {
         {"scale", OPTION_NUMBER, false, &settings->scale, "X",
@@ -37,12 +37,25 @@ uint32_t settings_fill_rows(attention_settings *settings, option_row *rows)
         {"seed", OPTION_INTEGER, false, &settings->seed, "N", "of the dropout; default 0"},
         {"top-k", OPTION_INTEGER, false, &settings->top_k, "N",
          "queries attend to the N visible keys of highest score alone"},
-        {"score-stage", OPTION_CHOICE, false, &settings->stage, "scaled|capped|visible|weights",
-         "what --scores has: after --scale, after --softcap, after everything with -inf where not "
-         "visible, or weights; default scaled"},
     };
+    const option_row last =
+        grad ? (option_row){"score-grad",
+                            OPTION_TEXT,
+                            false,
+                            &settings->gradient_path,
+                            "FILE.cl",
+                            "float score_gradient(float s, int batch, int head, int q, int k, "
+                            "__global const float *params): the derivative of --score-mod by s"}
+             : (option_row){"score-stage",
+                            OPTION_CHOICE,
+                            false,
+                            &settings->stage,
+                            "scaled|capped|visible|weights",
+                            "what --scores has: after --scale, after --softcap, after everything "
+                            "with -inf where not visible, or weights; default scaled"};
     memcpy(rows, table, sizeof table);
-    return sizeof table / sizeof table[0];
+    rows[sizeof table / sizeof table[0]] = last;
+    return sizeof table / sizeof table[0] + 1;
 }
 
 /* Options that need another one, or exclude it. */
@@ -64,6 +77,13 @@ static int check_company(const attention_settings *settings, const attention_ten
         {"--past-v", GIVEN("past-v"), "needs", "--past-k", GIVEN("past-k")},
         {"--params", GIVEN("params"), "needs", "--score-mod or --mask-mod", functions},
         {"--seed", settings->seed.given, "needs", "--dropout", settings->dropout.given},
+        {"--score-mod", settings->score_path && tensors->between, "needs", "--score-grad",
+         settings->gradient_path},
+        {"--score-grad", settings->gradient_path, "needs", "--score-mod", settings->score_path},
+        {"--dbias", GIVEN("dbias"), "needs", "--bias", GIVEN("bias")},
+        {"--dsink", GIVEN("dsink"), "needs", "--sink", GIVEN("sink")},
+        {"--dpast-k", GIVEN("dpast-k"), "needs", "--past-k", GIVEN("past-k")},
+        {"--dpast-v", GIVEN("dpast-v"), "needs", "--past-v", GIVEN("past-v")},
         {"--score-stage", settings->stage != 0, "needs", "--scores", GIVEN("scores")},
         {"--q-lengths", GIVEN("q-lengths"), "can't be used with", "--cu-seqlens-q", !ragged},
         {"--kv-lengths", GIVEN("kv-lengths"), "can't be used with", "--cu-seqlens-k", !ragged},
@@ -175,6 +195,8 @@ int settings_check(attention_settings *settings, const attention_tensors *tensor
     if (status == EXIT_RAN)
         status = read_function("--mask-mod", settings->mask_path, &settings->mask_text);
     if (status == EXIT_RAN)
+        status = read_function("--score-grad", settings->gradient_path, &settings->gradient_text);
+    if (status == EXIT_RAN)
         status = check_params(settings, tensors);
     return status;
 }
@@ -223,6 +245,7 @@ int settings_describe(const attention_settings *settings, attention_tensors *ten
         desc->score_stage = (clattn_score_stage)(settings->stage - 1);
     desc->score_function = settings->score_text;
     desc->mask_function = settings->mask_text;
+    desc->score_gradient = settings->gradient_text;
     return describe_alignment(settings, tensors, desc);
 }
 
@@ -254,6 +277,7 @@ const char *settings_blame(const attention_settings *settings, clattn_status sta
         {"total_kv:", "--k"},
         {"score_function:", "--score-mod"},
         {"mask_function:", "--mask-mod"},
+        {"score_gradient:", "--score-grad"},
     };
     if (status == CLATTN_ERR_BUILD && settings->score_path)
         return settings->mask_path ? "--score-mod, --mask-mod" : "--score-mod";
@@ -272,5 +296,6 @@ void settings_finish(attention_settings *settings)
 {
     free(settings->score_text);
     free(settings->mask_text);
+    free(settings->gradient_text);
     *settings = (attention_settings){0};
 }

@@ -17,25 +17,36 @@ typedef struct bench_grid {
     int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: keys */
     int64_t queries;                                    /* 0: as many as keys */
     int masks;                                          /* 1: not causal; 2: causal as well */
-    extra_features features;                            /* each of them after plain attention */
+    bool backward;
+    extra_features features; /* each of them after plain attention */
 } bench_grid;
 
 static const bench_grid grids[] = {
-    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 0, 1, NO_FEATURES},
+    {BENCH_SUITE_SHORT,
+     {{8, 8}, {12, 12}},
+     {64},
+     {64, 96, 128, 256, 384, 512},
+     0,
+     1,
+     false,
+     NO_FEATURES},
     {BENCH_SUITE_PREFILL,
      {{8, 8}, {32, 8}},
      {64, 80, 128},
      {512, 1024, 2048, 4096},
      0,
      2,
+     false,
      NO_FEATURES},
-    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 0, 1, ALL_FEATURES},
+    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 0, 1, false, ALL_FEATURES},
+    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 0, 2, true, NO_FEATURES},
     {BENCH_SUITE_DECODE,
      {{32, 32}, {32, 8}, {32, 4}},
      {128},
      {4096, 8192, 16384, 32768},
      1,
      1,
+     false,
      STORED_TYPES_ONLY},
 };
 
@@ -90,6 +101,7 @@ static bool add_grid(bench_list *list, const bench_grid *grid, const stored_type
                                  .n_head = grid->heads[h].query,
                                  .n_kv_head = grid->heads[h].kv,
                                  .head_dim = *dim,
+                                 .backward = grid->backward,
                                  .type = type};
             if (!add_lengths(list, grid, &shape))
                 return false;

@@ -9,6 +9,7 @@
 static const command commands[] = {
     {"devices", "Lists the OpenCL devices, or measures them.", NULL, command_devices},
     {"attention", "Computes attention on .npy files.", NULL, command_attention},
+    {"grad", "Computes gradients of attention on .npy files.", NULL, command_grad},
     {"bench", "Times attention, beside what the device could do at best.", NULL, command_bench},
     {"tune", "Searches for faster configurations of the kernels on a device.", NULL, command_tune},
     {"programs", "The cache of compiled programs: lists, clears or checks it.", "list|clear|verify",

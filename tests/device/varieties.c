@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/for_attention.h"
 #include "tests/fuzz/functions.h"
 
 #define MOST_TARGETS 32

@@ -13,6 +13,7 @@
 #include "generate.h"
 #include "options.h"
 #include "shrink.h"
+#include "tests/for_attention.h"
 
 #define MOST_TARGETS   64
 #define MOST_DESCRIBED 10
@@ -68,6 +69,11 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
     if (status != CLATTN_OK) {
         fprintf(stderr, "fuzz_attention: %s\n", clattn_error_message());
         return false;
+    }
+    /* The kernels for other operations are used by all targets alike. */
+    if (!f->options.kernel && !is_for_attention(t->context, kernel)) {
+        clattn_dispatcher_destroy(t->dispatcher);
+        return clattn_context_destroy(t->context) == CLATTN_OK;
     }
     t->kernel = kernel;
     t->device = index;

@@ -193,6 +193,46 @@ Test(registry, launches_of_gradients)
         }
 }
 
+/* What a pass over keys keeps grows with the number of queries and keys, not with their product. */
+Test(registry, workspace_of_gradients_is_linear)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32), gpu = caps_of(CLATTN__TILE, 1, 16);
+    const uint64_t slots =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K);
+    uint64_t before = 0;
+    char why[256];
+    for (int64_t n = 4096; n <= 65536; n *= 2) {
+        const clattn__problem problem = gradient_of(n, slots);
+        clattn__variant variant;
+        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        cr_assert(variant.config.range_keys * 8 >= n && variant.config.range_keys >= 512);
+        cr_assert_eq(variant.config.range_keys % variant.config.key_block, 0);
+        cr_assert_eq(variant.config.key_block % variant.config.block_n, 0);
+        cr_assert(before == 0 || variant.workspace <= 2 * before);
+        before = variant.workspace;
+    }
+    const clattn__problem problem = gradient_of(1 << 20, slots);
+    cr_assert_not(accepts("gradient_simd", &problem, &caps, why, sizeof why));
+    cr_assert(strstr(why, "largest allocation"), "%s", why);
+    cr_assert_not(accepts("gradient_simd", &problem, &gpu, why, sizeof why));
+    cr_assert(strstr(why, "lanes"), "%s", why);
+    cr_assert(accepts("gradient_reference", &problem, &gpu, why, sizeof why));
+}
+
+/* Ranges don't depend on the bound of the keys where that is moderate. */
+Test(registry, ranges_of_gradients_are_a_grid)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32);
+    const int64_t lengths[] = {1, 511, 512, 513, 1000, 4096};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const clattn__problem problem =
+            gradient_of(lengths[i], CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q));
+        clattn__variant variant;
+        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        cr_assert_eq(variant.config.range_keys, 512);
+    }
+}
+
 Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
 {
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);

@@ -274,9 +274,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;
         const rows_of keys =
-            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token);
+            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
         const rows_of values =
-            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token);
+            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
         pack_own(&a, item.q_begin, last, &keys, &values,
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));

@@ -32,9 +32,9 @@ OUTLINE void take_panels(gradient *x, bias_sums *s, const clattn_base *base)
     if (s->batch == b && s->kv == kv)
         return;
     const rows_of keys =
-        rows_init(row, base, s->past_k, CLATTN_T_PAST_K, s->k, CLATTN_T_K, b, kv, first);
+        rows_init(row, base, s->past_k, CLATTN_T_PAST_K, s->k, CLATTN_T_K, b, kv, first, 0);
     const rows_of values =
-        rows_init(row, base, s->past_v, CLATTN_T_PAST_V, s->v, CLATTN_T_V, b, kv, first);
+        rows_init(row, base, s->past_v, CLATTN_T_PAST_V, s->v, CLATTN_T_V, b, kv, first, 0);
     pack_panels(&keys, start, end, row->head_dim, s->panels - start / PANEL * k_step, k_step);
     pack_panels(&values, start, end, row->value_dim, v_panels - start / PANEL * v_step, v_step);
     x->b.k_panels = s->panels - start / PANEL * k_step;

@@ -10,7 +10,7 @@
 
 /* Where past and new rows of a key/value head are. */
 #define HEAD_ROWS(past, PAST, now, NOW)                                                            \
-    rows_init(row, &base, past, CLATTN_T_##PAST, now, CLATTN_T_##NOW, b, kv, own.first)
+    rows_init(row, &base, past, CLATTN_T_##PAST, now, CLATTN_T_##NOW, b, kv, own.first, pages)
 
 /* ---- products -------------------------------------------------------------------------------- */
 

@@ -15,6 +15,9 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__ATTENTION] = "attention",
     [CLATTN__MERGE] = "merge",
     [CLATTN__GRADIENT] = "gradients of attention",
+    [CLATTN__APPEND] = "append",
+    [CLATTN__ROTARY] = "rotary embedding",
+    [CLATTN__TOP_K] = "top-k attention",
 };
 
 static void add_origin(const clattn__origin *origin, clattn__text *text)

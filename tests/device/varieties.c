@@ -225,38 +225,43 @@ static clattn_context *open_context(uint32_t device, const char *kernel)
     return context;
 }
 
-/* Whether plain gradients are planned. */
-static bool accepts_gradients(clattn_context *context)
+/* Whether the kernel, or with NULL any, has a part in attention or in its gradients. */
+static bool is_of(const char *kernel, bool gradients)
+{
+    return !kernel || (strncmp(kernel, "gradient", 8) == 0) == gradients;
+}
+
+/* Whether the kernel (NULL: whichever is chosen) is one for attention, or for its plain gradients.
+ */
+static bool plans_attention(clattn_context *context, const char *kernel, bool gradients)
 {
     fuzz_problem p;
     clattn_attention_desc desc;
     clattn_plan *plan = NULL;
-    variety_make(&varieties[0], &(variety_size){4, 4, 4, 4}, 0, 0, &p);
-    variety_take_gradient(&p);
+    clattn_plan_info info = {.struct_size = sizeof info};
+    variety_make(&varieties[0], &(variety_size){4, 4, 64, 64}, 0, 0, &p);
+    if (gradients)
+        variety_take_gradient(&p);
     fuzz_describe(&p, &desc);
-    const clattn_status status = clattn_plan_attention_gradient(context, &desc, &plan);
+    const clattn_status status = gradients ? clattn_plan_attention_gradient(context, &desc, &plan)
+                                           : clattn_plan_attention(context, &desc, &plan);
     cr_assert(status == CLATTN_OK || status == CLATTN_ERR_UNSUPPORTED, "%s",
               clattn_error_message());
+    if (status == CLATTN_OK)
+        cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
     clattn_plan_destroy(plan);
-    return status == CLATTN_OK;
-}
-
-/* Whether the kernel, or with NULL any, is one for attention, or for gradients. */
-static bool is_of(clattn_context *context, const char *kernel, bool gradients)
-{
-    const bool named = kernel && strncmp(kernel, "gradient", 8) == 0;
-    if (!kernel)
-        return true;
-    return gradients ? named && accepts_gradients(context) : is_for_attention(context, kernel);
+    return status == CLATTN_OK && (!kernel || strcmp(info.kernel, kernel) == 0);
 }
 
 /* kernel NULL: all of them, which must accept everything. */
 static void open_target(uint32_t device, const char *kernel, bool gradients)
 {
     fuzz_target t = {.kernel = kernel ? kernel : "all kernels", .device = device};
+    if (!is_of(kernel, gradients))
+        return;
     t.must_accept = !kernel || strstr(kernel, "_reference");
     t.context = open_context(device, kernel);
-    if (!is_of(t.context, kernel, gradients)) {
+    if (!plans_attention(t.context, kernel, gradients)) {
         cr_assert_eq(clattn_context_destroy(t.context), CLATTN_OK);
         return;
     }

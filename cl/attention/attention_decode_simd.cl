@@ -356,12 +356,13 @@ INLINE void write_partial(const decode *x, int r, __global float *to)
         store_vector(load_vector(x->o + r * DIM_MAX + d), to + d);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_decode_simd(
-    __global const void *q, __global const void *k, __global const void *past_k,
-    __global const void *v, __global const void *past_v, __global float *parts, __global void *out,
-    __global float *lse, __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_decode_simd(__global const void *q, __global const void *k, __global const void *past_k,
+                      __global const void *v, __global const void *past_v, __global float *parts,
+                      __global void *out, __global float *lse, __global const float *sink,
+                      OPTION_PARAMETERS, const clattn_base base,
+                      __global const clattn_problem_row *rows,
+                      __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -236,13 +236,13 @@ INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_bas
     return sink[base->offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
-    __global const void *q, __global const void *k, __global const void *past_k,
-    __global const void *v, __global const void *past_v, __global float *k_panels,
-    __global float *v_rows, __global void *out, __global float *lse, __global float *stats,
-    __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
+               __global const void *v, __global const void *past_v, __global float *k_panels,
+               __global float *v_rows, __global void *out, __global float *lse,
+               __global float *stats, __global const float *sink, OPTION_PARAMETERS,
+               const clattn_base base, __global const clattn_problem_row *rows,
+               __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

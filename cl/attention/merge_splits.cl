@@ -10,10 +10,11 @@
 #error "DIM_MAX must be a multiple of 16"
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void merge_splits(
-    __global float *parts, __global void *out, __global float *lse, __global const float *sink,
-    OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
-    __global const clattn_work_item *items, uint first, uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+merge_splits(__global float *parts, __global void *out, __global float *lse,
+             __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
+             __global const clattn_problem_row *rows, __global const clattn_work_item *items,
+             uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -3,11 +3,11 @@
  * entry begin at panel first / (COLS * VEC) + batch. */
 #include "common/panels.h"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_keys(
-    __global const void *k, __global const void *past_k, __global float *k_panels,
-    __global const int *kv_lengths, __global const int *pages, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+pack_keys(__global const void *k, __global const void *past_k, __global float *k_panels,
+          __global const int *kv_lengths, __global const int *pages, const clattn_base base,
+          __global const clattn_problem_row *rows, __global const clattn_work_item *items,
+          uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -2,11 +2,11 @@
  * contiguous rows, padded with 0 to a multiple of VEC. */
 #include "common/panels.h"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void pack_values(
-    __global const void *v, __global const void *past_v, __global float *v_rows,
-    __global const int *kv_lengths, __global const int *pages, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+pack_values(__global const void *v, __global const void *past_v, __global float *v_rows,
+            __global const int *kv_lengths, __global const int *pages, const clattn_base base,
+            __global const clattn_problem_row *rows, __global const clattn_work_item *items,
+            uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -75,8 +75,7 @@ static void write_choice(const query *x, const clattn_base *base, __global const
         for (int j = 0; j < row->n_kv; j++)
             weights[j * w->stride[3]] = 0.0f;
         for (int n = 0; n < count; n++)
-            weights[top[n].key * w->stride[3]] =
-                exp(top[n].score - shift) * softmax_normaliser(l);
+            weights[top[n].key * w->stride[3]] = exp(top[n].score - shift) * softmax_normaliser(l);
     }
     if (row->flags & CLATTN_F_INDICES) {
         indices += tensor_begin(row, base, CLATTN_T_INDICES, x->of.batch, x->of.head) +

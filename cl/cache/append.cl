@@ -42,18 +42,18 @@ append(__global const void *k, __global const void *v, __global void *present_k,
     const int b = item.batch, g = item.head;
     rows_of keys = rows_init(row, &base, 0, CLATTN_T_K, k, CLATTN_T_K, b, g, 0, pages);
     rows_of values = rows_init(row, &base, 0, CLATTN_T_V, v, CLATTN_T_V, b, g, 0, pages);
-    const rows_of to_keys = rows_init(row, &base, 0, CLATTN_T_PRESENT_K, present_k,
-                                      CLATTN_T_PRESENT_K, b, g, 0, pages);
-    const rows_of to_values = rows_init(row, &base, 0, CLATTN_T_PRESENT_V, present_v,
-                                        CLATTN_T_PRESENT_V, b, g, 0, pages);
+    const rows_of to_keys =
+        rows_init(row, &base, 0, CLATTN_T_PRESENT_K, present_k, CLATTN_T_PRESENT_K, b, g, 0, pages);
+    const rows_of to_values =
+        rows_init(row, &base, 0, CLATTN_T_PRESENT_V, present_v, CLATTN_T_PRESENT_V, b, g, 0, pages);
     keys.begin[1] += b * keys.page_step; /* the new ones aren't in pages */
     values.begin[1] += b * values.page_step;
     const int limit = (int)min((long)row->page_size * row->page_limit, (long)INT_MAX);
-    const int position = clamp(positions[base.offset[CLATTN_T_POSITIONS] +
-                                         b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
-                               0, limit);
-    const int end = min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count),
-                        limit - position);
+    const int position = clamp(
+        positions[base.offset[CLATTN_T_POSITIONS] + b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
+        0, limit);
+    const int end =
+        min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
     append_rows(&keys, &to_keys, item.k_begin, end, position, row->head_dim);
     append_rows(&values, &to_values, item.k_begin, end, position, row->value_dim);
 }

@@ -20,11 +20,11 @@ static void add_query_row(const query_gradient *g, int j, float *dk, float *dv)
                                        row->dtype[CLATTN_T_GRAD_OUT]);
 }
 
-__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void gradient_keys_reference(
-    GRADIENT_PARAMETERS, __global void *grad_k, __global void *grad_past_k, __global void *grad_v,
-    __global void *grad_past_v, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
+gradient_keys_reference(GRADIENT_PARAMETERS, __global void *grad_k, __global void *grad_past_k,
+                        __global void *grad_v, __global void *grad_past_v, OPTION_PARAMETERS,
+                        const clattn_base base, __global const clattn_problem_row *rows,
+                        __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -11,9 +11,9 @@ static void copy_rows(const rows_of *from, const clattn_work_item *item,
         const int past = j < from->n_past ? 0 : 1;
         const long source = from->begin[past] + j * from->step[past];
         for (int d = 0; d < dim; d++)
-            store_element(load_element(from->memory[past], source + d * from->inner[past],
-                                       from->dtype[past]),
-                          to, begin + j * t->stride[2] + d * t->stride[3], row->dtype[tensor]);
+            store_element(
+                load_element(from->memory[past], source + d * from->inner[past], from->dtype[past]),
+                to, begin + j * t->stride[2] + d * t->stride[3], row->dtype[tensor]);
     }
 }
 

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import sys
-import time
 
 import results
 import shapes
@@ -40,7 +39,6 @@ CONTENDERS = [
     ("ONNX Runtime", "onnxruntime", "contender_onnxruntime:OnnxRuntime"),
     ("OpenVINO", "openvino", "contender_openvino:OpenVino"),
 ]
-BUSY = 0.05  # cores that other programs may use before there is a warning
 
 
 def parse_shape(text):
@@ -151,7 +149,6 @@ def print_rows(rows, options, names):
 
 def compare(options):
     """Measures and prints; returns all rows, and whether all went well."""
-    from load import Load
     from measure import Comparison
     contenders = start(options)
     comparison = Comparison(contenders, options)
@@ -161,14 +158,10 @@ def compare(options):
         for name in names:
             print(f"{name}: {comparison.about[name]['description']}")
         print(f"\n{results.text_head(names, own)}")
-    load, found = Load([one.process.pid for one in contenders], time.monotonic), []
+    found = []
     for rows in comparison.run(chosen_shapes(options)):
         found += rows
         print_rows(rows, options, (names, own))
-    others = load.others()
-    if others is not None and others > BUSY:
-        print(f"compare: other programs kept {others:.2f} cores busy: the figures are not those of "
-              "a quiet machine", file=sys.stderr)
     for contender in contenders:
         contender.close()
     return found, not comparison.failed
@@ -220,7 +213,7 @@ def main():
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f"compare: {error}")
     if not options.json:
-        print()
+        print(f"\n{results.disturbance(rows)}")
         for suite, name, summary in results.summaries(rows):
             print(f"{suite}, {name}: {summary}")
     return 0 if good else 1

@@ -4,9 +4,11 @@ that are slow, then lets the others take turns."""
 import platform
 import re
 import sys
+import time
 
 import data
 import results
+from load import Load
 from turns import Trouble, rounds
 
 # The variants of a contender are tried one after the other, for so many turns each; no more than so
@@ -111,14 +113,15 @@ class Comparison:
         prepared, times = self.prepare(shape, progress), {}
         entries = [(contender, one) for contender, finalists in prepared.items()
                    for one in finalists]
+        load = Load([one.process.pid for one in self.contenders], time.monotonic)
         turns = rounds(entries, self.settings.rounds, self.settings.slice)
         for number, ((contender, variant), *seconds) in enumerate(turns):
             times.setdefault(contender, {}).setdefault(variant, []).append(seconds)
             progress.step(shape, f"round {number // len(entries) + 1}/{self.settings.rounds}")
-        rows = []
+        others, rows = load.others(), []
         for contender, of_variants in times.items():
             row = results.make_row(suite, shape, contender.name, of_variants,
-                                   self.about[contender.name])
+                                   {**self.about[contender.name], "others": others})
             row["error_ulp"], row["agrees"] = prepared[contender][row["variant"]]
             rows.append(row)
         results.add_ratios(rows)

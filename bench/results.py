@@ -6,6 +6,7 @@ import statistics
 
 from shapes import Shape
 
+BUSY = 0.1  # cores that other programs may use without disturbing
 EXTENTS = ("batch", "n_head", "n_kv_head", "n_q", "n_kv", "head_dim", "causal")
 
 
@@ -86,6 +87,16 @@ def summaries(rows):
                 yield suite, name, Summary(mine)
 
 
+def disturbance(rows):
+    """A sentence about other programs while the contenders took turns."""
+    known = [row["others"] for row in rows if row.get("others") is not None]
+    if not known:
+        return "Whether other programs ran meanwhile is not known."
+    text = f"Meanwhile other programs kept {statistics.fmean(known):.2f} cores busy on average"
+    busy = sum(found > BUSY for found in known)
+    return text + (": these are not the figures of a quiet machine." if busy else ".")
+
+
 # Text for a terminal: a line a shape, as soon as it is there.
 
 SHAPE_WIDTH, WIDTH = 26, 14
@@ -157,7 +168,7 @@ def markdown(rows):
     """All tables, with who was compared on what."""
     machines = dict.fromkeys(f"{row['cpu']}, {row['threads']} threads" for row in rows)
     who = dict.fromkeys((row["contender"], row["description"]) for row in rows)
-    lines = [f"Measured on: {'; '.join(machines)}.", ""]
+    lines = [f"Measured on: {'; '.join(machines)}. {disturbance(rows)}", ""]
     lines += [f"- {name}: {description}" for name, description in who]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         lines += ["", *suite_table(suite, [row for row in rows if row["suite"] == suite])]

@@ -16,6 +16,7 @@ set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=${CLATTN_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/clattn-peers}
 with_intel=
+peers_space=9000 # MB: what is installed, and the largest packages while they are unpacked
 for argument; do
     case $argument in
     --intel-opencl) with_intel=yes ;;
@@ -54,9 +55,12 @@ install() {
 
 python3 -c 'import ensurepip, venv' 2>/dev/null ||
     fail 'python3 has no venv (on Debian: package python3-venv)'
-[ -x "$folder/bin/pip" ] || python3 -m venv "$folder"
+if [ ! -x "$folder/bin/pip" ]; then
+    need_space "$peers_space" "$folder"
+    python3 -m venv "$folder" || fail "$folder: no virtual environment can be made there"
+fi
 folder=$(cd "$folder" && pwd)
-install "$here/peers-requirements.txt" 9000 installed-peers.txt
+install "$here/peers-requirements.txt" "$peers_space" installed-peers.txt
 
 if [ -n "$with_intel" ]; then
     # Not where Python's other packages are: libraries of the same names would meet.

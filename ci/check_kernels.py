@@ -30,22 +30,25 @@ MACROS = {
     "ROWS": Row((6,), (5,)),
     "COLS": Row((2, 4), (3, {"COLS": 1, "BLOCK_N": 512})),
     "VALUE_COLS": Row((2, 4), (0,)),
-    "BLOCK_M": Row((24, 48), (0, 47)),
-    "BLOCK_N": Row((256,), (0, 100, 1 << 20)),
+    "BLOCK_M": Row((24, 48, 96), (0, 47)),
+    "BLOCK_N": Row((64, 256), (0, 100, 1 << 20)),
     "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
     "FULL": Row((0, 1), (2,)),
+    "STORAGE": Row((0, 1, 2), (3, -1)),
     "WG_SIZE": Row((1, 64), (0, -1)),
     "CHAINS": Row((4, 8, 12, 16), (3, 33)),
     "SCORE_FUNCTION": Row((0, 1), ()),
     "MASK_FUNCTION": Row((0, 1), ()),
+    "SCORE_GRADIENT": Row((0, 1), ()),
     # defined by the caller's text, see CALLERS_TEXT
     "CLATTN_SCORE_VECTOR": Row((), ()),
+    "CLATTN_SCORE_GRADIENT_VECTOR": Row((), ()),
     "CLATTN_VISIBLE_VECTOR": Row((), ()),
     "CLATTN_VISIBLE_TILE": Row((), ()),
 }
 
 # The caller's functions, in front of the files; with CALLERS_VECTORS in all their forms.
-CALLERS = ("SCORE_FUNCTION", "MASK_FUNCTION", "CALLERS_VECTORS")
+CALLERS = ("SCORE_FUNCTION", "MASK_FUNCTION", "SCORE_GRADIENT", "CALLERS_VECTORS")
 CALLERS_TEXT = """#include "common/vector.h"
 typedef __global const float *numbers;
 #if SCORE_FUNCTION
@@ -58,6 +61,19 @@ float clattn_user_score(float s, int b, int h, int q, int k, numbers p)
 vfloat clattn_user_score_vector(vfloat s, int b, int h, int q, vint k, numbers p)
 {
     return s + p[b] + convert_vfloat(h + q - k);
+}
+#endif
+#endif
+#if SCORE_GRADIENT
+float clattn_user_score_gradient(float s, int b, int h, int q, int k, numbers p)
+{
+    return s * p[b] + h + q - k;
+}
+#if CALLERS_VECTORS
+#define CLATTN_SCORE_GRADIENT_VECTOR
+vfloat clattn_user_score_gradient_vector(vfloat s, int b, int h, int q, vint k, numbers p)
+{
+    return s * p[b] + convert_vfloat(h + q - k);
 }
 #endif
 #endif

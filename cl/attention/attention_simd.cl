@@ -1,12 +1,7 @@
 /* Attention for devices whose work-item is a core with vectors: one work-item a group, blocks of
  * queries against blocks of keys, online softmax (Milakov and Gimelshein 2018; Dao et al. 2022).
  * Reads keys from the panels of pack_keys and values as rows of whole vectors. */
-#include "common/simd_block.h"
-
-/* VALUE_COLS: vectors of value dimensions of a register tile of P V. */
-#ifndef VALUE_COLS
-#define VALUE_COLS 2
-#endif
+#include "common/value_tile.h"
 
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
@@ -46,36 +41,6 @@ INLINE void scale_row(float *o, int width, float factor)
 {
     for (int d = 0; d < width; d += VEC)
         store_vector(load_vector(o + d) * factor, o + d);
-}
-
-/* o (ROWS, cols * VEC) += p (ROWS, keys) v (keys, cols * VEC); cols <= VALUE_COLS is a constant. */
-INLINE void value_tile(const float *p, int keys, __global const float *v, long v_step, float *o,
-                       const int cols)
-{
-    vfloat sum[ROWS][VALUE_COLS];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < cols; c++)
-            sum[r][c] = load_vector(o + r * DIM_MAX + c * VEC);
-    for (int j = 0; j < keys; j++) {
-        vfloat x[VALUE_COLS];
-#pragma unroll
-        for (int c = 0; c < cols; c++)
-            x[c] = load_vector(v + j * v_step + c * VEC);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const vfloat w = p[r * BLOCK_N + j];
-#pragma unroll
-            for (int c = 0; c < cols; c++)
-                sum[r][c] = fma(w, x[c], sum[r][c]);
-        }
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < cols; c++)
-            store_vector(sum[r][c], o + r * DIM_MAX + c * VEC);
 }
 
 /* One row against the values of a block, invisible pairs left out: 0 * NaN must not show. */
@@ -262,13 +227,6 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
-/* Where the item's own part of a scratch tensor begins. */
-INLINE long own_begin(__global const clattn_problem_row *row, const clattn_base *base, int tensor)
-{
-    return base->offset[tensor] + row->tensor[tensor].offset +
-           (long)get_group_id(0) * row->tensor[tensor].stride[4];
-}
-
 /* -INFINITY without a sink. */
 INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_base *base,
                         __global const float *sink, int h)
@@ -278,13 +236,13 @@ INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_bas
     return sink[base->offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
-    __global const void *q, __global const void *k, __global const void *past_k,
-    __global const void *v, __global const void *past_v, __global float *k_panels,
-    __global float *v_rows, __global void *out, __global float *lse, __global float *stats,
-    __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
+               __global const void *v, __global const void *past_v, __global float *k_panels,
+               __global float *v_rows, __global void *out, __global float *lse,
+               __global float *stats, __global const float *sink, OPTION_PARAMETERS,
+               const clattn_base base, __global const clattn_problem_row *rows,
+               __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
@@ -316,9 +274,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;
         const rows_of keys =
-            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token);
+            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
         const rows_of values =
-            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token);
+            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
         pack_own(&a, item.q_begin, last, &keys, &values,
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));

@@ -1,16 +1,6 @@
 /* Weights summed over the queries, one key a work-item at a time; see reference.h. */
 #include "common/reference.h"
 
-/* Whether key j is in a run of the query; finish_scores sees to the rest. */
-static int may_see(const query *x, int j)
-{
-    run r = run_init();
-    while (next_keys(x, &r))
-        if (j >= r.begin && j < r.end)
-            return 1;
-    return 0;
-}
-
 __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 weight_sums_reference(__global const void *q, __global const void *k, __global const void *past_k,
                       __global const float *stats, __global float *weights_sum, OPTION_PARAMETERS,

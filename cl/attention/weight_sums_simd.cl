@@ -4,7 +4,7 @@
 
 /* Adds the weights of the block's queries with the item's keys to sum (BLOCK_N). */
 OUTLINE void add_queries(const block *b, const clattn_work_item *item, __global const float *stats,
-                        float *sum)
+                         float *sum)
 {
     const int from = max(keys_from(&b->of, b->q_begin), item->k_begin);
     const int to = min(keys_to(&b->of, b->q_begin + b->rows - 1), item->k_end);

@@ -113,11 +113,11 @@ OUTLINE void weigh_head(const block *b, const outputs *to)
         early_scores(b, &to->scores);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void weights_simd(
-    __global const void *q, __global const float *k_panels, __global const float *stats,
-    __global float *weights, __global float *weights_mean, __global float *scores,
-    OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
-    __global const clattn_work_item *items, uint first, uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+weights_simd(__global const void *q, __global const float *k_panels, __global const float *stats,
+             __global float *weights, __global float *weights_mean, __global float *scores,
+             OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
+             __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

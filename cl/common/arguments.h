@@ -18,36 +18,58 @@ typedef int64_t clattn_i64;
 #endif
 
 /* Tensors of a problem row: first the slots, with the numbers of clattn_slot, then scratch. */
-#define CLATTN_T_Q            0
-#define CLATTN_T_K            1
-#define CLATTN_T_V            2
-#define CLATTN_T_OUT          3
-#define CLATTN_T_LSE          4
-#define CLATTN_T_WEIGHTS      5
-#define CLATTN_T_MASK         6
-#define CLATTN_T_BIAS         7
-#define CLATTN_T_ALIBI        8
-#define CLATTN_T_SINK         9
-#define CLATTN_T_Q_LENGTHS    10
-#define CLATTN_T_KV_LENGTHS   11
-#define CLATTN_T_BLOCK_COUNT  12
-#define CLATTN_T_BLOCK_INDEX  13
-#define CLATTN_T_PARAMS       14
-#define CLATTN_T_SEED         15
-#define CLATTN_T_PAST_K       16
-#define CLATTN_T_PAST_V       17
-#define CLATTN_T_PRESENT_K    18
-#define CLATTN_T_PRESENT_V    19
-#define CLATTN_T_WEIGHTS_MEAN 20
-#define CLATTN_T_WEIGHTS_SUM  21
-#define CLATTN_T_SCORES       22
-#define CLATTN_T_PARTIAL_OUT  23
-#define CLATTN_T_PARTIAL_LSE  24
-#define CLATTN_T_SLOTS        25 /* number of slots */
-#define CLATTN_T_K_PANELS     25 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS       26 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS        27 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_COUNT        28
+#define CLATTN_T_Q             0
+#define CLATTN_T_K             1
+#define CLATTN_T_V             2
+#define CLATTN_T_OUT           3
+#define CLATTN_T_LSE           4
+#define CLATTN_T_WEIGHTS       5
+#define CLATTN_T_MASK          6
+#define CLATTN_T_BIAS          7
+#define CLATTN_T_ALIBI         8
+#define CLATTN_T_SINK          9
+#define CLATTN_T_Q_LENGTHS     10
+#define CLATTN_T_KV_LENGTHS    11
+#define CLATTN_T_BLOCK_COUNT   12
+#define CLATTN_T_BLOCK_INDEX   13
+#define CLATTN_T_PARAMS        14
+#define CLATTN_T_SEED          15
+#define CLATTN_T_PAST_K        16
+#define CLATTN_T_PAST_V        17
+#define CLATTN_T_PRESENT_K     18
+#define CLATTN_T_PRESENT_V     19
+#define CLATTN_T_WEIGHTS_MEAN  20
+#define CLATTN_T_WEIGHTS_SUM   21
+#define CLATTN_T_SCORES        22
+#define CLATTN_T_PARTIAL_OUT   23
+#define CLATTN_T_PARTIAL_LSE   24
+#define CLATTN_T_GRAD_OUT      25
+#define CLATTN_T_GRAD_LSE      26
+#define CLATTN_T_GRAD_Q        27
+#define CLATTN_T_GRAD_K        28
+#define CLATTN_T_GRAD_V        29
+#define CLATTN_T_GRAD_BIAS     30
+#define CLATTN_T_GRAD_SINK     31
+#define CLATTN_T_GRAD_PAST_K   32
+#define CLATTN_T_GRAD_PAST_V   33
+#define CLATTN_T_PAGES         34
+#define CLATTN_T_POSITIONS     35
+#define CLATTN_T_ANGLES        36
+#define CLATTN_T_INDICES       37
+#define CLATTN_T_SLOTS         38 /* number of slots */
+#define CLATTN_T_K_PANELS      38 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        39 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         40 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 41 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_GRADIENT_PARTS                                                                    \
+    42 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  43 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 44 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           45 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             46 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+#define CLATTN_T_COUNT           47
+
+#define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
 /* Data types, with the numbers of clattn_dtype. */
 #define CLATTN_D_F32  0
@@ -79,11 +101,24 @@ typedef int64_t clattn_i64;
 #define CLATTN_F_FUSED_VALUES    (1u << 22) /* and values */
 #define CLATTN_F_STATS           (1u << 20) /* write the softmax's statistics for a later launch */
 
+/* Bits of a problem row's `gradients`: those that are wanted, where there are any; and dimensions
+ * of GRAD_BIAS that are summed over: bit CLATTN_G_BIAS_SUM + d. */
+#define CLATTN_G_LSE      (1u << 0) /* GRAD_LSE takes part */
+#define CLATTN_G_K        (1u << 1)
+#define CLATTN_G_V        (1u << 2)
+#define CLATTN_G_PAST_K   (1u << 3)
+#define CLATTN_G_PAST_V   (1u << 4)
+#define CLATTN_G_BIAS_SUM 8
+
+#define CLATTN_F_INDICES (1u << 23)
+
 /* Values of `stage`, with the numbers of clattn_score_stage. */
 #define CLATTN_STAGE_SCALED  0
 #define CLATTN_STAGE_CAPPED  1
 #define CLATTN_STAGE_VISIBLE 2
 #define CLATTN_STAGE_WEIGHTS 3
+
+#define CLATTN_SPLIT 512 /* keys of a split, counted from key 0: part of the numerics contract */
 
 #define CLATTN_UNLIMITED ((clattn_i64)1 << 40) /* `left` or `right` that hides nothing */
 
@@ -107,16 +142,25 @@ typedef struct clattn_problem_row {
     clattn_u32 flags; /* CLATTN_F_* */
     clattn_u32 stage; /* of SCORES */
     float scale, softcap, inverse_softcap;
-    float kept;                       /* factor of the weights that dropout keeps */
-    clattn_u32 drop_below;            /* random words below it drop their weight */
-    clattn_i32 block_rows;            /* queries of a block, at most BLOCK_M, in the simd family */
-    clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
+    float kept;            /* factor of the weights that dropout keeps */
+    clattn_u32 drop_below; /* random words below it drop their weight */
+    clattn_i32 block_rows; /* queries of a block, at most BLOCK_M, in the simd family */
+    clattn_i32 batch;
+    clattn_u32 gradients;                      /* CLATTN_G_* */
+    clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
+    clattn_i32 n_positions, n_angles;          /* rotary */
+    clattn_i32 top_k;                          /* keys of a query, 0: all */
+    clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
+    clattn_i32 range_keys;                     /* of an item of gradient_simd */
+    clattn_i32 key_block;                      /* keys that it has at a time */
+    clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, CLATTN_T_COUNT * 52 + 112);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 156 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
- * by the bounds of the problem; lengths end it earlier. head -1: all heads, one after the other.
- * The packing kernels use only batch, head (a key/value head there), k_begin and k_end. */
+ * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after
+ * the other. The packing kernels use only batch, head (a key/value head there), k_begin and k_end.
+ */
 typedef struct clattn_work_item {
     clattn_i32 batch, head;
     clattn_i32 q_begin, q_end;

@@ -17,14 +17,19 @@
 #define MASK_FUNCTION 0
 #endif
 
+/* SCORE_GRADIENT: 1 where the derivative of the caller's score function is, too. */
+#ifndef SCORE_GRADIENT
+#define SCORE_GRADIENT 0
+#endif
+
 /* Tensors of the options, as parameters and arguments of functions. */
 #define OPTION_PARAMETERS                                                                          \
     __global const uchar *mask, __global const void *bias, __global const float *alibi,            \
         __global const int *q_lengths, __global const int *kv_lengths,                             \
         __global const int *block_count, __global const int *block_index,                          \
-        __global const float *params, __global const long *seed
+        __global const float *params, __global const long *seed, __global const int *pages
 #define OPTION_ARGUMENTS                                                                           \
-    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed
+    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed, pages
 
 /* All queries and keys of one (batch, head). */
 typedef struct pairs {
@@ -256,9 +261,10 @@ INLINE vfloat with_bias(vfloat s, vfloat bias)
 INLINE vfloat add_bias(const pairs *of, vfloat s, int i, int key)
 {
     __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
-    return with_bias(
-        s, gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
-                           t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]));
+    return with_bias(s, gather_elements(of->bias,
+                                        of->bias_begin + i * t->stride[2] + key * t->stride[3],
+                                        t->stride[3], of->keys.count - key,
+                                        of->row->dtype[CLATTN_T_BIAS]));
 }
 
 /* From capped scores of query i with keys `key` + lane to final ones: -INFINITY where not
@@ -274,6 +280,47 @@ INLINE vfloat finish_scores(const pairs *of, vfloat s, int i, int key, int from,
     if (of->flags & CLATTN_F_BIAS)
         s = add_bias(of, s, i, key);
     return see ? s : (vfloat)(-INFINITY);
+}
+
+/* ---- derivatives ----------------------------------------------------------------------------- */
+
+#if SCORE_GRADIENT
+INLINE vfloat call_score_gradient(const pairs *of, vfloat s, vint see, int i, int key)
+{
+    const int q = (int)(i + of->offset);
+#ifdef CLATTN_SCORE_GRADIENT_VECTOR
+    const vfloat d =
+        clattn_user_score_gradient_vector(s, of->batch, of->head, q, LANES + key, of->params);
+    return see ? d : (vfloat)(0.0f);
+#else
+    float lane[VEC];
+    int seen[VEC];
+    store_vector(s, lane);
+    store_vector(see, seen);
+    for (int c = 0; c < VEC; c++)
+        lane[c] = seen[c] ? clattn_user_score_gradient(lane[c], of->batch, of->head, q, key + c,
+                                                       of->params)
+                          : 0.0f;
+    return load_vector(lane);
+#endif
+}
+#endif
+
+/* What a final score changes with the product it was made of, by the capped score of query i with
+ * keys `key` + lane; `see`: which of them are visible. */
+INLINE vfloat score_slopes(const pairs *of, vfloat s, vint see, int i, int key)
+{
+    vfloat slope = 1.0f;
+    if (of->flags & CLATTN_F_SOFTCAP) {
+        const vfloat t = s * of->row->inverse_softcap;
+        slope = fma(-t, t, slope);
+    }
+#if SCORE_GRADIENT
+    if (of->flags & CLATTN_F_ALIBI)
+        s = add_alibi(of, s, i, key);
+    slope *= call_score_gradient(of, s, see, i, key);
+#endif
+    return slope;
 }
 
 #if VEC == 1

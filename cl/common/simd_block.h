@@ -61,20 +61,26 @@ INLINE tile_keys keys_of_tile(const block *b, int tile, const run *r)
     return keys;
 }
 
-/* Queries into private memory, rows of padding 0. */
-OUTLINE void load_queries(const block *b, __global const void *q, long begin)
+/* Rows of a tensor of queries into private memory, to (BLOCK_M, DIM_MAX), rows of padding 0. */
+OUTLINE void load_rows(const block *b, __global const void *from, long begin, int tensor, int dim,
+                       float *to)
 {
     __global const clattn_problem_row *row = b->of.row;
-    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_Q];
-    const uint dtype = row->dtype[CLATTN_T_Q];
+    __global const clattn_tensor_row *t = &row->tensor[tensor];
+    const uint dtype = row->dtype[tensor];
     begin += (long)(b->of.queries.first + b->q_begin) * t->stride[2];
     for (int r = 0; r < b->tiled_rows; r++)
-        for (int d = 0; d < row->head_dim; d += VEC) {
-            const int count = r < b->rows ? row->head_dim - d : 0;
-            store_vector(gather_elements(q, begin + r * t->stride[2] + d * t->stride[3],
+        for (int d = 0; d < dim; d += VEC) {
+            const int count = r < b->rows ? dim - d : 0;
+            store_vector(gather_elements(from, begin + r * t->stride[2] + d * t->stride[3],
                                          t->stride[3], count, dtype),
-                         b->q + r * DIM_MAX + d);
+                         to + r * DIM_MAX + d);
         }
+}
+
+INLINE void load_queries(const block *b, __global const void *q, long begin)
+{
+    load_rows(b, q, begin, CLATTN_T_Q, b->of.row->head_dim, b->q);
 }
 
 /* One dimension of the products of a row tile with the first `cols` vectors of a panel, a constant.
@@ -95,20 +101,17 @@ INLINE void product_step(const float *q, __global const float *panel, const int 
     }
 }
 
-/* Scaled products of a row tile with `seen` or more keys of the panel that begins at key `key`,
- * while `ahead` is fetched. */
-INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
-                         vfloat sum[ROWS][COLS])
+/* Products of rows q (ROWS, DIM_MAX) with `seen` or more keys of a panel of `dim` dimensions, while
+ * `ahead` is fetched. */
+INLINE void panel_product(const float *q, __global const float *panel, int dim, int seen,
+                          lines ahead, vfloat sum[ROWS][COLS])
 {
-    __global const float *panel = b->k_panels + key / PANEL * b->panel_step;
-    const float *q = b->q + tile * DIM_MAX;
-    const float scale = b->of.row->scale;
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
             sum[r][c] = 0.0f;
-    const float *end = q + b->of.row->head_dim;
+    const float *end = q + dim;
     if (seen <= COLS / 2 * VEC)
         for (; q < end; q++, panel += PANEL)
             product_step(q, panel, COLS / 2, sum);
@@ -118,6 +121,16 @@ INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahea
     }
     for (; q < end; q++, panel += PANEL)
         product_step(q, panel, COLS, sum);
+}
+
+/* Scaled products of a row tile with `seen` or more keys of the panel that begins at key `key`,
+ * while `ahead` is fetched. */
+INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
+                         vfloat sum[ROWS][COLS])
+{
+    const float scale = b->of.row->scale;
+    panel_product(b->q + tile * DIM_MAX, b->k_panels + key / PANEL * b->panel_step,
+                  b->of.row->head_dim, seen, ahead, sum);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll

@@ -33,6 +33,14 @@ static inline float softmax_shift(float m)
     return m == -INFINITY ? 0.0f : m;
 }
 
+/* The score less what it is relative to, the maximum or an LSE; never above 0, where rounding of
+ * large scores would take it. NaN stays. */
+static inline float softmax_exponent(float s, float m)
+{
+    const float d = s - softmax_shift(m);
+    return d > 0.0f ? 0.0f : d;
+}
+
 /* log of the sum of exponentials; -INFINITY where no key was visible. */
 static inline float softmax_lse(float m, float l)
 {

@@ -120,11 +120,12 @@ enum { /* clattn_context_options.flags */
 
 typedef struct clattn_context_options {
     uint32_t struct_size;
-    uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
-    const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
-    const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel;    /* use only the kernel of this name for its operation; NULL: all kernels;
-                              CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name doesn't have */
+    uint32_t flags;         /* CLATTN_CONTEXT_*, or-ed */
+    const char *device;     /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
+    const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
+    const char *kernel;     /* use only the kernel of this name for its operation, or, separated by
+                               commas, those of these names; NULL: all kernels;
+                               CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name hasn't */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;
@@ -268,7 +269,26 @@ typedef enum clattn_slot {
                                       queries: how much each key was attended to */
     CLATTN_SLOT_SCORES = 22,       /* (B, H, n_q, Nkv)    F32, written; see score_stage */
     CLATTN_SLOT_PARTIAL_OUT = 23,  /* merge: (parts, B, H, n_q, Dv)  float, read */
-    CLATTN_SLOT_PARTIAL_LSE = 24   /* merge: (parts, B, H, n_q)      F32, read */
+    CLATTN_SLOT_PARTIAL_LSE = 24,  /* merge: (parts, B, H, n_q)      F32, read */
+    /* Of the gradients alone, where OUT and LSE are read: see clattn_plan_attention_gradient. */
+    CLATTN_SLOT_GRAD_OUT = 25,    /* (B, H, n_q, Dv)     float, read */
+    CLATTN_SLOT_GRAD_LSE = 26,    /* (B, H, n_q)         F32, read */
+    CLATTN_SLOT_GRAD_Q = 27,      /* (B, H, n_q, D)      float, written */
+    CLATTN_SLOT_GRAD_K = 28,      /* (B, Hkv, n_kv, D)   float, written */
+    CLATTN_SLOT_GRAD_V = 29,      /* (B, Hkv, n_kv, Dv)  float, written */
+    CLATTN_SLOT_GRAD_BIAS = 30,   /* (B, H, n_q, Nkv)    float, written; strides of 0 sum over
+                                     their dimension. Not strided: contiguous, summed over the
+                                     dimensions in which BIAS has strides of 0 */
+    CLATTN_SLOT_GRAD_SINK = 31,   /* (H)                 F32, written */
+    CLATTN_SLOT_GRAD_PAST_K = 32, /* (B, Hkv, n_past, D)   float, written */
+    CLATTN_SLOT_GRAD_PAST_V = 33, /* (B, Hkv, n_past, Dv)  float, written */
+    /* Not of the gradients. With it K and V are (n_pages, Hkv, page_size, D or Dv), see page_size.
+     */
+    CLATTN_SLOT_PAGES = 34, /* (B, page_limit)     I32, read, host too */
+    /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
+    CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
+    CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
+    CLATTN_SLOT_INDICES = 37    /* (B, H, n_q, top_k)  I32, written; with top_k alone */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -293,7 +313,7 @@ typedef enum clattn_score_stage {
 } clattn_score_stage;
 
 /* Layout of one tensor. Without `strided` it is contiguous in the order of its slot's shape; in a
- * ragged problem Q, K, V, OUT and LSE are contiguous as (token, head, dim). */
+ * ragged problem Q, K, V, OUT, LSE and their gradients are contiguous as (token, head, dim). */
 typedef struct clattn_tensor {
     clattn_dtype dtype; /* where the slot allows only one type, F32 (0) stands for it */
     uint32_t strided;   /* 1: `stride` holds */
@@ -339,8 +359,9 @@ typedef struct clattn_attention_desc {
     /* 1: sequences of different lengths lie one after the other. Q_LENGTHS and KV_LENGTHS take
      * part, have batch + 1 elements, begin with 0 and never descend: entry b has the tokens
      * Q_LENGTHS[b] .. Q_LENGTHS[b + 1] - 1 of Q, OUT and LSE, and those of KV_LENGTHS of K and V.
-     * These tensors have no batch dimension (stride[0] is not used) and total_q or total_kv
-     * tokens. n_q and n_kv are bounds: no sequence may be longer. Others stay (B, H, n_q, Nkv). */
+     * These tensors and their gradients have no batch dimension (stride[0] is not used) and total_q
+     * or total_kv tokens. n_q and n_kv are bounds: no sequence may be longer. Others stay (B, H,
+     * n_q, Nkv). */
     uint32_t ragged;
     uint32_t reserved;         /* 0 */
     int64_t total_q, total_kv; /* ragged, else 0 */
@@ -366,6 +387,23 @@ typedef struct clattn_attention_desc {
     const char *score_function;
     const char *mask_function;
     clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+    /* For gradients, with score_function: an OpenCL C text that defines its derivative by s,
+     *    float score_gradient(float s, int batch, int head, int q, int k,
+     *                         __global const float *params)
+     * of the same arguments. Forward attention doesn't use it. */
+    const char *score_gradient;
+    /* With PAGES, else 0: keys and values lie in pages of page_size tokens. K and V are
+     * (n_pages, n_kv_head, page_size, dim), in any order that strides express, and token j of
+     * batch entry b is token j % page_size of page PAGES[b, j / page_size]; n_kv bounds the tokens
+     * of an entry, KV_LENGTHS has their numbers. Pages may be shared. Of a table only the pages
+     * that hold an entry's tokens are read. */
+    int64_t page_size, n_pages, page_limit; /* at least 1; page_size * page_limit >= n_kv */
+    /* Not 0: each query attends to the top_k visible keys of highest score alone, the lower index
+     * first where scores are equal; 1 is hard attention. Exact. Softmax, LSE and WEIGHTS (0
+     * elsewhere) are over these keys. INDICES has them in descending order of score, -1 where fewer
+     * are visible. Not for gradients; no dropout, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES, PRESENT_K and
+     * PRESENT_V. */
+    int64_t top_k; /* 0 .. 2^31-1 */
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
@@ -417,6 +455,11 @@ typedef struct clattn_host_binding {
 CLATTN_API clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *desc,
                                     const clattn_host_binding *bindings, uint32_t count);
 
+/* Gradients on host pointers, in the same manner; see clattn_plan_attention_gradient. */
+CLATTN_API clattn_status clattn_run_gradient(clattn_context *context,
+                                             const clattn_attention_desc *desc,
+                                             const clattn_host_binding *bindings, uint32_t count);
+
 /* Merging on host pointers, in the same manner. */
 CLATTN_API clattn_status clattn_merge(clattn_context *context, const clattn_merge_desc *desc,
                                       const clattn_host_binding *bindings, uint32_t count);
@@ -435,6 +478,23 @@ CLATTN_API clattn_status clattn_plan_attention(clattn_context *context,
                                                clattn_plan **plan);
 CLATTN_API clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
                                            clattn_plan **plan);
+
+/* The gradients of attention: from what a loss changes with OUT (GRAD_OUT) and, if asked, with LSE
+ * (GRAD_LSE), to what it changes with the inputs. Weights are computed once more from Q, K and LSE;
+ * nothing of their size is kept. Dao et al. 2022, "FlashAttention", appendix B.4.
+ *
+ * `desc` is the description of the forward pass, with other slots: LSE must be among them, which
+ * the forward pass wrote, and at least one of GRAD_Q, GRAD_K, GRAD_V, GRAD_BIAS, GRAD_SINK,
+ * GRAD_PAST_K, GRAD_PAST_V. Q, K, V, OUT, LSE and GRAD_OUT are read. What the forward pass returns
+ * besides OUT and LSE has no part. A score_function needs a score_gradient.
+ *
+ * Gradients are written, not added. Where nothing is visible they are 0, as they are for queries
+ * and keys behind a length; ragged tokens that no sequence has are not touched. All options of the
+ * forward pass have their part: docs/numerics.md has the formulas. The same bits come out on
+ * repetition. */
+CLATTN_API clattn_status clattn_plan_attention_gradient(clattn_context *context,
+                                                        const clattn_attention_desc *desc,
+                                                        clattn_plan **plan);
 
 /* Frees the plan. Submissions in flight are not disturbed. */
 CLATTN_API void clattn_plan_destroy(clattn_plan *plan);

@@ -74,7 +74,8 @@ static clattn_status check_overlaps(const one_call *call)
     for (uint32_t a = 0; a < clattn__slot_count(); a++) {
         for (uint32_t b = 0; b < clattn__slot_count(); b++) {
             const slot_memory *one = &call->slot[a], *other = &call->slot[b];
-            if (a == b || !clattn__slot_get(a)->written || !one->size || !other->size)
+            if (a == b || !clattn__problem_writes(&call->problem, (clattn_slot)a) || !one->size ||
+                !other->size)
                 continue;
             if (clattn__slots_collide(&call->problem, (clattn_slot)a,
                                       (uint64_t)(uintptr_t)one->low + one->offset, (clattn_slot)b,
@@ -111,7 +112,8 @@ static clattn_status attach(one_call *call, const clattn__slot_info *info)
     if (!memory->size)
         return clattn__memory_create(device, sizeof(float), &memory->buffer.memory);
     if (call->zero_copy)
-        return clattn__memory_wrap_host(device, memory->low, memory->size, !info->written,
+        return clattn__memory_wrap_host(device, memory->low, memory->size,
+                                        !clattn__problem_writes(&call->problem, info->slot),
                                         &memory->buffer.memory);
     CLATTN__TRY(clattn__memory_create(device, memory->size, &memory->buffer.memory));
     /* Outputs are copied too: a tensor with gaps must come back with what was in them. */
@@ -136,7 +138,7 @@ static void detach_all(one_call *call)
 static clattn_status fetch(one_call *call, uint32_t slot)
 {
     slot_memory *memory = &call->slot[slot];
-    if (!memory->size || !clattn__slot_get(slot)->written)
+    if (!memory->size || !clattn__problem_writes(&call->problem, (clattn_slot)slot))
         return CLATTN_OK;
     if (!call->zero_copy)
         return clattn__memory_read(memory->buffer.memory, 0, memory->low, memory->size);
@@ -207,7 +209,18 @@ clattn_status clattn_run(clattn_context *context, const clattn_attention_desc *d
     one_call call = {.context = context};
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__problem_init(&call.problem, desc));
-    call.functions = (clattn__functions){desc->score_function, desc->mask_function};
+    call.functions = (clattn__functions){desc->score_function, desc->mask_function, NULL};
+    return run(&call, bindings, count);
+}
+
+clattn_status clattn_run_gradient(clattn_context *context, const clattn_attention_desc *desc,
+                                  const clattn_host_binding *bindings, uint32_t count)
+{
+    one_call call = {.context = context};
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__problem_init_gradient(&call.problem, desc));
+    call.functions =
+        (clattn__functions){desc->score_function, desc->mask_function, desc->score_gradient};
     return run(&call, bindings, count);
 }
 

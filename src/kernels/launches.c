@@ -6,9 +6,9 @@
 
 /* In the order of OPTION_PARAMETERS. */
 static const uint8_t option_tensors[] = {
-    CLATTN_T_MASK,        CLATTN_T_BIAS,       CLATTN_T_ALIBI,
-    CLATTN_T_Q_LENGTHS,   CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT,
-    CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,     CLATTN_T_SEED,
+    CLATTN_T_MASK,       CLATTN_T_BIAS,        CLATTN_T_ALIBI,       CLATTN_T_Q_LENGTHS,
+    CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT, CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,
+    CLATTN_T_SEED,       CLATTN_T_PAGES,
 };
 
 static void add_tensor(clattn__launch *launch, uint32_t tensor)
@@ -51,6 +51,16 @@ bool clattn__needs_stats(const clattn__problem *problem)
 {
     return clattn__returns_weights(problem) ||
            clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_SUM);
+}
+
+bool clattn__needs_full(const clattn__problem *problem)
+{
+    static const uint64_t slots =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_MASK) | CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS) |
+        CLATTN_SLOT_BIT(CLATTN_SLOT_ALIBI) | CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
+    return (problem->slots & slots) || problem->softcap > 0 ||
+           clattn__problem_has_score_function(problem) ||
+           clattn__problem_has_mask_function(problem);
 }
 
 uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements)

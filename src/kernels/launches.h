@@ -11,7 +11,7 @@ typedef struct clattn__launch_row {
     clattn__tiling tiling;
     bool packs;          /* uses VEC and COLS alone of the variant's configuration */
     bool options;        /* OPTION_PARAMETERS of cl/common/score.h follow the tensors */
-    uint8_t tensors[12]; /* CLATTN_T_*, in the kernel's order; ends with CLATTN_T_COUNT */
+    uint8_t tensors[16]; /* CLATTN_T_*, in the kernel's order; ends with CLATTN_T_COUNT */
 } clattn__launch_row;
 
 /* Appends a launch; base, rows, items, first and count follow in this order. */
@@ -28,6 +28,20 @@ uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements);
 
 /* The launch of copy_present, where it is needed. */
 void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant);
+
+/* Scratch memory for CLATTN_T_GRADIENT_ROWS, and the launch that fills it: gradient_rows.c. */
+void clattn__place_gradient_rows(const clattn__problem *problem, clattn__variant *variant);
+void clattn__add_gradient_rows(clattn__variant *variant);
+
+/* Something changes scores or weights pair by pair, beyond bounds. */
+bool clattn__needs_full(const clattn__problem *problem);
+
+/* Items of GRAD_BIAS: blocks of queries, or where these are summed over, of keys, or whole heads.
+ */
+clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys);
+
+/* The launch of gradient_sink, where it is needed. */
+void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
 
 /* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */
 bool clattn__returns_weights(const clattn__problem *problem);

@@ -17,8 +17,10 @@ static const struct {
     {"BLOCK_N", offsetof(clattn__config, block_n)},
     {"DIM_MAX", offsetof(clattn__config, dim_max)},
     {"FULL", offsetof(clattn__config, full)},
+    {"STORAGE", offsetof(clattn__config, storage)},
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},
+    {"SCORE_GRADIENT", offsetof(clattn__config, score_gradient)},
     {"WG_SIZE", offsetof(clattn__config, group_size)},
 };
 

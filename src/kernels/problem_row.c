@@ -6,7 +6,7 @@
 #include "kernels/launches.h"
 
 _Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and kernels");
-_Static_assert(CLATTN_T_PARTIAL_LSE == (int)CLATTN_SLOT_PARTIAL_LSE, "slots have one numbering");
+_Static_assert(CLATTN_T_GRAD_PAST_V == (int)CLATTN_SLOT_GRAD_PAST_V, "slots have one numbering");
 _Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
 
 static uint32_t flags_of_slots(const clattn__problem *problem)
@@ -31,6 +31,7 @@ static uint32_t flags_of_slots(const clattn__problem *problem)
         {CLATTN_SLOT_WEIGHTS_MEAN, CLATTN_F_WEIGHTS_MEAN},
         {CLATTN_SLOT_WEIGHTS_SUM, CLATTN_F_WEIGHTS_SUM},
         {CLATTN_SLOT_SCORES, CLATTN_F_SCORES},
+        {CLATTN_SLOT_INDICES, CLATTN_F_INDICES},
     };
     uint32_t flags = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
@@ -55,6 +56,23 @@ static uint32_t flags_of(const clattn__problem *problem)
     return flags;
 }
 
+static uint32_t gradients_of(const clattn__problem *problem)
+{
+    static const struct {
+        clattn_slot slot;
+        uint32_t bit;
+    } table[] = {
+        {CLATTN_SLOT_GRAD_LSE, CLATTN_G_LSE},       {CLATTN_SLOT_GRAD_K, CLATTN_G_K},
+        {CLATTN_SLOT_GRAD_V, CLATTN_G_V},           {CLATTN_SLOT_GRAD_PAST_K, CLATTN_G_PAST_K},
+        {CLATTN_SLOT_GRAD_PAST_V, CLATTN_G_PAST_V},
+    };
+    uint32_t gradients = problem->bias_sums << CLATTN_G_BIAS_SUM;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (clattn__problem_has(problem, table[i].slot))
+            gradients |= table[i].bit;
+    return gradients;
+}
+
 static void fill_tensors(const clattn__problem *problem, const clattn__variant *variant,
                          clattn_problem_row *row)
 {
@@ -76,6 +94,7 @@ static void fill_tensors(const clattn__problem *problem, const clattn__variant *
 static void fill_extents(const clattn__problem *problem, clattn_problem_row *row)
 {
     const int64_t *extent = problem->extent;
+    row->batch = (int32_t)extent[CLATTN__BATCH];
     row->n_head = (int32_t)extent[CLATTN__N_HEAD];
     row->n_kv_head = (int32_t)extent[CLATTN__N_KV_HEAD];
     row->n_q = (int32_t)extent[CLATTN__N_Q];
@@ -87,6 +106,13 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
     row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
     row->parts = (int32_t)extent[CLATTN__PARTS];
+    row->top_k = (int32_t)extent[CLATTN__TOP];
+    row->n_positions = (int32_t)extent[CLATTN__N_POSITIONS];
+    row->n_angles = (int32_t)extent[CLATTN__N_ANGLES];
+    row->interleaved = (int32_t)problem->interleaved;
+    row->page_size = (int32_t)extent[CLATTN__PAGE_SIZE];
+    row->n_pages = (int32_t)extent[CLATTN__N_PAGES];
+    row->page_limit = (int32_t)extent[CLATTN__PAGE_LIMIT];
     row->block_q = (int32_t)problem->block_q;
     row->block_kv = (int32_t)problem->block_kv;
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];
@@ -111,11 +137,14 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     row->left = problem->left;
     row->right = problem->right;
     row->flags = flags_of(problem);
+    row->gradients = gradients_of(problem);
     if (variant->config.fused)
         row->flags |= CLATTN_F_FUSED;
     if (variant->config.fused && !values_in_place(variant))
         row->flags |= CLATTN_F_FUSED_VALUES;
     row->block_rows = (int32_t)variant->config.block_rows;
+    row->range_keys = (int32_t)variant->config.range_keys;
+    row->key_block = (int32_t)variant->config.key_block;
     row->stage = problem->score_stage;
     row->scale = problem->scale;
     row->softcap = problem->softcap;

@@ -10,8 +10,8 @@
 #include "schedule/work_list.h"
 
 #define CLATTN__MAX_LAUNCHES  6
-#define CLATTN__MAX_ARGUMENTS 28
-#define CLATTN__MAX_SCRATCH   3
+#define CLATTN__MAX_ARGUMENTS 32
+#define CLATTN__MAX_SCRATCH   8
 
 /* The numbers that become macros, each "-D NAME=value"; the table is in macros.c. 0: not defined,
  * so that the kernel's own default holds. Those before dim_max can be tuned; the others follow from
@@ -25,13 +25,17 @@ typedef struct clattn__config {
     uint32_t block_n;        /* BLOCK_N: keys */
     uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
     uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
+    uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;
-    uint32_t group_size; /* WG_SIZE: work-items of a group */
+    uint32_t score_gradient; /* SCORE_GRADIENT: 1 if the caller's derivative is */
+    uint32_t group_size;     /* WG_SIZE: work-items of a group */
     /* Not macros: read by the kernel at run time. */
     uint32_t block_rows; /* queries of a block, at most block_m */
     uint32_t item_rows;  /* queries of an item, whole blocks */
-    uint32_t fused;      /* 1: attention packs keys and values itself, in one launch */
+    uint32_t range_keys; /* keys of an item of gradients, and how many it has at a time */
+    uint32_t key_block;
+    uint32_t fused; /* 1: attention packs keys and values itself, in one launch */
 } clattn__config;
 
 /* Where a kernel argument comes from. */
@@ -100,6 +104,9 @@ typedef struct clattn__kernel {
 
 uint32_t clattn__kernel_count(void);
 const clattn__kernel *clattn__kernel_get(uint32_t index); /* in order of preference */
+
+/* Whether a list of names, separated by commas, has the kernel's. */
+bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list);
 
 /* Runs configure, cut, workspace and launches of a kernel that has accepted. */
 void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,

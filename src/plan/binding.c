@@ -116,7 +116,7 @@ static range binding_range(const clattn_plan *plan, const clattn_binding *bindin
                           binding->offset + (uint64_t)high);
     const clattn__slot_info *info = clattn__slot_get((uint32_t)binding->slot);
     made.name = info->name;
-    made.written = info->written;
+    made.written = clattn__problem_writes(&plan->problem, info->slot);
     return made;
 }
 

@@ -11,6 +11,15 @@ static void add_launches(const clattn_plan *plan, clattn__text *text)
                          plan->variant.launch[i].config.group_size);
 }
 
+static const char *const kinds[CLATTN__KIND_COUNT] = {
+    [CLATTN__ATTENTION] = "attention",
+    [CLATTN__MERGE] = "merge",
+    [CLATTN__GRADIENT] = "gradients of attention",
+    [CLATTN__APPEND] = "append",
+    [CLATTN__ROTARY] = "rotary embedding",
+    [CLATTN__TOP_K] = "top-k attention",
+};
+
 static void add_origin(const clattn__origin *origin, clattn__text *text)
 {
     const uint32_t thousandths = (uint32_t)(origin->speedup * 1000 + 0.5);
@@ -30,8 +39,7 @@ clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
     clattn__problem_describe(&plan->problem, problem, sizeof problem);
     clattn__text text;
     clattn__text_init(&text, &plan->context->env);
-    clattn__text_add(&text, "problem: %s %s\n",
-                     plan->problem.kind == CLATTN__MERGE ? "merge" : "attention", problem);
+    clattn__text_add(&text, "problem: %s %s\n", kinds[plan->problem.kind], problem);
     clattn__text_add(&text, "device: %s\n", clattn__device_info(plan->context->device)->name);
     clattn__text_add(&text, "%s", declined);
     clattn__text_add(&text, "kernel: %s\nconfiguration: ", plan->kernel->name);

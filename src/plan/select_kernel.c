@@ -13,14 +13,14 @@ typedef struct walk {
     clattn__text *declined;
 } walk;
 
-/* Whether the caller's choice of a kernel is about this kind of operation; a name that is not in
- * the registry is about all. */
-static bool is_for(const char *name, clattn__kind kind)
+/* Whether the caller's choice of kernels is about this kind of operation. */
+static bool is_for(const char *names, clattn__kind kind)
 {
-    for (uint32_t i = 0; name && i < clattn__kernel_count(); i++)
-        if (strcmp(clattn__kernel_get(i)->name, name) == 0)
-            return clattn__kernel_get(i)->kind == kind;
-    return name != NULL;
+    for (uint32_t i = 0; names && i < clattn__kernel_count(); i++)
+        if (clattn__kernel_get(i)->kind == kind &&
+            clattn__kernel_is_in(clattn__kernel_get(i), names))
+            return true;
+    return false;
 }
 
 /* Whether the kernel may be used at all; a sentence in `reason` if not. */
@@ -28,7 +28,7 @@ static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__
 {
     const clattn_context *context = for_what->context;
     if (is_for(context->env.kernel, kernel->kind) &&
-        strcmp(context->env.kernel, kernel->name) != 0) {
+        !clattn__kernel_is_in(kernel, context->env.kernel)) {
         clattn__text_add(reason, "only the kernel %s was asked for", context->env.kernel);
         return false;
     }
@@ -36,6 +36,7 @@ static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__
 }
 
 static const char *const score_names[] = {"score", "score_vector", NULL};
+static const char *const gradient_names[] = {"score_gradient", "score_gradient_vector", NULL};
 static const char *const mask_names[] = {"visible", "visible_vector", "visible_tile", NULL};
 
 static clattn_status request_program(const walk *for_what, const clattn__launch *launch,
@@ -45,6 +46,8 @@ static clattn_status request_program(const walk *for_what, const clattn__launch 
     const clattn__functions *own = for_what->functions;
     const clattn__source_text texts[] = {
         {"score_function", launch->config.score_function ? own->score : NULL, score_names},
+        {"score_gradient", launch->config.score_gradient ? own->score_gradient : NULL,
+         gradient_names},
         {"mask_function", launch->config.mask_function ? own->mask : NULL, mask_names},
     };
     const clattn__program_request request = {
@@ -115,14 +118,18 @@ static clattn_status name_missing(const char *argument, const char *missing)
 static clattn_status name_texts(const walk *for_what, clattn_status status)
 {
     const char *score = for_what->functions->score, *mask = for_what->functions->mask;
+    const char *gradient = for_what->functions->score_gradient;
     if (status != CLATTN_ERR_BUILD || (!score && !mask))
         return status;
     if (score)
         CLATTN__TRY(name_missing("score_function", clattn__user_text_score_lacks(score)));
+    if (gradient)
+        CLATTN__TRY(name_missing("score_gradient", clattn__user_text_gradient_lacks(gradient)));
     if (mask)
         CLATTN__TRY(name_missing("mask_function", clattn__user_text_mask_lacks(mask)));
-    return clattn__fail(status, "%s%s%s: %s", score ? "score_function" : "",
-                        score && mask ? ", " : "", mask ? "mask_function" : "", clattn__message());
+    return clattn__fail(status, "%s%s%s%s: %s", score ? "score_function" : "",
+                        gradient ? ", score_gradient" : "", score && mask ? ", " : "",
+                        mask ? "mask_function" : "", clattn__message());
 }
 
 static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kernel,
@@ -190,7 +197,7 @@ clattn_status clattn__select_as(clattn_context *context, const clattn__problem *
                                 const clattn__kernel *kernel, const clattn__config *config,
                                 clattn__selection *selection)
 {
-    static const clattn__functions none = {NULL, NULL};
+    static const clattn__functions none = {NULL, NULL, NULL};
     const walk for_what = {context, problem, &none, NULL};
     clattn__selection made = {.kernel = kernel};
     clattn__kernel_make_variant_as(kernel, problem, clattn__device_caps(context->device), config,

@@ -18,7 +18,7 @@ typedef struct clattn__selection {
 
 /* The caller's OpenCL C texts, borrowed; NULL: none. */
 typedef struct clattn__functions {
-    const char *score, *mask;
+    const char *score, *mask, *score_gradient;
 } clattn__functions;
 
 /* The first kernel that accepts and builds; each one before it adds a line "NAME declined: why" to

@@ -69,6 +69,11 @@ const char *clattn__user_text_score_lacks(const char *text)
     return lacks(text, "CLATTN_SCORE_VECTOR", "score_vector", "score");
 }
 
+const char *clattn__user_text_gradient_lacks(const char *text)
+{
+    return lacks(text, "CLATTN_SCORE_GRADIENT_VECTOR", "score_gradient_vector", "score_gradient");
+}
+
 const char *clattn__user_text_mask_lacks(const char *text)
 {
     if (clattn__user_text_has(text, "CLATTN_VISIBLE_TILE") &&

@@ -81,7 +81,8 @@ static bool is_in_place(const clattn__problem *problem, clattn_slot from, uint64
         {CLATTN_SLOT_V, CLATTN_SLOT_PRESENT_V, true},
     };
     const int64_t *step = problem->layout[to].stride;
-    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
+    for (size_t i = 0; problem->kind == CLATTN__ATTENTION && i < sizeof copies / sizeof copies[0];
+         i++) {
         if (copies[i].from != from || copies[i].to != to ||
             problem->dtype[from] != problem->dtype[to])
             continue;
@@ -99,7 +100,7 @@ static bool is_in_place(const clattn__problem *problem, clattn_slot from, uint64
 bool clattn__slots_collide(const clattn__problem *problem, clattn_slot a, uint64_t a_at,
                            clattn_slot b, uint64_t b_at)
 {
-    if (!clattn__slot_get((uint32_t)a)->written && !clattn__slot_get((uint32_t)b)->written)
+    if (!clattn__problem_writes(problem, a) && !clattn__problem_writes(problem, b))
         return false;
     const bytes one = bytes_of(problem, a, a_at), other = bytes_of(problem, b, b_at);
     if (is_empty(&one) || is_empty(&other))

@@ -45,6 +45,10 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
         extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
     extent[CLATTN__N_PARAMS] = desc->n_params;
+    extent[CLATTN__TOP] = desc->top_k;
+    extent[CLATTN__N_PAGES] = desc->n_pages;
+    extent[CLATTN__PAGE_SIZE] = desc->page_size;
+    extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
     extent[CLATTN__PARTS] = 1;
     extent[CLATTN__ONE] = 1;
     extent[CLATTN__TWO] = 2;
@@ -55,13 +59,26 @@ static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot
     return problem->ragged && info->tokens != CLATTN__ONE;
 }
 
+/* K and V in pages, (n_pages, n_kv_head, page_size, dim); where tokens are appended, what they are
+ * appended to. */
+static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
+{
+    if (problem->kind == CLATTN__APPEND)
+        return info->slot == CLATTN_SLOT_PRESENT_K || info->slot == CLATTN_SLOT_PRESENT_V;
+    return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
+}
+
 int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim)
 {
     const clattn__slot_info *info = clattn__slot_get((uint32_t)slot);
+    if (has_pages(problem, info) && (dim == 0 || dim == 2))
+        return problem->extent[dim == 0 ? CLATTN__N_PAGES : CLATTN__PAGE_SIZE];
     if (has_ragged_tokens(problem, info) && dim == 0)
         return 1;
     if (has_ragged_tokens(problem, info) && dim == 2)
         return problem->extent[info->tokens];
+    if (slot == CLATTN_SLOT_GRAD_BIAS && problem->bias_sums >> dim & 1)
+        return 1;
     return problem->extent[info->shape[dim]];
 }
 
@@ -142,23 +159,52 @@ static void fill_options(clattn__problem *problem, const clattn_attention_desc *
             clattn__hash_bytes(desc->mask_function, strlen(desc->mask_function));
 }
 
-clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
+/* What only gradients have: the derivative, and which dimensions of GRAD_BIAS are summed over. */
+static void fill_gradient(clattn__problem *problem, const clattn_attention_desc *desc)
+{
+    const clattn_tensor *own = &desc->tensor[CLATTN_SLOT_GRAD_BIAS];
+    const clattn_tensor *as = own->strided ? own : &desc->tensor[CLATTN_SLOT_BIAS];
+    if (desc->score_gradient)
+        problem->score_gradient =
+            clattn__hash_bytes(desc->score_gradient, strlen(desc->score_gradient));
+    for (uint32_t dim = 0; dim < 4 && as->strided; dim++)
+        if (as->stride[dim] == 0 && desc->slots & CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_BIAS))
+            problem->bias_sums |= 1u << dim;
+}
+
+static clattn_status init(clattn__problem *problem, const clattn_attention_desc *desc,
+                          clattn__kind kind)
 {
     clattn_attention_desc own;
     clattn__problem made;
     CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
     CLATTN__TRY(clattn__rules_check_fields(&own));
-    CLATTN__TRY(clattn__rules_check_slots(&own));
+    CLATTN__TRY(clattn__rules_check_slots(&own, kind));
     memset(&made, 0, sizeof made); /* padding too: problems are compared as bytes */
-    made.kind = CLATTN__ATTENTION;
+    made.kind = kind;
     made.ragged = own.ragged;
     fill_extents(&made, &own);
     fill_alignment(&made, &own);
     fill_options(&made, &own);
+    if (kind == CLATTN__GRADIENT)
+        fill_gradient(&made, &own);
     fill_layouts(&made, own.slots, own.tensor);
     CLATTN__TRY(clattn__rules_check_layouts(&made));
     memcpy(problem, &made, sizeof made);
     return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
+{
+    clattn_attention_desc own;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
+    return init(problem, desc, own.top_k ? CLATTN__TOP_K : CLATTN__ATTENTION);
+}
+
+clattn_status clattn__problem_init_gradient(clattn__problem *problem,
+                                            const clattn_attention_desc *desc)
+{
+    return init(problem, desc, CLATTN__GRADIENT);
 }
 
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc)
@@ -182,14 +228,72 @@ clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_
     return CLATTN_OK;
 }
 
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc)
+{
+    clattn_append_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_append_desc_init"));
+    CLATTN__TRY(clattn__rules_check_append(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__APPEND;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_kv_head;
+    made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
+    made.extent[CLATTN__HEAD_DIM] = own.head_dim;
+    made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.extent[CLATTN__PAGE_SIZE] = own.page_size;
+    made.extent[CLATTN__N_PAGES] = own.n_pages;
+    made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, own.slots, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc)
+{
+    clattn_rotary_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_rotary_desc_init"));
+    CLATTN__TRY(clattn__rules_check_rotary(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__ROTARY;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
+    made.extent[CLATTN__N_Q] = own.n;
+    made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.head_dim;
+    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
+    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
+    made.extent[CLATTN__TWO] = 2;
+    made.interleaved = own.interleaved;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, 0, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
 {
     return (problem->slots & CLATTN_SLOT_BIT(slot)) != 0;
 }
 
+bool clattn__problem_writes(const clattn__problem *problem, clattn_slot slot)
+{
+    return (clattn__slot_get((uint32_t)slot)->written >> problem->kind & 1) != 0;
+}
+
 bool clattn__problem_has_score_function(const clattn__problem *problem)
 {
     return (problem->score_function.low | problem->score_function.high) != 0;
+}
+
+bool clattn__problem_has_score_gradient(const clattn__problem *problem)
+{
+    return (problem->score_gradient.low | problem->score_gradient.high) != 0;
 }
 
 bool clattn__problem_has_mask_function(const clattn__problem *problem)
@@ -219,8 +323,25 @@ void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t
     *high = most * size;
 }
 
+/* Whether a tensor that is written has an element. */
+static bool writes_something(const clattn__problem *problem)
+{
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        int64_t low, high;
+        if (!clattn__problem_has(problem, (clattn_slot)slot) ||
+            !clattn__problem_writes(problem, (clattn_slot)slot))
+            continue;
+        clattn__slot_span(problem, (clattn_slot)slot, &low, &high);
+        if (high > low)
+            return true;
+    }
+    return false;
+}
+
 bool clattn__problem_is_empty(const clattn__problem *problem)
 {
+    if (problem->kind == CLATTN__GRADIENT)
+        return !writes_something(problem);
     const uint64_t of_keys = CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) |
                              CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V) |
                              CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_SUM);

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <clattn/layer.h>
+
 #include "base/hash.h"
 #include "base/status.h"
 #include "problem/dtype.h"
@@ -31,7 +33,7 @@ typedef struct clattn__problem {
     float dropout; /* 0: none */
     uint32_t weights_dropped;
     uint32_t score_stage; /* clattn_score_stage */
-    uint32_t reserved;    /* 0 */
+    uint32_t interleaved; /* rotary: pairs are (2i, 2i + 1) */
     /* Key j is visible to query i only if i + o - left <= j <= i + o + right, where o is `offset`,
      * plus keys - queries of the batch entry if `bottom_right`. */
     int64_t offset;
@@ -40,19 +42,31 @@ typedef struct clattn__problem {
     uint32_t causal; /* for the description in words: `right` is 0 or less for it */
     int64_t block_q, block_kv;
     clattn__hash score_function, mask_function; /* of the texts; 0: none */
+    clattn__hash score_gradient;                /* the same; gradients only */
+    uint32_t bias_sums; /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
+    uint32_t padding;   /* 0 */
 } clattn__problem;
 
 /* Copies and checks a description; every violation has its own sentence. */
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc);
+clattn_status clattn__problem_init_gradient(clattn__problem *problem,
+                                            const clattn_attention_desc *desc);
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc);
+clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);
 
+/* Whether this operation writes the slot's tensor. */
+bool clattn__problem_writes(const clattn__problem *problem, clattn_slot slot);
+
 /* Whether the caller's functions take part. */
 bool clattn__problem_has_score_function(const clattn__problem *problem);
+bool clattn__problem_has_score_gradient(const clattn__problem *problem);
 bool clattn__problem_has_mask_function(const clattn__problem *problem);
 
-/* Extent of dimension `dim` of a slot's tensor; of ragged tokens, batch is 1. */
+/* Extent of dimension `dim` of a slot's tensor; of ragged tokens, batch is 1;
+ * of GRAD_BIAS, dimensions that are summed over are 1. */
 int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim);
 
 /* The bytes that a slot's elements span, relative to element (0, 0, ...): low <= 0 < high. An empty

@@ -30,12 +30,12 @@ static void add_extents(writer *to, const clattn__problem *problem)
     if (problem->kind == CLATTN__MERGE)
         add(to, "parts=%" PRId64 " ", extent[CLATTN__PARTS]);
     add(to, "batch=%" PRId64 " n_head=%" PRId64, extent[CLATTN__BATCH], extent[CLATTN__N_HEAD]);
-    if (problem->kind == CLATTN__ATTENTION)
+    if (problem->kind != CLATTN__MERGE)
         add(to, " n_kv_head=%" PRId64, extent[CLATTN__N_KV_HEAD]);
     add(to, " n_q=%" PRId64, extent[CLATTN__N_Q]);
     if (extent[CLATTN__N_PAST])
         add(to, " n_past=%" PRId64, extent[CLATTN__N_PAST]);
-    if (problem->kind == CLATTN__ATTENTION)
+    if (problem->kind != CLATTN__MERGE)
         add(to, " n_kv=%" PRId64 " head_dim=%" PRId64, extent[CLATTN__N_NEW],
             extent[CLATTN__HEAD_DIM]);
     add(to, " value_dim=%" PRId64, extent[CLATTN__VALUE_DIM]);
@@ -79,7 +79,7 @@ void clattn__problem_describe(const clattn__problem *problem, char *text, size_t
     writer to = {.text = text, .capacity = capacity};
     text[0] = 0;
     add_extents(&to, problem);
-    if (problem->kind == CLATTN__ATTENTION)
+    if (problem->kind != CLATTN__MERGE)
         add(&to, " scale=%.9g", (double)problem->scale);
     if (problem->softcap > 0)
         add(&to, " softcap=%g", (double)problem->softcap);

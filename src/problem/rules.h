@@ -9,8 +9,12 @@ typedef clattn_status (*clattn__desc_rule)(const clattn_attention_desc *desc);
 
 /* Rules about the fields, and about which slots they need: rules_fields.c, rules_slots.c. */
 clattn_status clattn__rules_check_fields(const clattn_attention_desc *desc);
-clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc);
+clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind);
+/* What gradients need besides: rules_gradient.c. */
+clattn_status clattn__rules_check_gradient(const clattn_attention_desc *desc);
 clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
+clattn_status clattn__rules_check_rotary(const clattn_rotary_desc *desc);
+clattn_status clattn__rules_check_append(const clattn_append_desc *desc);
 
 /* Rules about the layouts, once strides are filled in: rules_layout.c. */
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem);

@@ -58,6 +58,10 @@ static const clattn__range ranges[] = {
     RANGE(block_kv, 0, INT32_MAX),
     RANGE(block_limit, 0, INT32_MAX),
     RANGE(n_params, 0, INT32_MAX),
+    RANGE(top_k, 0, INT32_MAX),
+    RANGE(page_size, 0, INT32_MAX),
+    RANGE(n_pages, 0, INT32_MAX),
+    RANGE(page_limit, 0, INT32_MAX),
     RANGE(align_offset, -INT32_MAX, INT32_MAX),
 };
 
@@ -191,6 +195,10 @@ static clattn_status text_is_valid(const char *name, const char *text)
 static clattn_status texts_are_valid(const clattn_attention_desc *desc)
 {
     CLATTN__TRY(text_is_valid("score_function", desc->score_function));
+    CLATTN__TRY(text_is_valid("score_gradient", desc->score_gradient));
+    if (desc->score_gradient && !desc->score_function)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "score_gradient: is given, but score_function is not");
     return text_is_valid("mask_function", desc->mask_function);
 }
 

@@ -8,7 +8,15 @@
 #include <clattn/clattn.h>
 
 /* Kinds of operation. */
-typedef enum clattn__kind { CLATTN__ATTENTION, CLATTN__MERGE, CLATTN__KIND_COUNT } clattn__kind;
+typedef enum clattn__kind {
+    CLATTN__ATTENTION,
+    CLATTN__MERGE,
+    CLATTN__GRADIENT,
+    CLATTN__APPEND,
+    CLATTN__ROTARY,
+    CLATTN__TOP_K, /* attention to the keys of highest score */
+    CLATTN__KIND_COUNT
+} clattn__kind;
 
 /* Extents a slot's dimension can have. */
 typedef enum clattn__extent {
@@ -27,6 +35,12 @@ typedef enum clattn__extent {
     CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
     CLATTN__BLOCK_LIMIT,
     CLATTN__N_PARAMS,
+    CLATTN__N_PAGES,     /* paged, else 0 */
+    CLATTN__PAGE_SIZE,   /* paged, else 0 */
+    CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
+    CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
+    CLATTN__N_ANGLES,
+    CLATTN__TOP, /* keys that a query attends to; 0: all */
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,
@@ -43,7 +57,7 @@ typedef struct clattn__slot_info {
     clattn__extent shape[CLATTN_RANK_LIMIT];
     uint32_t dtypes;                       /* bit (1 << clattn_dtype) for each type allowed */
     clattn__part part[CLATTN__KIND_COUNT]; /* by kind */
-    bool written;
+    uint32_t written;                      /* bit (1 << kind) for each kind that writes it */
     bool host_too; /* small: may come as a host array, copied at submission */
     /* The axis whose tokens lie one after the other in a ragged problem, as the extent of them
      * all: CLATTN__TOTAL_Q or CLATTN__TOTAL_KV; CLATTN__ONE: the slot is never ragged. */

@@ -7,10 +7,10 @@
 /* What the blocks of a list are blocks of. */
 typedef struct grid {
     const clattn__problem *problem;
-    bool queries;
+    bool queries, whole;
     int64_t length; /* of the axis */
     int64_t block, period;
-    int64_t heads;
+    int64_t heads, batches;
     int64_t per_period; /* blocks of a whole period */
     int64_t blocks;
 } grid;
@@ -32,8 +32,14 @@ static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling
     of.length = problem->extent[of.queries ? CLATTN__N_Q : CLATTN__N_KV];
     of.heads =
         problem->extent[tiling->axis == CLATTN__OVER_KEYS ? CLATTN__N_KV_HEAD : CLATTN__N_HEAD];
+    of.batches = tiling->all_batches ? 1 : problem->extent[CLATTN__BATCH];
     if (tiling->all_heads)
         of.heads = 1;
+    of.whole = tiling->axis == CLATTN__OVER_HEADS;
+    if (of.whole) { /* one block, whatever the lengths are */
+        of.length = of.block = of.period = of.per_period = of.blocks = 1;
+        return of;
+    }
     of.period = tiling->period && tiling->period < of.length ? tiling->period : of.length;
     if (of.period < 1)
         of.period = 1;
@@ -45,7 +51,7 @@ static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling)
 {
     const grid of = grid_of(problem, tiling);
-    return (uint64_t)problem->extent[CLATTN__BATCH] * (uint64_t)of.heads * (uint64_t)of.blocks;
+    return (uint64_t)of.batches * (uint64_t)of.heads * (uint64_t)of.blocks;
 }
 
 /* Where block `index` begins and ends on its axis. */
@@ -66,6 +72,11 @@ static clattn_work_item item_of(const grid *of, int64_t index)
     const clattn__problem *problem = of->problem;
     clattn_work_item item = {.partial = -1};
     int64_t begin, end;
+    if (of->whole) {
+        item.q_end = (int32_t)problem->extent[CLATTN__N_Q];
+        item.k_end = (int32_t)problem->extent[CLATTN__N_KV];
+        return item;
+    }
     place_block(of, index, &begin, &end);
     if (of->queries) {
         int64_t offset = problem->offset;
@@ -95,11 +106,11 @@ static int64_t cost_of(const grid *of, int64_t index)
 static clattn_work_item *add_blocks(const grid *of, const clattn__tiling *tiling, int64_t begin,
                                     int64_t end, clattn_work_item *items)
 {
-    for (int64_t batch = 0; batch < of->problem->extent[CLATTN__BATCH]; batch++)
+    for (int64_t batch = 0; batch < of->batches; batch++)
         for (int64_t head = 0; head < of->heads; head++)
             for (int64_t index = begin; index < end; index++) {
                 *items = item_of(of, index);
-                items->batch = (int32_t)batch;
+                items->batch = tiling->all_batches ? -1 : (int32_t)batch;
                 items->head = tiling->all_heads ? -1 : (int32_t)head;
                 items++;
             }

@@ -6,17 +6,19 @@
 #include "problem/problem.h"
 
 typedef enum clattn__axis {
-    CLATTN__OVER_QUERIES,  /* items are blocks of queries of one query head; k range: what bounds
-                              leave of the keys, lengths aside */
-    CLATTN__OVER_KEYS,     /* items are blocks of keys of one key/value head; q range unused (0) */
-    CLATTN__OVER_HEAD_KEYS /* items are blocks of keys of one query head */
+    CLATTN__OVER_QUERIES,   /* items are blocks of queries of one query head; k range: what bounds
+                               leave of the keys, lengths aside */
+    CLATTN__OVER_KEYS,      /* items are blocks of keys of one key/value head; q range unused (0) */
+    CLATTN__OVER_HEAD_KEYS, /* items are blocks of keys of one query head */
+    CLATTN__OVER_HEADS      /* items are whole query heads, with all queries and keys */
 } clattn__axis;
 
 typedef struct clattn__tiling {
     clattn__axis axis;
-    int64_t block;  /* queries or keys of an item, at least 1 */
-    int64_t period; /* no item reaches over a multiple of it; 0: none */
-    bool all_heads; /* one item for all heads: its head is -1 */
+    int64_t block;    /* queries or keys of an item, at least 1 */
+    int64_t period;   /* no item reaches over a multiple of it; 0: none */
+    bool all_heads;   /* one item for all heads: its head is -1 */
+    bool all_batches; /* one item for all batch entries: its batch is -1 */
 } clattn__tiling;
 
 /* Number of items; may exceed what one launch can have. */

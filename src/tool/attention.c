@@ -1,4 +1,5 @@
-/* clattn attention: .npy files in, attention on the device, .npy files out. */
+/* clattn attention and clattn grad: .npy files in, attention or its gradients on the device, .npy
+ * files out. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,23 +11,33 @@
 #include "tool/quiet.h"
 #include "tool/verify.h"
 
-/* What the caller's own functions are compared with, as only a device can run them. */
-#define REFERENCE_KERNEL "attention_reference"
-
 /* The command line, and what becomes of it. */
 typedef struct attention_run {
+    bool gradient;
     attention_settings settings;
     bool verify, explain, json;
     const char *device;
     const stored_type *type;
     attention_tensors tensors;
-    clattn_attention_desc desc;
+    clattn_attention_desc desc; /* grad: of both passes, with the slots of both */
     clattn_context *context;
     clattn_context *reference; /* of the reference kernel alone; NULL: not needed */
     clattn_plan *plan;
     clattn_plan_info info;
     verified verified[TENSOR_OPTIONS_MOST]; /* by row of the table of tensors */
 } attention_run;
+
+/* What the caller's own functions are compared with, as only a device can run them. */
+static const char *reference_kernel(const attention_run *run)
+{
+    return run->gradient ? "gradient_reference" : "attention_reference";
+}
+
+/* Of clattn grad the output isn't asked for. */
+static bool is_required(const attention_run *run, const tensor_option *option)
+{
+    return tensor_option_is_required(option) && !(run->gradient && option->slot == CLATTN_SLOT_OUT);
+}
 
 /* Rows are copied: they point into `run`. */
 static void fill_rows(attention_run *run, option_row *rows)
@@ -41,13 +52,15 @@ static void fill_rows(attention_run *run, option_row *rows)
         {"json", OPTION_FLAG, false, &run->json, NULL, "print JSON"},
     };
     uint32_t count = 0;
-    for (; tensor_option_get(count); count++) {
-        const tensor_option *option = tensor_option_get(count);
-        rows[count] = (option_row){
-            option->name, OPTION_TEXT, tensor_option_is_required(option), &run->tensors.path[count],
+    for (uint32_t row = 0; tensor_option_get(row); row++) {
+        const tensor_option *option = tensor_option_get(row);
+        if (option->use == (run->gradient ? USE_ATTENTION : USE_GRAD))
+            continue;
+        rows[count++] = (option_row){
+            option->name, OPTION_TEXT, is_required(run, option), &run->tensors.path[row],
             "FILE",       option->help};
     }
-    count += settings_fill_rows(&run->settings, rows + count);
+    count += settings_fill_rows(&run->settings, run->gradient, rows + count);
     memcpy(rows + count, others, sizeof others);
     rows[count + sizeof others / sizeof others[0]] = (option_row){0};
 }
@@ -63,11 +76,24 @@ static int library_failure(const attention_run *run, clattn_status status)
     return failure(settings_blame(&run->settings, status, message), "%s", message);
 }
 
+/* Slots of one of the two passes of grad. */
+#define OF_GRADIENT(desc) ((desc)->slots >> CLATTN_SLOT_GRAD_OUT << CLATTN_SLOT_GRAD_OUT)
+
+static clattn_attention_desc forward_of(const attention_run *run)
+{
+    clattn_attention_desc desc = run->desc;
+    desc.slots &= ~OF_GRADIENT(&desc);
+    desc.score_gradient = NULL;
+    return desc;
+}
+
 static clattn_status make_plan(attention_run *run)
 {
     run->info.struct_size = sizeof run->info;
     const int saved = has_functions(run) ? quiet_begin() : -1;
-    const clattn_status status = clattn_plan_attention(run->context, &run->desc, &run->plan);
+    const clattn_status status =
+        run->gradient ? clattn_plan_attention_gradient(run->context, &run->desc, &run->plan)
+                      : clattn_plan_attention(run->context, &run->desc, &run->plan);
     quiet_end(saved);
     return status == CLATTN_OK ? clattn_plan_get_info(run->plan, &run->info) : status;
 }
@@ -75,15 +101,28 @@ static clattn_status make_plan(attention_run *run)
 static clattn_status run_into(attention_run *run, clattn_context *context, npy_array *outputs)
 {
     clattn_host_binding bindings[TENSOR_OPTIONS_MOST];
-    const uint32_t count = binding_make(&run->tensors, &run->desc, outputs, bindings);
-    return clattn_run(context, &run->desc, bindings, count);
+    const uint32_t count = binding_make(&run->tensors, &run->desc, ~UINT64_C(0), outputs, bindings);
+    return run->gradient ? clattn_run_gradient(context, &run->desc, bindings, count)
+                         : clattn_run(context, &run->desc, bindings, count);
+}
+
+/* OUT and LSE, which the gradients need. */
+static clattn_status run_forward(attention_run *run)
+{
+    clattn_host_binding bindings[TENSOR_OPTIONS_MOST];
+    const clattn_attention_desc desc = forward_of(run);
+    const uint64_t slots = ((uint64_t)1 << CLATTN_SLOT_GRAD_OUT) - 1;
+    const uint32_t count = binding_make(&run->tensors, &desc, slots, run->tensors.array, bindings);
+    return clattn_run(run->context, &desc, bindings, count);
 }
 
 /* On the device, and once more by the reference kernel where that is wanted. */
 static clattn_status run_all(attention_run *run)
 {
     binding_narrow(&run->tensors, run->type);
-    clattn_status status = run_into(run, run->context, run->tensors.array);
+    clattn_status status = run->gradient ? run_forward(run) : CLATTN_OK;
+    if (status == CLATTN_OK)
+        status = run_into(run, run->context, run->tensors.array);
     if (status == CLATTN_OK && run->reference)
         status = run_into(run, run->reference, run->tensors.second);
     binding_widen(&run->tensors, run->type);
@@ -95,25 +134,26 @@ static bool prepare_reference(attention_run *run)
 {
     int status;
     return tensors_prepare_second(&run->tensors) &&
-           open_context(run->device, REFERENCE_KERNEL, &run->reference, &status);
+           open_context(run->device, reference_kernel(run), &run->reference, &status);
 }
 
 static int compute(attention_run *run)
 {
     if (run->verify && has_functions(run) && !prepare_reference(run))
         return EXIT_FAILED;
-    progress *line = progress_start("attention");
+    progress *line = progress_start(run->gradient ? "gradients" : "attention");
     clattn_status status = make_plan(run);
-    const bool alone = run->reference && strcmp(run->info.kernel, REFERENCE_KERNEL) == 0;
+    const bool alone = run->reference && strcmp(run->info.kernel, reference_kernel(run)) == 0;
     if (status == CLATTN_OK && !alone)
         status = run_all(run);
     progress_stop(line);
     if (status != CLATTN_OK)
         return library_failure(run, status);
     if (alone)
-        return failure("--verify", "with --score-mod or --mask-mod results are compared with those "
-                                   "of " REFERENCE_KERNEL ", but it is what this device computes "
-                                   "with");
+        return failure("--verify",
+                       "with --score-mod or --mask-mod results are compared with those of %s, but "
+                       "it is what this device computes with",
+                       reference_kernel(run));
     return EXIT_RAN;
 }
 
@@ -125,7 +165,8 @@ static int verify(attention_run *run)
         verify_against_second(&input, run->verified);
     } else {
         progress *line = progress_start("verifying");
-        good = verify_attention(&input, line, run->verified);
+        good = run->gradient ? verify_gradients(&input, line, run->verified)
+                             : verify_attention(&input, line, run->verified);
         progress_stop(line);
     }
     if (!good)
@@ -146,9 +187,9 @@ static void print_text(const attention_run *run)
         printf("%s", clattn_explain(run->plan));
     for (int i = 0; i < TENSOR_OPTIONS_MOST; i++)
         if (run->verified[i].option)
-            printf("verified %s%s: largest error %.2e, allowed %.2e\n",
-                   run->verified[i].option->name,
-                   has_functions(run) ? " against " REFERENCE_KERNEL : "", run->verified[i].error,
+            printf("verified %s%s%s: largest error %.2e, allowed %.2e\n",
+                   run->verified[i].option->name, has_functions(run) ? " against " : "",
+                   has_functions(run) ? reference_kernel(run) : "", run->verified[i].error,
                    run->verified[i].allowed);
 }
 
@@ -171,23 +212,41 @@ static int print_json(const attention_run *run)
         cJSON_AddNumberToObject(item, "largest_error", run->verified[i].error);
         cJSON_AddNumberToObject(item, "allowed", run->verified[i].allowed);
         cJSON_AddStringToObject(item, "against",
-                                has_functions(run) ? REFERENCE_KERNEL : "double precision");
+                                has_functions(run) ? reference_kernel(run) : "double precision");
         cJSON_AddItemToArray(array, item);
     }
     return json_print(object);
 }
 
+static int check_gradient(attention_run *run)
+{
+    run->tensors.between = CLATTN_SLOT_BIT(CLATTN_SLOT_OUT) | CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
+    for (uint32_t row = 0; tensor_option_get(row); row++)
+        if (!tensor_option_get(row)->read && tensor_option_get(row)->use == USE_GRAD &&
+            run->tensors.path[row])
+            return EXIT_RAN;
+    return usage_error("--dq", "is missing, and so is every other gradient: name at least one of "
+                               "--dq, --dk, --dv, --dbias, --dsink, --dpast-k, --dpast-v");
+}
+
 /* From files to a description. */
 static int describe(attention_run *run)
 {
-    int status = settings_check(&run->settings, &run->tensors);
+    int status = run->gradient ? check_gradient(run) : EXIT_RAN;
+    if (status == EXIT_RAN)
+        status = settings_check(&run->settings, &run->tensors);
     if (status != EXIT_RAN)
         return status;
+    if (run->verify && run->settings.top_k.given)
+        return usage_error("--verify", "can't be used with --top-k");
     if (!tensors_read(&run->tensors))
         return EXIT_FAILED;
     run->type = stored_type_get(run->settings.dtype);
     clattn_attention_desc_init(&run->desc);
     binding_describe(&run->tensors, run->type, &run->desc);
+    run->desc.slots &= ~CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_OUT); /* it always takes part */
+    /* The gradient of a bias has its shape, and so its strides. */
+    run->desc.tensor[CLATTN_SLOT_GRAD_BIAS] = run->desc.tensor[CLATTN_SLOT_BIAS];
     return settings_describe(&run->settings, &run->tensors, &run->desc);
 }
 
@@ -213,9 +272,9 @@ static int run_attention(attention_run *run)
     return EXIT_RAN;
 }
 
-int command_attention(const command *self, int argc, char **argv)
+static int run_command(const command *self, bool gradient, int argc, char **argv)
 {
-    attention_run run = {0};
+    attention_run run = {.gradient = gradient};
     option_row rows[OPTION_MOST_ROWS + 1];
     int status = EXIT_RAN;
     fill_rows(&run, rows);
@@ -228,4 +287,14 @@ int command_attention(const command *self, int argc, char **argv)
     tensors_finish(&run.tensors);
     settings_finish(&run.settings);
     return status;
+}
+
+int command_attention(const command *self, int argc, char **argv)
+{
+    return run_command(self, false, argc, argv);
+}
+
+int command_grad(const command *self, int argc, char **argv)
+{
+    return run_command(self, true, argc, argv);
 }

@@ -38,13 +38,13 @@ void binding_describe(const attention_tensors *tensors, const stored_type *type,
     desc->ragged = tensors->ragged;
     for (uint32_t row = 0; tensor_option_get(row); row++) {
         const tensor_option *option = tensor_option_get(row);
-        if (!tensors->path[row])
+        if (!tensors_takes_part(tensors, row))
             continue;
         if (!tensor_option_is_required(option))
             desc->slots |= CLATTN_SLOT_BIT(option->slot);
         if (option->type == TYPE_STORED)
             desc->tensor[option->slot].dtype = type->dtype;
-        if (option->form == FORM_BROADCAST)
+        if (option->form == FORM_BROADCAST && option->read)
             broadcast(option, &tensors->array[option->slot], &desc->tensor[option->slot]);
     }
 }
@@ -55,7 +55,7 @@ static void convert(attention_tensors *tensors, const stored_type *type,
 {
     for (uint32_t row = 0; tensor_option_get(row); row++) {
         const clattn_slot slot = tensor_option_get(row)->slot;
-        if (tensor_option_get(row)->type != TYPE_STORED || !tensors->path[row])
+        if (tensor_option_get(row)->type != TYPE_STORED || !tensors_takes_part(tensors, row))
             continue;
         how(type, tensors->array[slot].data, tensors->array[slot].count);
         how(type, tensors->second[slot].data, tensors->second[slot].count);
@@ -72,19 +72,20 @@ void binding_widen(attention_tensors *tensors, const stored_type *type)
     convert(tensors, type, stored_type_widen);
 }
 
-uint32_t binding_make(attention_tensors *tensors, const clattn_attention_desc *desc,
+uint32_t binding_make(attention_tensors *tensors, const clattn_attention_desc *desc, uint64_t slots,
                       npy_array *outputs, clattn_host_binding bindings[TENSOR_OPTIONS_MOST])
 {
     uint32_t count = 0;
     for (uint32_t row = 0; tensor_option_get(row); row++) {
         const tensor_option *option = tensor_option_get(row);
-        const npy_array *array =
-            option->read ? &tensors->array[option->slot] : &outputs[option->slot];
+        const npy_array *array = option->read || tensors->between & CLATTN_SLOT_BIT(option->slot)
+                                     ? &tensors->array[option->slot]
+                                     : &outputs[option->slot];
         void *const data[] = {[TYPE_STORED] = array->data,
                               [TYPE_FLOAT] = array->data,
                               [TYPE_BOOL] = array->bools,
                               [TYPE_LENGTH] = tensors->lengths[option->slot]};
-        if (tensors->path[row])
+        if (tensors_takes_part(tensors, row) && slots & CLATTN_SLOT_BIT(option->slot))
             bindings[count++] = (clattn_host_binding){option->slot, 0, data[option->type]};
     }
     if (desc->dropout > 0)

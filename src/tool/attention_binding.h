@@ -13,8 +13,9 @@ void binding_describe(const attention_tensors *tensors, const stored_type *type,
 void binding_narrow(attention_tensors *tensors, const stored_type *type);
 void binding_widen(attention_tensors *tensors, const stored_type *type);
 
-/* Inputs, and outputs from `outputs` (tensors->array or ->second); their number. */
-uint32_t binding_make(attention_tensors *tensors, const clattn_attention_desc *desc,
+/* Of `slots`, inputs and what is computed between, and outputs from `outputs` (tensors->array or
+ * ->second); their number. */
+uint32_t binding_make(attention_tensors *tensors, const clattn_attention_desc *desc, uint64_t slots,
                       npy_array *outputs, clattn_host_binding bindings[TENSOR_OPTIONS_MOST]);
 
 #endif

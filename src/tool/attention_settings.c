@@ -11,7 +11,7 @@
 
 #define FUNCTION_MOST_BYTES (((size_t)1 << 20) - 1)
 
-uint32_t settings_fill_rows(attention_settings *settings, option_row *rows)
+uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row *rows)
 {
     const option_row table[] = {
         {"scale", OPTION_NUMBER, false, &settings->scale, "X",
@@ -35,12 +35,27 @@ uint32_t settings_fill_rows(attention_settings *settings, option_row *rows)
         {"dropout", OPTION_NUMBER, false, &settings->dropout, "P",
          "probability that a weight is set to 0, from 0 to below 1"},
         {"seed", OPTION_INTEGER, false, &settings->seed, "N", "of the dropout; default 0"},
-        {"score-stage", OPTION_CHOICE, false, &settings->stage, "scaled|capped|visible|weights",
-         "what --scores has: after --scale, after --softcap, after everything with -inf where not "
-         "visible, or weights; default scaled"},
+        {"top-k", OPTION_INTEGER, false, &settings->top_k, "N",
+         "queries attend to the N visible keys of highest score alone"},
     };
+    const option_row last =
+        grad ? (option_row){"score-grad",
+                            OPTION_TEXT,
+                            false,
+                            &settings->gradient_path,
+                            "FILE.cl",
+                            "float score_gradient(float s, int batch, int head, int q, int k, "
+                            "__global const float *params): the derivative of --score-mod by s"}
+             : (option_row){"score-stage",
+                            OPTION_CHOICE,
+                            false,
+                            &settings->stage,
+                            "scaled|capped|visible|weights",
+                            "what --scores has: after --scale, after --softcap, after everything "
+                            "with -inf where not visible, or weights; default scaled"};
     memcpy(rows, table, sizeof table);
-    return sizeof table / sizeof table[0];
+    rows[sizeof table / sizeof table[0]] = last;
+    return sizeof table / sizeof table[0] + 1;
 }
 
 /* Options that need another one, or exclude it. */
@@ -49,6 +64,7 @@ static int check_company(const attention_settings *settings, const attention_ten
 #define GIVEN(name) tensors_is_given(tensors, name)
     const bool ragged = GIVEN("cu-seqlens-q") || GIVEN("cu-seqlens-k");
     const bool functions = settings->score_path || settings->mask_path;
+    const bool all = !settings->top_k.given;
     const struct {
         const char *option;
         bool given;
@@ -61,12 +77,25 @@ static int check_company(const attention_settings *settings, const attention_ten
         {"--past-v", GIVEN("past-v"), "needs", "--past-k", GIVEN("past-k")},
         {"--params", GIVEN("params"), "needs", "--score-mod or --mask-mod", functions},
         {"--seed", settings->seed.given, "needs", "--dropout", settings->dropout.given},
+        {"--score-mod", settings->score_path && tensors->between, "needs", "--score-grad",
+         settings->gradient_path},
+        {"--score-grad", settings->gradient_path, "needs", "--score-mod", settings->score_path},
+        {"--dbias", GIVEN("dbias"), "needs", "--bias", GIVEN("bias")},
+        {"--dsink", GIVEN("dsink"), "needs", "--sink", GIVEN("sink")},
+        {"--dpast-k", GIVEN("dpast-k"), "needs", "--past-k", GIVEN("past-k")},
+        {"--dpast-v", GIVEN("dpast-v"), "needs", "--past-v", GIVEN("past-v")},
         {"--score-stage", settings->stage != 0, "needs", "--scores", GIVEN("scores")},
         {"--q-lengths", GIVEN("q-lengths"), "can't be used with", "--cu-seqlens-q", !ragged},
         {"--kv-lengths", GIVEN("kv-lengths"), "can't be used with", "--cu-seqlens-k", !ragged},
         {"--past-k", GIVEN("past-k"), "can't be used with", "--cu-seqlens-k", !ragged},
         {"--present-k", GIVEN("present-k"), "can't be used with", "--cu-seqlens-k", !ragged},
         {"--present-v", GIVEN("present-v"), "can't be used with", "--cu-seqlens-k", !ragged},
+        {"--dropout", settings->dropout.given, "can't be used with", "--top-k", all},
+        {"--weights-mean", GIVEN("weights-mean"), "can't be used with", "--top-k", all},
+        {"--weights-sum", GIVEN("weights-sum"), "can't be used with", "--top-k", all},
+        {"--scores", GIVEN("scores"), "can't be used with", "--top-k", all},
+        {"--present-k", GIVEN("present-k"), "can't be used with", "--top-k", all},
+        {"--present-v", GIVEN("present-v"), "can't be used with", "--top-k", all},
     };
 #undef GIVEN
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
@@ -98,6 +127,9 @@ static int check_numbers(const attention_settings *settings)
     }
     if (settings->softcap.value > 0 && (float)settings->softcap.value == 0)
         return usage_error("--softcap", "%g is 0 in float32", settings->softcap.value);
+    if (settings->top_k.given && (settings->top_k.value < 1 || settings->top_k.value > INT32_MAX))
+        return usage_error("--top-k", "is %" PRId64 ", must be 1 to %" PRId32,
+                           settings->top_k.value, (int32_t)INT32_MAX);
     for (int i = 0; i < 2; i++)
         if (settings->window.value[i] < -1 || settings->window.value[i] > INT32_MAX)
             return usage_error("--window", "%s is %" PRId64 ", must be 0 to %" PRId32 ", or -1",
@@ -163,6 +195,8 @@ int settings_check(attention_settings *settings, const attention_tensors *tensor
     if (status == EXIT_RAN)
         status = read_function("--mask-mod", settings->mask_path, &settings->mask_text);
     if (status == EXIT_RAN)
+        status = read_function("--score-grad", settings->gradient_path, &settings->gradient_text);
+    if (status == EXIT_RAN)
         status = check_params(settings, tensors);
     return status;
 }
@@ -203,6 +237,7 @@ int settings_describe(const attention_settings *settings, attention_tensors *ten
     desc->window_left = settings->window.value[0];
     desc->window_right = settings->window.value[1];
     desc->dropout = (float)settings->dropout.value;
+    desc->top_k = settings->top_k.value;
     tensors->seed[0] = settings->seed.value;
     if (desc->dropout > 0)
         desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
@@ -210,6 +245,7 @@ int settings_describe(const attention_settings *settings, attention_tensors *ten
         desc->score_stage = (clattn_score_stage)(settings->stage - 1);
     desc->score_function = settings->score_text;
     desc->mask_function = settings->mask_text;
+    desc->score_gradient = settings->gradient_text;
     return describe_alignment(settings, tensors, desc);
 }
 
@@ -241,6 +277,7 @@ const char *settings_blame(const attention_settings *settings, clattn_status sta
         {"total_kv:", "--k"},
         {"score_function:", "--score-mod"},
         {"mask_function:", "--mask-mod"},
+        {"score_gradient:", "--score-grad"},
     };
     if (status == CLATTN_ERR_BUILD && settings->score_path)
         return settings->mask_path ? "--score-mod, --mask-mod" : "--score-mod";
@@ -259,5 +296,6 @@ void settings_finish(attention_settings *settings)
 {
     free(settings->score_text);
     free(settings->mask_text);
+    free(settings->gradient_text);
     *settings = (attention_settings){0};
 }

@@ -8,16 +8,17 @@
 
 typedef struct attention_settings {
     option_number scale, softcap, dropout;
-    option_integer seed;
+    option_integer seed, top_k;
     option_pair window;
     bool causal;
     int align, stage, dtype; /* as of OPTION_CHOICE */
-    const char *score_path, *mask_path;
-    char *score_text, *mask_text; /* owned; NULL: none */
+    const char *score_path, *mask_path, *gradient_path;
+    char *score_text, *mask_text, *gradient_text; /* owned; NULL: none */
 } attention_settings;
 
-/* Writes the rows of the options, without an end; their number. */
-uint32_t settings_fill_rows(attention_settings *settings, option_row *rows);
+/* Writes the rows of the options of clattn attention or clattn grad, without an end; their number.
+ */
+uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row *rows);
 
 /* What can be known before arrays are read: which options go together, values, the caller's
  * functions. EXIT_RAN, or a line was printed and it is the exit status. */

@@ -39,6 +39,9 @@ typedef enum tensor_type {
     TYPE_LENGTH /* int32 on the device */
 } tensor_type;
 
+/* Which command has the option. */
+typedef enum tensor_use { USE_BOTH, USE_ATTENTION, USE_GRAD } tensor_use;
+
 typedef struct tensor_option {
     clattn_slot slot;
     const char *name;                                                       /* of the option, "q" */
@@ -49,17 +52,18 @@ typedef struct tensor_option {
     const char *help;
     uint32_t rank;
     tensor_dim shape[4]; /* (rank) */
+    tensor_use use;
 } tensor_option;
 
 /* Row by row, inputs before outputs; NULL from the end on. Two rows have the slot of lengths: one
  * of lengths, one of where sequences end. */
 const tensor_option *tensor_option_get(uint32_t index);
-enum { TENSOR_OPTIONS_MOST = 32 };
+enum { TENSOR_OPTIONS_MOST = 36 };
 
 /* The first row of a slot, which must have one. */
 const tensor_option *tensor_option_of(clattn_slot slot);
 
-/* The queries, keys, values and output. */
+/* The queries, keys, values and output: slots that always take part. */
 bool tensor_option_is_required(const tensor_option *option);
 
 const char *tensor_dim_name(tensor_dim dim);

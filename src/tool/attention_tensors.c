@@ -30,6 +30,12 @@ bool tensors_has(const attention_tensors *tensors, clattn_slot slot)
     return false;
 }
 
+bool tensors_takes_part(const attention_tensors *tensors, uint32_t row)
+{
+    return tensors->path[row] ||
+           (tensors->between & CLATTN_SLOT_BIT(tensor_option_get(row)->slot)) != 0;
+}
+
 int64_t tensors_length(const attention_tensors *tensors, clattn_slot slot, int64_t b)
 {
     const bool is_q = slot == CLATTN_SLOT_Q;
@@ -75,15 +81,18 @@ static bool check_rank(const attention_tensors *tensors, uint32_t row)
 {
     const tensor_option *option = tensor_option_get(row);
     const uint32_t rank = tensors->array[option->slot].rank;
-    const uint32_t wanted = tensors->array[CLATTN_SLOT_Q].rank;
+    const uint32_t lacking = 4 - option->rank; /* of log-sum-exp, the last dimension */
+    const uint32_t wanted = tensors->array[CLATTN_SLOT_Q].rank - lacking;
     if (option->form == FORM_VECTOR)
         return rank == option->rank || refuse_rank(tensors, row, "1");
     if (option->form == FORM_BROADCAST)
         return rank <= option->rank || refuse_rank(tensors, row, "at most 4");
+    if (tensors->ragged && lacking)
+        return rank == 2 || refuse_rank(tensors, row, "2 (token, head), because of --cu-seqlens-q");
     if (tensors->ragged)
         return rank == 3 ||
                refuse_rank(tensors, row, "3 (token, head, dim), because of --cu-seqlens-q");
-    if (rank < 2 || rank > 4)
+    if (!lacking && (rank < 2 || rank > 4))
         return refuse_rank(tensors, row,
                            "4 (batch, head, sequence, dim), 3 (head, sequence, dim) or "
                            "2 (sequence, dim)");
@@ -178,7 +187,7 @@ static bool check_ends(attention_tensors *tensors, uint32_t row)
     for (int64_t i = 0; i < array->count; i++) {
         const int64_t end = array->integers[i], begin = i ? array->integers[i - 1] : 0;
         if (i == 0 && end != 0)
-            return refuse_length(tensors, row, i, "", 0);
+            return refuse_length(tensors, row, i, "the begin of the first sequence,", 0);
         if (end < begin)
             return refuse_length(tensors, row, i, "at least the one before it,", begin);
         if (end > total)
@@ -249,6 +258,24 @@ static bool open_outputs(attention_tensors *tensors)
     return output_targets_differ(tensors->file, CLATTN_SLOT_LIMIT);
 }
 
+/* The shape of an output's file; its number of dimensions. That of a broadcast one is its input's.
+ */
+static uint32_t shape_of(const attention_tensors *tensors, const tensor_option *option,
+                         int64_t shape[4])
+{
+    const npy_array *bias = &tensors->array[CLATTN_SLOT_BIAS];
+    tensor_dim dims[4];
+    if (option->form == FORM_BROADCAST) {
+        memcpy(shape, bias->shape, bias->rank * sizeof *shape);
+        return bias->rank;
+    }
+    const uint32_t rank = file_dims(tensors, option, dims);
+    for (uint32_t d = 0; d < rank; d++)
+        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): there are rank */
+        shape[d] = tensors->extent[dims[d]];
+    return rank;
+}
+
 /* Makes one array for each output, all 0: what no sequence has is neither computed nor touched. */
 static bool allocate_outputs(attention_tensors *tensors, npy_array *arrays)
 {
@@ -256,13 +283,9 @@ static bool allocate_outputs(attention_tensors *tensors, npy_array *arrays)
         const tensor_option *option = tensor_option_get(row);
         npy_array *array = &arrays[option->slot];
         int64_t shape[4];
-        tensor_dim dims[4];
-        if (option->read || !tensors->path[row])
+        if (option->read || !tensors_takes_part(tensors, row))
             continue;
-        const uint32_t rank = file_dims(tensors, option, dims);
-        for (uint32_t d = 0; d < rank; d++)
-            /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): there are rank */
-            shape[d] = tensors->extent[dims[d]];
+        const uint32_t rank = shape_of(tensors, option, shape);
         if (!npy_allocate(option->argument, shape, rank, array))
             return false;
         for (int64_t i = 0; tensors->ragged && option->slot == CLATTN_SLOT_LSE && i < array->count;

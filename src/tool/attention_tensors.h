@@ -15,12 +15,16 @@ typedef struct attention_tensors {
     int64_t seed[2];                       /* of the dropout: seed and offset */
     output_file file[CLATTN_SLOT_LIMIT];   /* by slot */
     int64_t extent[TENSOR_DIMS];
-    bool ragged; /* --cu-seqlens-* are given: lengths say where sequences end */
+    uint64_t between; /* slots that are computed and used, with a file or without */
+    bool ragged;      /* --cu-seqlens-* are given: lengths say where sequences end */
 } attention_tensors;
 
 /* Whether an option of this name ("past-k") is given, and whether one of this slot is. */
 bool tensors_is_given(const attention_tensors *tensors, const char *name);
 bool tensors_has(const attention_tensors *tensors, clattn_slot slot);
+
+/* Whether the array of a row takes part. */
+bool tensors_takes_part(const attention_tensors *tensors, uint32_t row);
 
 /* Queries (slot Q) or keys (K) of a batch entry. */
 int64_t tensors_length(const attention_tensors *tensors, clattn_slot slot, int64_t b);

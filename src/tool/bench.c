@@ -19,7 +19,7 @@ typedef struct bench_run {
     int suite, type_choice;
     option_list shape_texts, feature_names;
     option_number seconds;
-    bool json, untuned;
+    bool json, untuned, backward;
     const char *device, *kernel;
     const stored_type *type;
     bench_list list;
@@ -53,6 +53,8 @@ static int make_list(bench_run *run)
 {
     if (run->feature_names.count && run->shape_texts.count == 0)
         return usage_error("--feature", "needs --shape; --suite features has every feature");
+    if (run->backward && run->shape_texts.count == 0)
+        return usage_error("--backward", "needs --shape; --suite backward has shapes of its own");
     if (!run->suite && run->shape_texts.count == 0)
         run->suite = BENCH_SUITE_SHORT;
     if (run->suite && !bench_list_add_suite(&run->list, run->suite, run->type))
@@ -61,6 +63,7 @@ static int make_list(bench_run *run)
         bench_shape shape;
         if (!bench_shape_parse(run->shape_texts.value[i], &shape))
             return EXIT_USAGE;
+        shape.backward = run->backward;
         const int status = add_shape(run, &shape);
         if (status != EXIT_RAN)
             return status;
@@ -236,6 +239,9 @@ int command_bench(const command *self, int argc, char **argv)
         {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
          "mask, bias, alibi, softcap, window, f16, bf16, dropout or lengths: the shapes of --shape "
          "are timed with it, as in --suite features"},
+        {"backward", OPTION_FLAG, false, &run.backward, NULL,
+         "gradients of the shapes of --shape by queries, keys and values, with GF/s of five "
+         "products"},
         {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},

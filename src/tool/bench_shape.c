@@ -66,7 +66,8 @@ void bench_shape_print(const bench_shape *shape, char *text, size_t capacity)
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity)
 {
     const bool named = shape->feature && !shape->feature->type;
-    snprintf(text, capacity, "attention%s%s", named ? "+" : "", named ? shape->feature->name : "");
+    snprintf(text, capacity, "%s%s%s", shape->backward ? "gradient" : "attention", named ? "+" : "",
+             named ? shape->feature->name : "");
 }
 
 static bool has_slot(const bench_shape *shape, clattn_slot slot)
@@ -87,6 +88,16 @@ static void describe_feature(const bench_shape *shape, clattn_attention_desc *de
     bench_tensor_describe(shape, desc);
 }
 
+static void describe_backward(const bench_shape *shape, clattn_attention_desc *desc)
+{
+    desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
+    desc->tensor[CLATTN_SLOT_GRAD_OUT].dtype = shape->type->dtype;
+    for (int slot = CLATTN_SLOT_GRAD_Q; slot <= CLATTN_SLOT_GRAD_V; slot++) {
+        desc->slots |= CLATTN_SLOT_BIT(slot);
+        desc->tensor[slot].dtype = shape->type->dtype;
+    }
+}
+
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc)
 {
     clattn_attention_desc_init(desc);
@@ -102,11 +113,13 @@ void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc)
         desc->tensor[slot].dtype = shape->type->dtype;
     if (shape->feature)
         describe_feature(shape, desc);
+    if (shape->backward)
+        describe_backward(shape, desc);
 }
 
 bool bench_shape_is_decode(const bench_shape *shape)
 {
-    return shape->n_q == 1;
+    return shape->n_q == 1 && !shape->backward;
 }
 
 /* Every eighth diagonal is hidden. */
@@ -161,7 +174,8 @@ static double visible_pairs(const bench_shape *shape)
 
 double bench_shape_operations(const bench_shape *shape)
 {
-    return 2 * visible_pairs(shape) * (double)shape->n_head * 2 * (double)shape->head_dim;
+    const double products = shape->backward ? 5 : 2;
+    return 2 * visible_pairs(shape) * (double)shape->n_head * products * (double)shape->head_dim;
 }
 
 double bench_shape_kv_bytes(const bench_shape *shape)

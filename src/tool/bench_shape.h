@@ -12,10 +12,11 @@
 #include "tool/bench_feature.h"
 #include "tool/stored_type.h"
 
-/* Forward attention; value_dim is head_dim, causal is aligned bottom-right. */
+/* Attention or its gradients by Q, K and V; value_dim is head_dim, causal is aligned bottom-right.
+ */
 typedef struct bench_shape {
     int64_t batch, n_head, n_kv_head, n_q, n_kv, head_dim; /* each at least 1 */
-    bool causal;
+    bool causal, backward;
     const bench_feature *feature; /* NULL: plain attention */
     const stored_type *type;      /* of Q, K, V and OUT */
 } bench_shape;
@@ -29,7 +30,7 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
                              const stored_type *type);
 /* The same text of a shape, and its feature, for messages. */
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity);
-/* "attention", "attention+mask" */
+/* "attention", "attention+mask", "gradient", "gradient+mask" */
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
 
@@ -39,7 +40,8 @@ int64_t bench_shape_length(const bench_shape *shape, int64_t b);
 
 /* One query a sequence: bound by reading K and V, not by arithmetic. */
 bool bench_shape_is_decode(const bench_shape *shape);
-/* 2 * visible pairs * (head_dim + value_dim). */
+/* 2 * visible pairs * (head_dim + value_dim); of gradients 2.5 times that: five products, not two.
+ */
 double bench_shape_operations(const bench_shape *shape);
 /* Bytes of K and V within the lengths, counted once. */
 double bench_shape_kv_bytes(const bench_shape *shape);
@@ -55,12 +57,14 @@ bool bench_list_add(bench_list *list, const bench_shape *shape);
 void bench_list_finish(bench_list *list);
 
 /* The choice of --suite: 1, 2, ... in the order of the names. */
-#define BENCH_SUITE_NAMES "short|prefill|features|all"
+#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|all"
 enum {
     BENCH_SUITE_NONE,
     BENCH_SUITE_SHORT,
     BENCH_SUITE_PREFILL,
     BENCH_SUITE_FEATURES,
+    BENCH_SUITE_BACKWARD,
+    BENCH_SUITE_DECODE,
     BENCH_SUITE_ALL
 };
 

@@ -15,6 +15,11 @@ static double key_elements(const bench_shape *shape)
            (double)shape->head_dim;
 }
 
+static double row_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_head * (double)shape->n_q;
+}
+
 static double mask_elements(const bench_shape *shape)
 {
     return (double)shape->n_q * (double)shape->n_kv;
@@ -98,6 +103,11 @@ static const bench_tensor table[] = {
     {CLATTN_SLOT_K, 0, key_elements, fill_stored},
     {CLATTN_SLOT_V, 0, key_elements, fill_stored},
     {CLATTN_SLOT_OUT, 0, query_elements, fill_stored},
+    {CLATTN_SLOT_LSE, 4, row_elements, fill_floats},
+    {CLATTN_SLOT_GRAD_OUT, 0, query_elements, fill_stored},
+    {CLATTN_SLOT_GRAD_Q, 0, query_elements, fill_stored},
+    {CLATTN_SLOT_GRAD_K, 0, key_elements, fill_stored},
+    {CLATTN_SLOT_GRAD_V, 0, key_elements, fill_stored},
     {CLATTN_SLOT_MASK, 1, mask_elements, fill_mask},
     {CLATTN_SLOT_BIAS, 4, bias_elements, fill_floats},
     {CLATTN_SLOT_ALIBI, 4, head_elements, fill_slopes},
@@ -112,6 +122,8 @@ const bench_tensor *bench_tensor_get(uint32_t index)
 
 bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shape)
 {
+    if (tensor->slot == CLATTN_SLOT_LSE || tensor->slot >= CLATTN_SLOT_GRAD_OUT)
+        return shape->backward;
     return tensor->slot <= CLATTN_SLOT_OUT ||
            (shape->feature && shape->feature->slots & CLATTN_SLOT_BIT(tensor->slot));
 }

@@ -49,7 +49,8 @@ static clattn_status plan(clattn_context *context, const bench_shape *shape, cla
 {
     clattn_attention_desc desc;
     bench_shape_describe(shape, &desc);
-    return clattn_plan_attention(context, &desc, made);
+    return shape->backward ? clattn_plan_attention_gradient(context, &desc, made)
+                           : clattn_plan_attention(context, &desc, made);
 }
 
 static clattn_status case_init(bench_case *of, clattn_context *context, const bench_shape *shape)

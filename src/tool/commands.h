@@ -8,6 +8,7 @@
 
 int command_devices(const command *self, int argc, char **argv);
 int command_attention(const command *self, int argc, char **argv);
+int command_grad(const command *self, int argc, char **argv);
 int command_bench(const command *self, int argc, char **argv);
 int command_heatmap(const command *self, int argc, char **argv);
 int command_programs(const command *self, int argc, char **argv);

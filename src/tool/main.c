@@ -9,6 +9,7 @@
 static const command commands[] = {
     {"devices", "Lists the OpenCL devices, or measures them.", NULL, command_devices},
     {"attention", "Computes attention on .npy files.", NULL, command_attention},
+    {"grad", "Computes gradients of attention on .npy files.", NULL, command_grad},
     {"bench", "Times attention, beside what the device could do at best.", NULL, command_bench},
     {"tune", "Searches for faster configurations of the kernels on a device.", NULL, command_tune},
     {"programs", "The cache of compiled programs: lists, clears or checks it.", "list|clear|verify",
@@ -32,7 +33,11 @@ static int print_help(void)
     for (int i = 0; i < COMMANDS; i++)
         printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     printf("\nclattn COMMAND --help shows the options of a command.\n"
-           "Exit status: 0 done, 1 failed, 2 wrong usage.\n");
+           "Exit status: 0 done, 1 failed, 2 wrong usage.\n\nEnvironment:\n"
+           "  CLATTN_DEVICE          the device, where --device isn't given\n"
+           "  CLATTN_CACHE_DIR       the folder of compiled programs\n"
+           "  CLATTN_OPENCL_LIBRARY  the OpenCL library, instead of the system's\n"
+           "  CLATTN_VERBOSE         dispatch, build, exec: log lines on stderr\n");
     return EXIT_RAN;
 }
 

@@ -15,11 +15,7 @@
 #include "tests/oracle/plain.h"
 #include "tests/oracle/storage.h"
 #include "tool/verify_problem.h"
-
-/* What comparing one tensor found so far. */
-typedef struct tally {
-    double error, plain_error, largest;
-} tally;
+#include "tool/verify_tally.h"
 
 /* Outputs that the oracle makes for each query, by their fields of its problem. */
 static const struct {
@@ -40,37 +36,12 @@ typedef struct verification {
     verify_problem problem;
     double *exact[COMPARED], *plain[COMPARED]; /* of one block; NULL: not computed */
     double *exact_sum, *plain_sum;             /* (n_head, keys): WEIGHTS_SUM so far */
-    tally tally[CLATTN_SLOT_LIMIT];            /* by slot */
+    verify_tally tally[CLATTN_SLOT_LIMIT];     /* by slot */
 } verification;
 
 static oracle_type type_of(const verify_input *input, clattn_slot slot)
 {
     return slot == CLATTN_SLOT_OUT ? (oracle_type)input->type->dtype : ORACLE_F32;
-}
-
-static double difference(double x, double expected)
-{
-    if (x == expected || (isnan(x) && isnan(expected)))
-        return 0;
-    return isfinite(x) && isfinite(expected) ? fabs(x - expected) : INFINITY;
-}
-
-/* x, expected, plain: (count). Expected values beyond the type count as infinite. */
-static void compare(tally *sum, oracle_type type, const float *x, const double *expected,
-                    const double *plain, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const float stored = oracle_rounded(type, (float)expected[i]);
-        const bool fits = isfinite(stored);
-        const double wanted = fits ? expected[i] : (double)stored;
-        const double error = difference((double)x[i], wanted);
-        const double plain_error = difference(plain[i], wanted);
-        sum->error = error > sum->error ? error : sum->error;
-        if (fits && plain_error > sum->plain_error && isfinite(plain_error))
-            sum->plain_error = plain_error;
-        if (fits && fabs(wanted) > sum->largest)
-            sum->largest = fabs(wanted);
-    }
 }
 
 /* Elements that follow the indices of verify_element(). */
@@ -85,9 +56,9 @@ static void compare_row(verification *of, clattn_slot slot, const int64_t at[3],
                         const double *expected, const double *plain)
 {
     const attention_tensors *tensors = of->input->tensors;
-    compare(&of->tally[slot], type_of(of->input, slot),
-            tensors->array[slot].data + verify_element(tensors, slot, at), expected, plain,
-            width_of(of, slot));
+    verify_compare(&of->tally[slot], type_of(of->input, slot),
+                   tensors->array[slot].data + verify_element(tensors, slot, at), expected, plain,
+                   width_of(of, slot));
 }
 
 /* Rows of one output of the block: of each head, or of none. */
@@ -174,8 +145,8 @@ static void compare_present(verification *of, clattn_slot slot, const float *exp
                 const double number = (double)expected[(h * keys + j) * width + d];
                 const int64_t at =
                     verify_element(tensors, slot, (const int64_t[]){of->problem.b, h, j}) + d;
-                compare(&of->tally[slot], ORACLE_F32, tensors->array[slot].data + at, &number,
-                        &number, 1);
+                verify_compare(&of->tally[slot], ORACLE_F32, tensors->array[slot].data + at,
+                               &number, &number, 1);
             }
 }
 
@@ -243,7 +214,7 @@ static double largest_of(const npy_array *array)
 static double allowed(const verification *of, clattn_slot slot)
 {
     const npy_array *array = of->input->tensors->array;
-    const tally *sum = &of->tally[slot];
+    const verify_tally *sum = &of->tally[slot];
     if (slot == CLATTN_SLOT_PRESENT_K || slot == CLATTN_SLOT_PRESENT_V)
         return 0;
     const double unit = slot == CLATTN_SLOT_OUT ? fmax(largest_of(&array[CLATTN_SLOT_V]),
@@ -274,12 +245,12 @@ void verify_against_second(const verify_input *input, verified results[TENSOR_OP
         const tensor_option *option = tensor_option_get(row);
         const npy_array *first = &input->tensors->array[option->slot];
         const npy_array *second = &input->tensors->second[option->slot];
-        tally sum = {0};
+        verify_tally sum = {0};
         if (option->read || !input->tensors->path[row])
             continue;
         for (int64_t i = 0; i < first->count; i++) {
             const double expected = (double)second->data[i];
-            compare(&sum, ORACLE_F32, &first->data[i], &expected, &expected, 1);
+            verify_compare(&sum, ORACLE_F32, &first->data[i], &expected, &expected, 1);
         }
         const double ulp = oracle_ulp(type_of(input, option->slot));
         results[row] =

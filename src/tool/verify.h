@@ -26,6 +26,10 @@ typedef struct verify_input {
 bool verify_attention(const verify_input *input, progress *line,
                       verified results[TENSOR_OPTIONS_MOST]);
 
+/* The same of gradients: verify_gradient.c. */
+bool verify_gradients(const verify_input *input, progress *line,
+                      verified results[TENSOR_OPTIONS_MOST]);
+
 /* Compares with tensors->second. */
 void verify_against_second(const verify_input *input, verified results[TENSOR_OPTIONS_MOST]);
 

@@ -193,7 +193,8 @@ class Load(unittest.TestCase):
         self.assertIsNone(seen.others())
 
 
-ABOUT = {"peer": False, "description": "x 1", "cpu": "CPU", "threads": 2, "agrees": True}
+ABOUT = {"peer": False, "others": 0.0, "description": "x 1", "cpu": "CPU", "threads": 2,
+         "agrees": True}
 PEER = {**ABOUT, "peer": True}
 SQUARE = shapes.parse("1,8,8,64,64,64")
 CAUSAL = shapes.parse("1,8,8,128,128,64,1")
@@ -265,13 +266,19 @@ class Results(unittest.TestCase):
         rows = rows_of("short", SQUARE, (1e-3, 2e-3), ("p", 2e-3, 2e-3), ("q", 1e-3, 1e-3))
         rows += rows_of("decode", shapes.parse("1,8,8,1,100,64"), (1e-3, 2e-3), ("p", 1e-4, 1e-4))
         text = results.markdown(rows)
-        self.assertIn("Measured on: CPU, 2 threads.", text)
+        self.assertIn("Measured on: CPU, 2 threads. Meanwhile other programs kept 0.00 cores busy "
+                      "on average.\n", text)
         self.assertIn("- clattn: x 1\n- p: x 1\n- q: x 1\n", text)
         self.assertIn("| 1,8,8,64,64,64,0 | 8.4 | 4.2 | **8.4** | 1.00 | 0.50 |", text)
         self.assertIn("clattn, GB/s | p, GB/s | ratio | of medians |", text)
         self.assertIn("geometric mean 0.10 ", text)
         table = [line.count("|") for line in text.splitlines() if line.startswith("|")]
         self.assertEqual(table, [7, 7, 7, 6, 6, 6])
+
+    def test_disturbance(self):
+        self.assertIn("not known", results.disturbance([{"others": None}, {}]))
+        text = results.disturbance([{"others": 0.0}, {"others": 0.5}])
+        self.assertRegex(text, r" 0\.25 cores .* not the figures of a quiet machine\.$")
 
     def test_marks(self):
         document = f"before\n{results.BEGIN}old\n{results.END}after\n"

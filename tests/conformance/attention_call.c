@@ -43,11 +43,13 @@ void attention_call_want(attention_call *call, clattn_slot slot, const char *nam
     call->slot[slot].result = found;
 }
 
-static bool is_output(clattn_slot slot)
+static bool is_output(const attention_call *call, clattn_slot slot)
 {
-    static const clattn_slot outputs[] = {CLATTN_SLOT_OUT,       CLATTN_SLOT_LSE,
-                                          CLATTN_SLOT_WEIGHTS,   CLATTN_SLOT_PRESENT_K,
-                                          CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_SCORES};
+    static const clattn_slot outputs[] = {
+        CLATTN_SLOT_OUT,       CLATTN_SLOT_LSE,    CLATTN_SLOT_WEIGHTS, CLATTN_SLOT_PRESENT_K,
+        CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_SCORES, CLATTN_SLOT_INDICES};
+    if (call->gradient)
+        return slot >= CLATTN_SLOT_GRAD_Q;
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
         if (outputs[i] == slot)
             return true;
@@ -109,7 +111,9 @@ static size_t output_size(const attention_call *call, clattn_slot index)
     slot_shape shape;
     if (!slot_shape_of(&call->desc, index, &shape))
         return 0;
-    return (size_t)count_of(&shape) * npy_type_size(call->slot[index].memory);
+    const npy_array *expected = call->slot[index].array; /* of GRAD_BIAS smaller than the slot */
+    return (size_t)(expected ? expected->count : count_of(&shape)) *
+           npy_type_size(call->slot[index].memory);
 }
 
 static unsigned char *output_memory(size_t size)
@@ -133,8 +137,10 @@ static bool guard_is_whole(const unsigned char *data, size_t size)
 static bool make_memory(attention_call *call, clattn_slot index)
 {
     call_slot *slot = &call->slot[index];
+    if (slot->is_given)
+        return true;
     slot->owned = true;
-    if (is_output(index)) {
+    if (is_output(call, index)) {
         slot->data = output_memory(output_size(call, index));
     } else if (strcmp(slot->array->type, slot->memory) != 0) {
         slot->data = integers_of(slot->array);
@@ -176,7 +182,7 @@ static void keep_result(attention_call *call, clattn_slot index)
             npy_from_bytes(slot->array, slot->memory, slot->data, &slot->result->array);
 }
 
-static void compute(attention_call *call)
+static bool compute(attention_call *call)
 {
     clattn_host_binding bindings[CLATTN_SLOT_LIMIT];
     uint32_t bound = 0;
@@ -185,25 +191,56 @@ static void compute(attention_call *call)
         if (!call->slot[i].takes_part)
             continue;
         bindings[bound++] = (clattn_host_binding){(clattn_slot)i, 0, call->slot[i].data};
-        if (i > CLATTN_SLOT_OUT)
+        if (i > CLATTN_SLOT_OUT && i != CLATTN_SLOT_GRAD_OUT)
             call->desc.slots |= CLATTN_SLOT_BIT(i);
     }
-    const clattn_status status = clattn_run(call->context, &call->desc, bindings, bound);
+    const clattn_status status =
+        call->gradient ? clattn_run_gradient(call->context, &call->desc, bindings, bound)
+                       : clattn_run(call->context, &call->desc, bindings, bound);
     if (status == CLATTN_ERR_UNSUPPORTED)
         results_decline_by_library(call->c, call->r);
     if (status != CLATTN_OK) {
         results_decline(call->c, call->r, "%s", clattn_error_message());
-        return;
+        return false;
     }
     for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
-        if (call->slot[i].takes_part && is_output((clattn_slot)i))
+        if (call->slot[i].takes_part && is_output(call, (clattn_slot)i))
             keep_result(call, (clattn_slot)i);
+    return true;
+}
+
+bool attention_call_run_forward(attention_call *call)
+{
+    call_slot *lse = &call->slot[CLATTN_SLOT_LSE];
+    if (!lse->takes_part)
+        *lse = (call_slot){.name = "lse", .takes_part = true};
+    return prepare(call) && compute(call);
+}
+
+void attention_call_init_gradient(attention_call *call, const attention_call *forward)
+{
+    *call = *forward;
+    call->gradient = true;
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++) {
+        call_slot *slot = &call->slot[i];
+        const bool is_read = i == CLATTN_SLOT_OUT || i == CLATTN_SLOT_LSE;
+        if (is_output(forward, (clattn_slot)i) && !is_read)
+            *slot = (call_slot){.takes_part = false};
+        slot->result = NULL;
+        slot->owned = false;
+        slot->is_given = slot->takes_part;
+    }
 }
 
 void attention_call_run(attention_call *call)
 {
     if (prepare(call))
         compute(call);
+    attention_call_finish(call);
+}
+
+void attention_call_finish(attention_call *call)
+{
     for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
         if (call->slot[i].owned)
             free(call->slot[i].data);

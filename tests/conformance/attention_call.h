@@ -14,7 +14,8 @@ typedef struct call_slot {
     const char *name;   /* of the array in the case */
     const char *memory; /* the .npy type of the elements in `data` */
     unsigned char *data;
-    bool owned; /* `data` is not the array's own */
+    bool owned;    /* `data` is not the array's own */
+    bool is_given; /* `data` is that of another call */
     bool takes_part;
 } call_slot;
 
@@ -25,6 +26,7 @@ typedef struct attention_call {
     clattn_attention_desc
         desc; /* the caller sets extents and options; tensors and `slots` follow */
     call_slot slot[CLATTN_SLOT_LIMIT];
+    bool gradient; /* clattn_run_gradient, in which OUT and LSE are inputs */
 } attention_call;
 
 void attention_call_init(attention_call *call, clattn_context *context, const test_case *c,
@@ -43,5 +45,12 @@ void attention_call_want(attention_call *call, clattn_slot slot, const char *nam
 /* Checks the arrays against the extents and computes; outputs that fail get the reason. OUT is
  * computed in any case. */
 void attention_call_run(attention_call *call);
+
+/* The same, but the memory stays, for the gradients; with LSE in any case. */
+bool attention_call_run_forward(attention_call *call);
+/* A call for the gradients of one that has run: its inputs, OUT and LSE; the rest is to be given
+ * and wanted. */
+void attention_call_init_gradient(attention_call *call, const attention_call *forward);
+void attention_call_finish(attention_call *call);
 
 #endif

@@ -15,6 +15,30 @@ void want_outputs(attention_call *call, const slot_name *names)
         attention_call_want(call, names->slot, names->name, names->layout);
 }
 
+static bool wants_any(const attention_call *call, const slot_name *names)
+{
+    for (; names->name; names++)
+        if (results_find(call->c, call->r, names->name))
+            return true;
+    return false;
+}
+
+void run_with_gradients(attention_call *call, const slot_name *grad_out, const slot_name *names)
+{
+    attention_call gradient;
+    if (!case_input(call->c, grad_out->name) || !wants_any(call, names)) {
+        attention_call_run(call);
+        return;
+    }
+    if (attention_call_run_forward(call)) {
+        attention_call_init_gradient(&gradient, call);
+        give_inputs(&gradient, grad_out);
+        want_outputs(&gradient, names);
+        attention_call_run(&gradient);
+    }
+    attention_call_finish(call);
+}
+
 const npy_array *input_of_rank(const attention_call *call, clattn_slot slot, uint32_t rank)
 {
     const npy_array *array = call->slot[slot].array;

@@ -16,6 +16,10 @@ typedef struct slot_name {
 void give_inputs(attention_call *call, const slot_name *names);
 void want_outputs(attention_call *call, const slot_name *names);
 
+/* Runs the call and, where the case has `grad_out` and gradients are wanted, that for gradients;
+ * `names` has grad_out and the gradients. */
+void run_with_gradients(attention_call *call, const slot_name *grad_out, const slot_name *names);
+
 /* The input of a slot, if it takes part and has the rank; else NULL. */
 const npy_array *input_of_rank(const attention_call *call, clattn_slot slot, uint32_t rank);
 

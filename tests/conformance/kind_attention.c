@@ -25,6 +25,18 @@ static const slot_name outputs[] = {
     {NULL, 0, LAYOUT_PLAIN},
 };
 
+static const slot_name grad_out[] = {{"grad_out", CLATTN_SLOT_GRAD_OUT, LAYOUT_PLAIN},
+                                     {NULL, 0, LAYOUT_PLAIN}};
+
+static const slot_name gradients[] = {
+    {"dq", CLATTN_SLOT_GRAD_Q, LAYOUT_PLAIN},
+    {"dk", CLATTN_SLOT_GRAD_K, LAYOUT_PLAIN},
+    {"dv", CLATTN_SLOT_GRAD_V, LAYOUT_PLAIN},
+    {"dbias", CLATTN_SLOT_GRAD_BIAS, LAYOUT_BROADCAST},
+    {"dsink", CLATTN_SLOT_GRAD_SINK, LAYOUT_PLAIN},
+    {NULL, 0, LAYOUT_PLAIN},
+};
+
 static const char *const attributes[] = {"scale",   "causal", "align", "window",
                                          "softcap", "layout", NULL};
 
@@ -120,9 +132,9 @@ static void run(clattn_context *context, const test_case *c, results *r,
         results_decline(c, r, "inputs are missing, or have other numbers of dimensions");
     else if (knows_all(&call, attributes)) {
         set_attributes(c, &call.desc);
-        attention_call_run(&call);
+        run_with_gradients(&call, grad_out, gradients);
     }
-    results_decline(c, r, "gradients are not supported yet");
+    results_decline(c, r, "no slot is for this output");
 }
 
 void run_attention(clattn_context *context, const test_case *c, results *r)

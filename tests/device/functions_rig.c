@@ -9,20 +9,6 @@
 
 #define ROWS(trial) (FUNCTIONS_BATCH * FUNCTIONS_HEADS * (trial)->size.n_q)
 
-static rig_body chosen;
-
-static void call_chosen(clattn_context *context, const char *kernel)
-{
-    if (strncmp(kernel, "attention_", strlen("attention_")) == 0)
-        chosen(context, kernel);
-}
-
-void functions_each_kernel(rig_body body)
-{
-    chosen = body;
-    rig_each_kernel(call_chosen);
-}
-
 static float *numbers(int64_t count, uint32_t seed)
 {
     float *x = malloc((size_t)count * sizeof *x);

@@ -36,9 +36,6 @@ typedef struct functions_trial {
 void functions_set_up(functions_trial *trial, const functions_set *of, const functions_size *size);
 void functions_tear_down(functions_trial *trial);
 
-/* rig_each_kernel, but without kernels for other operations: they leave the choice open. */
-void functions_each_kernel(rig_body body);
-
 /* The status of running it, with OUT, LSE and, if full, WEIGHTS. */
 clattn_status functions_try(clattn_context *context, functions_trial *trial);
 /* false: the kernel declined, which the reference kernel may not; other failures fail the test. */

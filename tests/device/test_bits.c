@@ -18,12 +18,26 @@
 static const variety_size sizes[] = {
     {49, 65, 20, 17}, {47, 130, 16, 33}, {5, 257, 40, 24}, {97, 17, 65, 8}};
 
+/* What problem_at makes: of attention, or of its gradients. */
+static bool of_gradients;
+
+static void open_kernels(bool gradients)
+{
+    of_gradients = gradients;
+    if (gradients)
+        variety_open_gradients();
+    else
+        variety_open();
+}
+
 /* The `n`th of PROBLEMS, from all over the table. */
 static const variety *problem_at(size_t n, fuzz_problem *p)
 {
     const variety *of = &varieties[n * variety_count / PROBLEMS];
     variety_make(of, &sizes[n % COUNT(sizes)], n % 2 ? VARIETY_OUTPUTS : VARIETY_BIT(LSE), n, p);
     p->path = FUZZ_RUN;
+    if (of_gradients)
+        variety_take_gradient(p);
     return of;
 }
 
@@ -45,7 +59,7 @@ static uint64_t hash_of_run(const fuzz_target *t, const fuzz_problem *p, const f
     cr_assert(status == CLATTN_OK || (status == CLATTN_ERR_UNSUPPORTED && !t->must_accept),
               "%s: %s", t->kernel, why);
     for (int slot = 0; slot < FUZZ_SLOTS; slot++)
-        if (set.slot[slot].bytes && fuzz_slot_of(slot)->written)
+        if (set.slot[slot].bytes && fuzz_is_written(p, slot))
             hash = hash_bytes(set.slot[slot].bytes, set.slot[slot].size, hash);
     fuzz_set_free(&set);
     return status == CLATTN_OK ? hash : 0;
@@ -70,11 +84,13 @@ static void repeat(fuzz_target *t, size_t n, int times, uint64_t *hash)
 Test(bits, again_and_again)
 {
     uint64_t hash;
-    variety_open();
-    for (uint32_t t = 0; t < variety_targets; t++)
-        for (size_t n = 0; n < PROBLEMS; n++)
-            repeat(&variety_target[t], n, REPETITIONS, &hash);
-    variety_close();
+    for (int gradients = 0; gradients < 2; gradients++) {
+        open_kernels(gradients);
+        for (uint32_t t = 0; t < variety_targets; t++)
+            for (size_t n = 0; n < PROBLEMS; n++)
+                repeat(&variety_target[t], n, gradients ? REPETITIONS / 10 : REPETITIONS, &hash);
+        variety_close();
+    }
 }
 
 /* --- threads ---------------------------------------------------------------------------------- */
@@ -92,10 +108,13 @@ static size_t hashes_with_threads(const char *threads, uint64_t *hashes)
     if (child == 0) {
         size_t count = 0;
         setenv("POCL_MAX_PTHREAD_COUNT", threads, 1);
-        variety_open();
-        for (uint32_t t = 0; t < variety_targets; t++)
-            for (size_t n = 0; n < PROBLEMS; n++)
-                repeat(&variety_target[t], n, 1, &hashes[count++]);
+        for (int gradients = 0; gradients < 2; gradients++) {
+            open_kernels(gradients);
+            for (uint32_t t = 0; t < variety_targets; t++)
+                for (size_t n = 0; n < PROBLEMS; n++)
+                    repeat(&variety_target[t], n, 1, &hashes[count++]);
+            variety_close();
+        }
         const bool sent = write(way[1], hashes, count * sizeof *hashes) > 0;
         _exit(sent ? 0 : 1);
     }
@@ -212,7 +231,7 @@ static void compare_entries(fuzz_target *t, const fuzz_problem *p, const char *o
     if (status == CLATTN_OK && trim)
         expect_equal_rows(p, &together, &alone, name);
     else if (status == CLATTN_OK)
-        fuzz_compare_runs(&together, &alone, &verdict);
+        fuzz_compare_runs(p, &together, &alone, &verdict);
     cr_assert(verdict.good, "%s: %s", name, verdict.why);
     t->ran += status == CLATTN_OK;
     fuzz_set_free(&alone);

@@ -190,3 +190,25 @@ Test(extents, heads)
 {
     rig_each_kernel(heads);
 }
+
+/* A valid problem of more work-groups than one launch can have is refused, nothing is allocated. */
+static void too_many_groups(clattn_context *context, const char *kernel)
+{
+    clattn_attention_desc desc;
+    clattn_plan *plan = NULL;
+    clattn_attention_desc_init(&desc);
+    desc.batch = INT32_MAX;
+    desc.n_head = 2;
+    desc.n_kv_head = desc.n_q = desc.n_kv = desc.head_dim = desc.value_dim = 1;
+    cr_assert_eq(clattn_plan_attention(context, &desc, &plan), CLATTN_ERR_UNSUPPORTED, "%s",
+                 kernel);
+    cr_assert_null(plan);
+    cr_assert(strstr(clattn_error_message(), "attention_reference needs 4294967294") ||
+                  strstr(clattn_error_message(), "no kernel accepts"),
+              "%s: %s", kernel, clattn_error_message());
+}
+
+Test(extents, more_work_groups_than_can_be_counted)
+{
+    rig_each_kernel(too_many_groups);
+}

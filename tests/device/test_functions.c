@@ -160,7 +160,7 @@ static void examples_on(clattn_context *context, const char *kernel)
 
 Test(functions, the_examples)
 {
-    functions_each_kernel(examples_on);
+    rig_each_kernel(examples_on);
 }
 
 /* ---- which form is called -------------------------------------------------------------------- */
@@ -215,7 +215,7 @@ static void forms_on(clattn_context *context, const char *kernel)
 
 Test(functions, vector_forms_replace_scalar_ones)
 {
-    functions_each_kernel(forms_on);
+    rig_each_kernel(forms_on);
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -255,7 +255,7 @@ static void tiles_on(clattn_context *context, const char *kernel)
 
 Test(functions, a_hidden_tile_is_skipped)
 {
-    functions_each_kernel(tiles_on);
+    rig_each_kernel(tiles_on);
 }
 
 /* Says 0, and hides everything that way, if it is ever asked what docs/functions.md excludes. */
@@ -284,7 +284,7 @@ static void ranges_on(clattn_context *context, const char *kernel)
 
 Test(functions, tiles_are_ranges_of_what_is_there)
 {
-    functions_each_kernel(ranges_on);
+    rig_each_kernel(ranges_on);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -319,7 +319,7 @@ static void names_on(clattn_context *context, const char *kernel)
 
 Test(functions, helpers)
 {
-    functions_each_kernel(names_on);
+    rig_each_kernel(names_on);
 }
 
 /* ---- what doesn't build ---------------------------------------------------------------------- */
@@ -376,5 +376,5 @@ static void refusals_on(clattn_context *context, const char *kernel)
 
 Test(functions, what_does_not_build)
 {
-    functions_each_kernel(refusals_on);
+    rig_each_kernel(refusals_on);
 }

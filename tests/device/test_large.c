@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "roomy_opencl.h"
+#include "tests/for_attention.h"
 #include "tests/instrumented.h"
 #include "tests/oracle/oracle.h"
 #include "tests/oracle/storage.h"
@@ -17,18 +18,6 @@
 
 /* Runs body for every kernel for attention and every device that can; says why others can't. */
 typedef void (*large_body)(clattn_context *context, const char *kernel);
-
-static bool plans_attention(clattn_context *context)
-{
-    clattn_attention_desc desc;
-    clattn_plan *plan = NULL;
-    clattn_attention_desc_init(&desc);
-    desc.batch = desc.n_head = desc.n_kv_head = desc.n_q = desc.n_kv = 1;
-    desc.head_dim = desc.value_dim = 1;
-    const bool good = clattn_plan_attention(context, &desc, &plan) == CLATTN_OK;
-    clattn_plan_destroy(plan);
-    return good;
-}
 
 static void each_roomy_kernel(uint64_t size, large_body body)
 {
@@ -43,7 +32,7 @@ static void each_roomy_kernel(uint64_t size, large_body body)
     for (uint32_t device = 0; device < devices; device++)
         for (uint32_t n = 0; n < clattn_kernel_count(); n++) {
             clattn_context *context = roomy_open(device, clattn_kernel_name(n), size, &reason);
-            if (context && plans_attention(context)) {
+            if (context && is_for_attention(context, clattn_kernel_name(n))) {
                 body(context, clattn_kernel_name(n));
                 ran++;
             }
@@ -298,7 +287,7 @@ static void far_apart(clattn_context *context, const char *kernel)
             for (int sign = -1; sign <= 1; sign += 2) {
                 if (dim == 2 && far_slots[i].rows > SIDE)
                     continue; /* several times the distance */
-                if (INSTRUMENTED && (size_t)(2 * dim + (sign < 0)) != i % 4)
+                if (INSTRUMENTED && 2 * dim + (sign < 0) != (int)(i % 4))
                     continue; /* shadows of gigabytes take their time */
                 cr_assert_eq(run_far(context, i, dim, sign, far), size);
                 cr_assert_eq(memcmp(near, far, size), 0,

@@ -34,8 +34,8 @@ static void make_merge(const variety *of, int64_t parts, uint64_t index, fuzz_pr
     variety_make(of, &sizes[index % COUNT(sizes)], 0, index, p);
     p->parts = parts;
     for (int slot = 0; slot < FUZZ_SLOTS; slot++)
-        p->tensor[slot].present =
-            slot == CLATTN_SLOT_OUT || slot >= CLATTN_SLOT_PARTIAL_OUT || (of->slots >> slot & 1);
+        p->tensor[slot].present = slot == CLATTN_SLOT_OUT || slot == CLATTN_SLOT_PARTIAL_OUT ||
+                                  slot == CLATTN_SLOT_PARTIAL_LSE || (of->slots >> slot & 1);
     p->tensor[CLATTN_SLOT_PARTIAL_LSE].values = kinds[index % COUNT(kinds)];
     if (of->storage == VARIETY_GAPS && index % 2) /* not the type of the parts */
         p->tensor[CLATTN_SLOT_OUT].dtype = CLATTN_BF16;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/for_attention.h"
 #include "tests/fuzz/functions.h"
 
 #define MOST_TARGETS 32
@@ -191,6 +192,25 @@ void variety_make(const variety *of, const variety_size *size, uint64_t slots, u
     p->path = paths[index % 3];
 }
 
+void variety_take_gradient(fuzz_problem *p)
+{
+    static const int of[][2] = {{CLATTN_SLOT_BIAS, CLATTN_SLOT_GRAD_BIAS},
+                                {CLATTN_SLOT_SINK, CLATTN_SLOT_GRAD_SINK},
+                                {CLATTN_SLOT_PAST_K, CLATTN_SLOT_GRAD_PAST_K},
+                                {CLATTN_SLOT_PAST_V, CLATTN_SLOT_GRAD_PAST_V}};
+    p->gradient = true;
+    p->score_stage = CLATTN_SCORES_SCALED;
+    for (int slot = CLATTN_SLOT_LSE; slot < FUZZ_SLOTS; slot++)
+        if (fuzz_slot_of(slot)->written)
+            p->tensor[slot].present = false;
+    p->tensor[CLATTN_SLOT_LSE].present = p->tensor[CLATTN_SLOT_GRAD_OUT].present = true;
+    p->tensor[CLATTN_SLOT_GRAD_LSE].present = p->index % 2;
+    for (int slot = CLATTN_SLOT_GRAD_Q; slot <= CLATTN_SLOT_GRAD_V; slot++)
+        p->tensor[slot].present = true;
+    for (size_t n = 0; n < sizeof of / sizeof of[0]; n++)
+        p->tensor[of[n][1]].present = p->tensor[of[n][0]].present;
+}
+
 static clattn_context *open_context(uint32_t device, const char *kernel)
 {
     char selector[16];
@@ -205,28 +225,43 @@ static clattn_context *open_context(uint32_t device, const char *kernel)
     return context;
 }
 
-/* Whether the kernel is one for attention. */
-static bool plans_attention(clattn_context *context)
+/* Whether the kernel, or with NULL any, has a part in attention or in its gradients. */
+static bool is_of(const char *kernel, bool gradients)
+{
+    return !kernel || (strncmp(kernel, "gradient", 8) == 0) == gradients;
+}
+
+/* Whether the kernel (NULL: whichever is chosen) is one for attention, or for its plain gradients.
+ */
+static bool plans_attention(clattn_context *context, const char *kernel, bool gradients)
 {
     fuzz_problem p;
     clattn_attention_desc desc;
     clattn_plan *plan = NULL;
-    variety_make(&varieties[0], &(variety_size){4, 4, 4, 4}, 0, 0, &p);
+    clattn_plan_info info = {.struct_size = sizeof info};
+    variety_make(&varieties[0], &(variety_size){4, 4, 64, 64}, 0, 0, &p);
+    if (gradients)
+        variety_take_gradient(&p);
     fuzz_describe(&p, &desc);
-    const clattn_status status = clattn_plan_attention(context, &desc, &plan);
+    const clattn_status status = gradients ? clattn_plan_attention_gradient(context, &desc, &plan)
+                                           : clattn_plan_attention(context, &desc, &plan);
     cr_assert(status == CLATTN_OK || status == CLATTN_ERR_UNSUPPORTED, "%s",
               clattn_error_message());
+    if (status == CLATTN_OK)
+        cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
     clattn_plan_destroy(plan);
-    return status == CLATTN_OK;
+    return status == CLATTN_OK && (!kernel || strcmp(info.kernel, kernel) == 0);
 }
 
 /* kernel NULL: all of them, which must accept everything. */
-static void open_target(uint32_t device, const char *kernel)
+static void open_target(uint32_t device, const char *kernel, bool gradients)
 {
     fuzz_target t = {.kernel = kernel ? kernel : "all kernels", .device = device};
-    t.must_accept = !kernel || strcmp(kernel, "attention_reference") == 0;
+    if (!is_of(kernel, gradients))
+        return;
+    t.must_accept = !kernel || strstr(kernel, "_reference");
     t.context = open_context(device, kernel);
-    if (!plans_attention(t.context)) {
+    if (!plans_attention(t.context, kernel, gradients)) {
         cr_assert_eq(clattn_context_destroy(t.context), CLATTN_OK);
         return;
     }
@@ -244,20 +279,30 @@ static uint32_t device_count(void)
     return devices;
 }
 
-void variety_open(void)
+static void open_all(bool gradients)
 {
     const uint32_t devices = device_count();
     for (uint32_t device = 0; device < devices; device++)
         for (uint32_t n = 0; n < clattn_kernel_count(); n++)
-            open_target(device, clattn_kernel_name(n));
+            open_target(device, clattn_kernel_name(n), gradients);
     cr_assert(variety_targets > 0);
+}
+
+void variety_open(void)
+{
+    open_all(false);
+}
+
+void variety_open_gradients(void)
+{
+    open_all(true);
 }
 
 void variety_open_devices(void)
 {
     const uint32_t devices = device_count();
     for (uint32_t device = 0; device < devices; device++)
-        open_target(device, NULL);
+        open_target(device, NULL, false);
 }
 
 void variety_close(void)
@@ -295,7 +340,7 @@ bool variety_check(const fuzz_problem *p, const fuzz_set *set, const char *name)
                   verdict.why);
         t->ran += outcome == FUZZ_PASSED;
     }
-    const bool nan_shows = has_nan(p, e.exact[CLATTN_SLOT_OUT]);
+    const bool nan_shows = !p->gradient && has_nan(p, e.exact[CLATTN_SLOT_OUT]);
     fuzz_expected_free(&e);
     return nan_shows;
 }

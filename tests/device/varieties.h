@@ -44,8 +44,12 @@ typedef struct variety_size {
 void variety_make(const variety *of, const variety_size *size, uint64_t slots, uint64_t index,
                   fuzz_problem *p);
 
+/* Makes of a problem that of its gradients: all that there are, with GRAD_LSE at odd indices. */
+void variety_take_gradient(fuzz_problem *p);
+
 /* Every kernel for attention on every device; a test opens them first and closes them last. */
 void variety_open(void);
+void variety_open_gradients(void); /* the same of kernels for gradients */
 /* The same with one target a device, which has all kernels: for what has no choice of kernels. */
 void variety_open_devices(void);
 /* Fails where a target has declined everything. */

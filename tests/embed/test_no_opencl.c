@@ -1,4 +1,5 @@
 /* A program on a machine without OpenCL: it starts, and the library returns its status. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,12 +28,20 @@ Test(no_opencl, device_list)
 {
     uint32_t count = 7;
     cr_assert_eq(clattn_device_list(NULL, NULL, 0, &count), CLATTN_ERR_NO_OPENCL);
+    cr_assert_eq(clattn_device_list(NULL, NULL, 1, &count), CLATTN_ERR_ARGUMENT);
+    cr_assert(strstr(clattn_error_message(), "infos: is NULL"), "%s", clattn_error_message());
+    cr_assert_eq(clattn_device_list(NULL, NULL, 0, NULL), CLATTN_ERR_ARGUMENT);
     cr_assert_eq(count, 7, "the result was written although the call failed");
 }
 
 Test(no_opencl, what_needs_no_device_still_works)
 {
-    cr_assert_str_not_empty(clattn_version_string());
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR,
+             CLATTN_VERSION_PATCH);
+    cr_assert_str_eq(clattn_version_string(), version);
+    cr_assert_eq(clattn_version(), (uint32_t)(CLATTN_VERSION_MAJOR << 16 |
+                                              CLATTN_VERSION_MINOR << 8 | CLATTN_VERSION_PATCH));
     cr_assert(clattn_kernel_count() > 0);
     char path[4096];
     clattn_context_options options;

@@ -9,6 +9,9 @@
 #define FAR      1e30
 #define ROUNDING 0x1p-24 /* u */
 
+/* Gradients that are smaller than this part of what they are made of are what cancelling left. */
+#define CANCELLED 0x1p-6
+
 bool fuzz_is_weight(const fuzz_problem *p, int slot)
 {
     return slot == CLATTN_SLOT_WEIGHTS || slot == CLATTN_SLOT_WEIGHTS_MEAN ||
@@ -52,6 +55,41 @@ static double largest_spread(const fuzz_problem *p, const fuzz_expected *e, int 
     return most;
 }
 
+static double smallest_of(const fuzz_problem *p, int slot)
+{
+    static const double step[] = {0x1p-149, 0x1p-24, 0x1p-133};
+    const clattn_dtype dtype = p->tensor[slot].dtype;
+    const double flushed = slot == CLATTN_SLOT_WEIGHTS_SUM ? 0x1p-126 * (double)p->n_q : 0x1p-126;
+    return step[dtype] + (dtype == CLATTN_F16 ? 0 : flushed);
+}
+
+static double coarser_ulp(const fuzz_problem *p, int slot)
+{
+    return fmax(oracle_ulp((oracle_type)p->tensor[slot].dtype),
+                oracle_ulp((oracle_type)p->tensor[CLATTN_SLOT_OUT].dtype));
+}
+
+static fuzz_bounds bounds_of_gradient(const survey *s)
+{
+    const fuzz_problem *p = s->p;
+    int64_t shape[CLATTN_RANK_LIMIT], count = 1;
+    double terms = 0;
+    fuzz_problem padded = *p;
+    padded.ragged = false;
+    fuzz_shape(&padded, s->slot, shape);
+    for (int d = 0; d < CLATTN_RANK_LIMIT; d++)
+        count *= shape[d];
+    for (int64_t n = 0; n < count; n++)
+        if (isfinite(s->e->of_terms[s->slot][n]))
+            terms = fmax(terms, s->e->of_terms[s->slot][n]);
+    const double ulp = oracle_ulp((oracle_type)p->tensor[s->slot].dtype);
+    const double longest = (double)(p->n_q > fuzz_keys(p) ? p->n_q : fuzz_keys(p));
+    const double rounding = coarser_ulp(p, s->slot) / 2 * terms * (2 + sqrt(longest) / 2);
+    const double least = 4 * ulp * s->most + 4 * smallest_of(p, s->slot);
+    const double sure = 3 * fmax(s->off, rounding) + least;
+    return (fuzz_bounds){s->most < terms * CANCELLED ? sure : 3 * s->off + least, sure};
+}
+
 /* X of bounds.h; most: M. */
 static double rounding_of(const survey *s, double most)
 {
@@ -70,19 +108,13 @@ static double rounding_of(const survey *s, double most)
     return fuzz_is_weight(p, s->slot) ? weight : s->terms;
 }
 
-static double smallest_of(const fuzz_problem *p, int slot)
-{
-    static const double step[] = {0x1p-149, 0x1p-24, 0x1p-133};
-    const clattn_dtype dtype = p->tensor[slot].dtype;
-    const double flushed = slot == CLATTN_SLOT_WEIGHTS_SUM ? 0x1p-126 * (double)p->n_q : 0x1p-126;
-    return step[dtype] + (dtype == CLATTN_F16 ? 0 : flushed);
-}
-
 fuzz_bounds fuzz_bounds_of(const fuzz_problem *p, const fuzz_expected *e, int slot)
 {
     survey s = {p, e, slot, 0, 0, 0};
     const double ulp = oracle_ulp((oracle_type)p->tensor[slot].dtype);
     fuzz_each(p, slot, look, &s);
+    if (e->of_terms[slot])
+        return bounds_of_gradient(&s);
     double most = s.most;
     if (slot == CLATTN_SLOT_OUT)
         most = fmax(most, e->largest_value);

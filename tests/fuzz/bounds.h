@@ -22,7 +22,12 @@
  *    WEIGHTS_SUM   the same times sqrt(n_q)
  *    SCORES        X = max terms, or as WEIGHTS
  *    merge         X = M parts
- * How many tensors are beyond the contract's bound is counted; there may be few.
+ * Gradients: |x - ref| <= 3 max|plain - ref| + 4 ulp max|ref|, plain in the coarser of the types of
+ * OUT and the gradient, and in the sure bound at least u max terms (2 + sqrt(longest) / 2), with u
+ * of that type, the terms of gradient.h, and the larger number of queries and keys. Tensors in
+ * which everything cancels, as gradients of scores do where queries see one key each, are held to
+ * the sure bound alone. How many tensors are beyond the contract's bound is counted; there may be
+ * few.
  *
  * Scores and LSEs beyond 1e30, which come from biases of -FLT_MAX, are compared by themselves,
  * relative FUZZ_FAR_ERROR, and raise no bound. */

@@ -39,7 +39,7 @@ fuzz_outcome fuzz_check(const fuzz_target *t, const fuzz_problem *p, const fuzz_
             strncat(verdict->why, " [poisoned]", sizeof verdict->why - strlen(verdict->why) - 1);
     }
     if (p->poison == FUZZ_BOTH && verdict->good)
-        fuzz_compare_runs(&clean_after, &after, verdict);
+        fuzz_compare_runs(p, &clean_after, &after, verdict);
     fuzz_set_free(&poisoned);
     fuzz_set_free(&clean_after);
     fuzz_set_free(&after);

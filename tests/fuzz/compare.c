@@ -63,6 +63,8 @@ static bool must_be_equal(const comparison *c, const int64_t *at, double ref)
         return true;
     if (ref != 0)
         return false;
+    if (c->e->of_terms[c->slot])
+        return c->e->of_terms[c->slot][fuzz_expected_index(c->p, c->slot, at)] == 0;
     return fuzz_is_weight(c->p, c->slot) || (c->slot == CLATTN_SLOT_OUT && is_zero_row(c, at));
 }
 
@@ -118,7 +120,7 @@ void fuzz_compare(const fuzz_problem *p, const fuzz_expected *e, const fuzz_set 
         const fuzz_memory *m = &after->slot[slot];
         if (!m->bytes)
             continue;
-        if (!fuzz_slot_of(slot)->written) {
+        if (!fuzz_is_written(p, slot)) {
             if (memcmp(m->bytes, before->slot[slot].bytes, m->size) != 0)
                 fail(verdict, "%s: is an input and was changed", fuzz_slot_of(slot)->name);
             continue;
@@ -132,12 +134,13 @@ void fuzz_compare(const fuzz_problem *p, const fuzz_expected *e, const fuzz_set 
     }
 }
 
-void fuzz_compare_runs(const fuzz_set *a, const fuzz_set *b, fuzz_verdict *verdict)
+void fuzz_compare_runs(const fuzz_problem *p, const fuzz_set *a, const fuzz_set *b,
+                       fuzz_verdict *verdict)
 {
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
         const fuzz_memory *m = &a->slot[slot];
         const size_t size = m->bytes ? (size_t)fuzz_size_of(m->dtype) : 1;
-        if (!m->bytes || !fuzz_slot_of(slot)->written)
+        if (!m->bytes || !fuzz_is_written(p, slot))
             continue;
         for (int64_t n = 0; n < m->elements; n++) {
             const size_t at = (size_t)n * size;

@@ -2,7 +2,9 @@
  Errors
  * are within the bounds of bounds.h.
  *
- * Exactly equal: NaN, infinities, 0 of weights, and rows of OUT that are all 0. What no element of
+ * Exactly equal: NaN, infinities, 0 of weights, rows of OUT that are all 0, gradients of what
+ nobody
+ * sees. What no element of
  * an output occupies must be untouched, and inputs unchanged. */
 #ifndef FUZZ_COMPARE_H
 #define FUZZ_COMPARE_H
@@ -21,6 +23,7 @@ void fuzz_compare(const fuzz_problem *p, const fuzz_expected *e, const fuzz_set 
                   const fuzz_set *after, fuzz_verdict *verdict);
 
 /* Outputs of two runs: the same bits, NaN of any kind and 0 of any sign alike. */
-void fuzz_compare_runs(const fuzz_set *a, const fuzz_set *b, fuzz_verdict *verdict);
+void fuzz_compare_runs(const fuzz_problem *p, const fuzz_set *a, const fuzz_set *b,
+                       fuzz_verdict *verdict);
 
 #endif

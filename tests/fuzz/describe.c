@@ -64,14 +64,17 @@ static void print_tensor(FILE *to, const fuzz_problem *p, int slot)
     fputs(t->strided ? ") strides" : ") contiguous", to);
     for (int d = 0; t->strided && d < rank; d++)
         fprintf(to, "%c%" PRId64, d ? ',' : ' ', layout.stride[d]);
-    if (!fuzz_slot_of(slot)->written)
+    if (!fuzz_is_written(p, slot))
         fprintf(to, ", %s", values[t->values]);
     fprintf(to, "%s%s\n", t->shift ? ", shifted" : "", p->host >> slot & 1 ? ", host array" : "");
 }
 
 void fuzz_print(FILE *to, const fuzz_problem *p)
 {
-    fprintf(to, "  %s batch=%" PRId64 " n_head=%" PRId64, p->merge ? "merge" : "attention",
+    fprintf(to, "  %s batch=%" PRId64 " n_head=%" PRId64,
+            p->merge      ? "merge"
+            : p->gradient ? "gradient"
+                          : "attention",
             p->batch, p->n_head);
     if (p->merge)
         fprintf(to, " parts=%" PRId64, p->parts);

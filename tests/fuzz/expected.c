@@ -3,8 +3,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "functions.h"
+#include "tests/oracle/gradient.h"
 #include "tests/oracle/plain.h"
 #include "used.h"
 #include "values.h"
@@ -250,13 +252,173 @@ static void expect_merge(const fuzz_problem *p, const fuzz_set *set, fuzz_expect
     free(sink);
 }
 
+/* One of the oracle's gradients and the slots that it is for. */
+typedef struct gradient_part {
+    int slot, past;                /* past -1: none */
+    double *exact, *terms, *plain; /* (count) as the oracle has it, keys past and new together */
+    size_t count;
+} gradient_part;
+
+#define PARTS 5
+
+static size_t whole_count(const fuzz_problem *p, int slot)
+{
+    const size_t rows = (size_t)(p->batch * p->n_head * p->n_q), keys = (size_t)fuzz_keys(p);
+    const size_t all_keys = (size_t)(p->batch * p->n_kv_head) * keys;
+    switch (slot) {
+    case CLATTN_SLOT_GRAD_Q:
+        return rows * (size_t)p->head_dim;
+    case CLATTN_SLOT_GRAD_K:
+        return all_keys * (size_t)p->head_dim;
+    case CLATTN_SLOT_GRAD_V:
+        return all_keys * (size_t)p->value_dim;
+    case CLATTN_SLOT_GRAD_BIAS:
+        return rows * keys;
+    default:
+        return (size_t)p->n_head;
+    }
+}
+
+/* Adds element n of the whole to where it belongs in the slot's own shape. */
+static void add_bias(const fuzz_problem *p, const double *whole, double *to)
+{
+    int64_t at[CLATTN_RANK_LIMIT] = {0}, n = 0;
+    const uint8_t sums = fuzz_bias_sums(p);
+    for (at[0] = 0; at[0] < p->batch; at[0]++)
+        for (at[1] = 0; at[1] < p->n_head; at[1]++)
+            for (at[2] = 0; at[2] < p->n_q; at[2]++)
+                for (at[3] = 0; at[3] < fuzz_keys(p); at[3]++) {
+                    int64_t own[CLATTN_RANK_LIMIT] = {0};
+                    for (int d = 0; d < 4; d++)
+                        own[d] = sums >> d & 1 ? 0 : at[d];
+                    to[fuzz_expected_index(p, CLATTN_SLOT_GRAD_BIAS, own)] += whole[n++];
+                }
+}
+
+/* Rows of new keys, or of past ones, out of those of both. */
+static void cut_keys(const fuzz_problem *p, int slot, bool past, const double *whole, double *to)
+{
+    const size_t dim = (size_t)(slot == CLATTN_SLOT_GRAD_K ? p->head_dim : p->value_dim);
+    const size_t all = (size_t)fuzz_keys(p) * dim, before = (size_t)p->n_past * dim;
+    const size_t own = past ? before : all - before;
+    for (int64_t head = 0; head < p->batch * p->n_kv_head; head++)
+        memcpy(to + (size_t)head * own, whole + (size_t)head * all + (past ? 0 : before),
+               own * sizeof *to);
+}
+
+static void distribute(const fuzz_problem *p, const gradient_part *part, const double *whole,
+                       double **to)
+{
+    const bool of_keys = part->past >= 0;
+    if (to[part->slot] && of_keys)
+        cut_keys(p, part->slot, false, whole, to[part->slot]);
+    else if (to[part->slot] && part->slot == CLATTN_SLOT_GRAD_BIAS)
+        add_bias(p, whole, to[part->slot]);
+    else if (to[part->slot])
+        memcpy(to[part->slot], whole, part->count * sizeof *whole);
+    if (of_keys && to[part->past])
+        cut_keys(p, part->slot, true, whole, to[part->past]);
+}
+
+/* The type that plain is in: that of OUT or of the gradient, whichever is coarser. */
+static oracle_type plain_type(const fuzz_problem *p, int slot)
+{
+    const oracle_type out = (oracle_type)p->tensor[CLATTN_SLOT_OUT].dtype;
+    const oracle_type own = (oracle_type)p->tensor[slot].dtype;
+    return oracle_ulp(out) > oracle_ulp(own) ? out : own;
+}
+
+static void compute_gradient(const fuzz_problem *p, const oracle_problem *o,
+                             const oracle_loss *loss, gradient_part *part)
+{
+    const oracle_gradients exact = {part[0].exact, part[1].exact, part[2].exact, part[3].exact,
+                                    part[4].exact};
+    const oracle_gradients terms = {part[0].terms, part[1].terms, part[2].terms, part[3].terms,
+                                    part[4].terms};
+    keep(oracle_gradient(o, loss, &exact, &terms));
+    for (int n = 0; n < PARTS; n++) {
+        const oracle_gradients plain = {.q = n == 0 ? part[n].plain : NULL,
+                                        .k = n == 1 ? part[n].plain : NULL,
+                                        .v = n == 2 ? part[n].plain : NULL,
+                                        .bias = n == 3 ? part[n].plain : NULL,
+                                        .sink = n == 4 ? part[n].plain : NULL};
+        if (fuzz_has(p, part[n].slot) || (part[n].past >= 0 && fuzz_has(p, part[n].past)))
+            keep(oracle_plain_gradient(o, loss, plain_type(p, part[n].slot), &plain));
+    }
+}
+
+static void expect_gradient(const fuzz_problem *p, const fuzz_set *set, const oracle_problem *o,
+                            fuzz_expected *e)
+{
+    static const int slots[PARTS][2] = {{CLATTN_SLOT_GRAD_Q, -1},
+                                        {CLATTN_SLOT_GRAD_K, CLATTN_SLOT_GRAD_PAST_K},
+                                        {CLATTN_SLOT_GRAD_V, CLATTN_SLOT_GRAD_PAST_V},
+                                        {CLATTN_SLOT_GRAD_BIAS, -1},
+                                        {CLATTN_SLOT_GRAD_SINK, -1}};
+    float *by_out = floats_of(p, set, CLATTN_SLOT_GRAD_OUT);
+    float *by_lse = floats_of(p, set, CLATTN_SLOT_GRAD_LSE);
+    const oracle_loss loss = {by_out, by_lse, fuzz_functions_of(p->functions)->score_gradient};
+    gradient_part part[PARTS];
+    for (int n = 0; n < PARTS; n++) {
+        const size_t count = whole_count(p, slots[n][0]);
+        double *room = fuzz_alloc(3 * count, sizeof *room);
+        part[n] =
+            (gradient_part){slots[n][0], slots[n][1], room, room + count, room + 2 * count, count};
+    }
+    compute_gradient(p, o, &loss, part);
+    for (int slot = CLATTN_SLOT_GRAD_Q; slot < FUZZ_SLOTS; slot++)
+        if (e->exact[slot])
+            e->of_terms[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
+    for (int n = 0; n < PARTS; n++) {
+        distribute(p, &part[n], part[n].exact, e->exact);
+        distribute(p, &part[n], part[n].terms, e->of_terms);
+        distribute(p, &part[n], part[n].plain, e->plain);
+        free(part[n].exact);
+    }
+    free(by_out);
+    free(by_lse);
+}
+
+/* A tensor of rows of queries, from the oracle's. */
+typedef struct forward {
+    const fuzz_problem *p;
+    fuzz_set *set;
+    const double *from;
+    int slot;
+} forward;
+
+static void store_forward(void *context, const int64_t *at)
+{
+    const forward *f = context;
+    fuzz_store(&f->set->slot[f->slot], fuzz_element(f->p, f->set, f->slot, at),
+               f->from[fuzz_expected_index(f->p, f->slot, at)]);
+}
+
+void fuzz_fill_forward(const fuzz_problem *p, fuzz_set *set)
+{
+    oracle_problem o = oracle_of(p, set);
+    double *out = fuzz_alloc(count_of(p, CLATTN_SLOT_OUT), sizeof *out);
+    double *lse = fuzz_alloc(count_of(p, CLATTN_SLOT_LSE), sizeof *lse);
+    o.out = out;
+    o.lse = lse;
+    keep(oracle_attention(&o));
+    forward f = {p, set, out, CLATTN_SLOT_OUT};
+    fuzz_each(p, f.slot, store_forward, &f);
+    f.from = lse;
+    f.slot = CLATTN_SLOT_LSE;
+    fuzz_each(p, f.slot, store_forward, &f);
+    free(out);
+    free(lse);
+    free_inputs(&o);
+}
+
 void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
 {
     *e = (fuzz_expected){0};
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
-        if (fuzz_has(p, slot) && !fuzz_slot_of(slot)->written)
+        if (fuzz_has(p, slot) && !fuzz_is_written(p, slot))
             e->used[slot] = fuzz_alloc((size_t)set->slot[slot].elements, 1);
-        if (!fuzz_has(p, slot) || !fuzz_slot_of(slot)->written)
+        if (!fuzz_has(p, slot) || !fuzz_is_written(p, slot))
             continue;
         e->exact[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
         e->plain[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
@@ -266,6 +428,12 @@ void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
         return;
     }
     oracle_problem o = oracle_of(p, set);
+    if (p->gradient) {
+        expect_gradient(p, set, &o, e);
+        fuzz_mark(p, set, &o, e);
+        free_inputs(&o);
+        return;
+    }
     compute(p, &o, e);
     expect_present(p, &o, e);
     find_largest(o.v, count_of(p, CLATTN_SLOT_PRESENT_V), e);
@@ -281,6 +449,7 @@ void fuzz_expected_free(fuzz_expected *e)
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
         free(e->exact[slot]);
         free(e->plain[slot]);
+        free(e->of_terms[slot]);
         free(e->used[slot]);
     }
 }

@@ -11,11 +11,15 @@ typedef struct fuzz_expected {
     double *exact[FUZZ_SLOTS], *plain[FUZZ_SLOTS];
     double largest_value;   /* of V or PARTIAL_OUT, finite ones; scaled up as dropout does */
     double *terms, *spread; /* of oracle.h, owned; NULL in a merge */
+    /* By slot, of gradients: the terms of gradient.h, in the order of exact[slot]; owned. */
+    double *of_terms[FUZZ_SLOTS];
     /* By slot: inputs, one for each element of the memory: 1 where it may matter. */
     unsigned char *used[FUZZ_SLOTS];
 } fuzz_expected;
 
 void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e);
+/* Writes what a forward pass would have written into OUT and LSE of a set for gradients. */
+void fuzz_fill_forward(const fuzz_problem *p, fuzz_set *set);
 void fuzz_expected_free(fuzz_expected *e);
 
 /* Index in exact[slot] and plain[slot] of an element. */

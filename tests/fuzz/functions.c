@@ -14,6 +14,19 @@ static double near_keys(const void *user, double s, const int64_t at[4])
     return 0.5 * s - 0.015625 * fabs((double)(at[2] - at[3]));
 }
 
+static double half(const void *user, double s, const int64_t at[4])
+{
+    (void)user;
+    (void)at;
+    return s == s ? 0.5 : s;
+}
+
+static double first_param(const void *user, double s, const int64_t at[4])
+{
+    (void)at;
+    return s == s ? (double)*(const float *)user : s;
+}
+
 static bool not_every_fourth(const void *user, const int64_t at[4])
 {
     (void)user;
@@ -40,7 +53,9 @@ static const fuzz_functions functions[FUZZ_FUNCTIONS] = {
               "    return (k + head) % 7 == 3 ? -INFINITY\n"
               "                               : 0.5f * s - 0.015625f * fabs((float)(q - k));\n"
               "}\n",
-     .score_function = near_keys},
+     .gradient = "float score_gradient(float s, " PARAMETERS "{ return s == s ? 0.5f : s; }\n",
+     .score_function = near_keys,
+     .score_gradient = half},
     {.name = "mask",
      .mask = "int visible(" PARAMETERS "{\n"
              "    return ((q - k) & 3) != 1 || batch == head;\n"
@@ -53,7 +68,9 @@ static const fuzz_functions functions[FUZZ_FUNCTIONS] = {
      .mask = "int visible(" PARAMETERS "{\n"
              "    return k % (int)params[2] != 1;\n"
              "}\n",
+     .gradient = "float score_gradient(float s, " PARAMETERS "{ return s == s ? params[0] : s; }\n",
      .score_function = by_params,
+     .score_gradient = first_param,
      .mask_function = by_modulus,
      .n_params = 3},
 };

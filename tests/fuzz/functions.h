@@ -7,8 +7,8 @@
 
 typedef struct fuzz_functions {
     const char *name;
-    const char *score, *mask; /* OpenCL C, or NULL */
-    oracle_score_fn score_function;
+    const char *score, *mask, *gradient; /* OpenCL C, or NULL */
+    oracle_score_fn score_function, score_gradient;
     oracle_mask_fn mask_function;
     int64_t n_params;
 } fuzz_functions;

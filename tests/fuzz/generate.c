@@ -167,6 +167,14 @@ static void choose_merge(fuzz_problem *p, fuzz_random *r)
     p->tensor[CLATTN_SLOT_SINK].present = fuzz_chance(r, 40);
 }
 
+/* Gradients of the same problem, most of them. */
+static void choose_gradient(fuzz_problem *p, fuzz_random *r)
+{
+    p->gradient = fuzz_chance(r, 35) && !p->merge;
+    for (int slot = CLATTN_SLOT_GRAD_LSE; slot < FUZZ_SLOTS; slot++)
+        p->tensor[slot].present = fuzz_chance(r, slot == CLATTN_SLOT_GRAD_LSE ? 30 : 75);
+}
+
 void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
 {
     fuzz_random r = fuzz_random_of(seed, index);
@@ -187,5 +195,6 @@ void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
     p->host = fuzz_word(&r);
     p->poison = (fuzz_poison)fuzz_between(&r, 0, 2);
     p->poison_kind = (int)fuzz_between(&r, 0, 4);
+    choose_gradient(p, &r);
     fuzz_settle(p);
 }

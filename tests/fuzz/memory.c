@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expected.h"
 #include "tests/oracle/storage.h"
 #include "values.h"
 
@@ -38,10 +39,12 @@ void fuzz_set_make(const fuzz_problem *p, fuzz_set *set)
         if (!fuzz_has(p, slot))
             continue;
         make(p, slot, &set->slot[slot]);
-        if (fuzz_slot_of(slot)->written)
+        if (fuzz_is_written(p, slot))
             memset(set->slot[slot].bytes, FUZZ_UNTOUCHED, set->slot[slot].size);
     }
     fuzz_fill(p, set);
+    if (p->gradient)
+        fuzz_fill_forward(p, set);
 }
 
 void fuzz_set_copy(const fuzz_set *from, fuzz_set *to)
@@ -69,7 +72,7 @@ int64_t fuzz_element(const fuzz_problem *p, const fuzz_set *set, int slot, const
     int64_t element = m->first;
     int first = 0;
     if (p->ragged && fuzz_is_token_slot(slot)) {
-        const bool is_query = slot == CLATTN_SLOT_Q || slot >= CLATTN_SLOT_OUT;
+        const bool is_query = fuzz_is_query_slot(slot);
         for (int64_t b = 0; b < at[0]; b++)
             element += m->stride[2] * (is_query ? p->q_length[b] : p->kv_length[b]);
         first = 1;

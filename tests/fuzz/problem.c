@@ -53,6 +53,15 @@ static const struct {
     {{"SCORES", 4, true, false, false, CLATTN_F32}, {BATCH, HEAD, QUERIES, ALL_KEYS}},
     {{"PARTIAL_OUT", 5, false, true, false, CLATTN_F32}, {PARTS, BATCH, HEAD, QUERIES, VALUE_DIM}},
     {{"PARTIAL_LSE", 4, false, false, false, CLATTN_F32}, {PARTS, BATCH, HEAD, QUERIES}},
+    {{"GRAD_OUT", 4, false, true, false, CLATTN_F32}, {BATCH, HEAD, QUERIES, VALUE_DIM}},
+    {{"GRAD_LSE", 3, false, false, false, CLATTN_F32}, {BATCH, HEAD, QUERIES}},
+    {{"GRAD_Q", 4, true, true, false, CLATTN_F32}, {BATCH, HEAD, QUERIES, DIM}},
+    {{"GRAD_K", 4, true, true, false, CLATTN_F32}, {BATCH, KV_HEAD, KEYS, DIM}},
+    {{"GRAD_V", 4, true, true, false, CLATTN_F32}, {BATCH, KV_HEAD, KEYS, VALUE_DIM}},
+    {{"GRAD_BIAS", 4, true, true, false, CLATTN_F32}, {BATCH, HEAD, QUERIES, ALL_KEYS}},
+    {{"GRAD_SINK", 1, true, false, false, CLATTN_F32}, {HEAD}},
+    {{"GRAD_PAST_K", 4, true, true, false, CLATTN_F32}, {BATCH, KV_HEAD, PAST, DIM}},
+    {{"GRAD_PAST_V", 4, true, true, false, CLATTN_F32}, {BATCH, KV_HEAD, PAST, VALUE_DIM}},
 };
 
 const fuzz_slot *fuzz_slot_of(int slot)
@@ -68,7 +77,27 @@ int fuzz_size_of(clattn_dtype dtype)
 
 bool fuzz_is_token_slot(int slot)
 {
-    return slot <= CLATTN_SLOT_LSE;
+    return slot <= CLATTN_SLOT_LSE || (slot >= CLATTN_SLOT_GRAD_OUT && slot <= CLATTN_SLOT_GRAD_V);
+}
+
+bool fuzz_is_query_slot(int slot)
+{
+    return slot != CLATTN_SLOT_K && slot != CLATTN_SLOT_V && slot != CLATTN_SLOT_GRAD_K &&
+           slot != CLATTN_SLOT_GRAD_V;
+}
+
+bool fuzz_is_written(const fuzz_problem *p, int slot)
+{
+    if (p->gradient && (slot == CLATTN_SLOT_OUT || slot == CLATTN_SLOT_LSE))
+        return false;
+    return fuzz_slot_of(slot)->written;
+}
+
+uint8_t fuzz_bias_sums(const fuzz_problem *p)
+{
+    const fuzz_tensor *own = &p->tensor[CLATTN_SLOT_GRAD_BIAS];
+    const fuzz_tensor *as = own->strided ? own : &p->tensor[CLATTN_SLOT_BIAS];
+    return as->strided ? as->broadcast : 0;
 }
 
 int64_t fuzz_total(const fuzz_problem *p, bool of_queries)
@@ -110,6 +139,8 @@ int fuzz_shape(const fuzz_problem *p, int slot, int64_t shape[CLATTN_RANK_LIMIT]
         shape[0] = 1;
         shape[2] = fuzz_total(p, table[slot].shape[2] == QUERIES);
     }
+    for (int d = 0; d < rank && slot == CLATTN_SLOT_GRAD_BIAS; d++)
+        shape[d] = fuzz_bias_sums(p) >> d & 1 ? 1 : shape[d];
     return rank;
 }
 
@@ -184,7 +215,8 @@ static uint64_t describe_tensors(const fuzz_problem *p, clattn_tensor *tensor)
 
 #define ALWAYS                                                                                     \
     (CLATTN_SLOT_BIT(CLATTN_SLOT_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_K) |                             \
-     CLATTN_SLOT_BIT(CLATTN_SLOT_V) | CLATTN_SLOT_BIT(CLATTN_SLOT_OUT))
+     CLATTN_SLOT_BIT(CLATTN_SLOT_V) | CLATTN_SLOT_BIT(CLATTN_SLOT_OUT) |                           \
+     CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_OUT))
 
 void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc)
 {
@@ -219,6 +251,7 @@ void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc)
     desc->n_params = functions->n_params;
     desc->score_function = functions->score;
     desc->mask_function = functions->mask;
+    desc->score_gradient = p->gradient ? functions->gradient : NULL;
     desc->slots = describe_tensors(p, desc->tensor) & ~ALWAYS;
 }
 

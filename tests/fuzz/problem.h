@@ -8,7 +8,7 @@
 
 #include <clattn/clattn.h>
 
-#define FUZZ_SLOTS      25
+#define FUZZ_SLOTS      34
 #define FUZZ_BATCH_MOST 4
 
 /* What the elements of a tensor are. */
@@ -61,7 +61,7 @@ typedef enum fuzz_poison {
 
 typedef struct fuzz_problem {
     uint64_t seed, index;
-    bool merge;
+    bool merge, gradient; /* neither: forward attention */
     int64_t parts, batch, n_head, n_kv_head, n_q, n_kv, n_past, head_dim, value_dim;
     bool ragged;
     int32_t q_length[FUZZ_BATCH_MOST], kv_length[FUZZ_BATCH_MOST];
@@ -91,7 +91,8 @@ typedef struct fuzz_slot {
 } fuzz_slot;
 
 const fuzz_slot *fuzz_slot_of(int slot);
-int fuzz_size_of(clattn_dtype dtype); /* bytes */
+bool fuzz_is_written(const fuzz_problem *p, int slot); /* gradients read OUT and LSE */
+int fuzz_size_of(clattn_dtype dtype);                  /* bytes */
 
 /* Extents of the slot's memory; ragged tensors have one batch entry. Returns the rank. */
 int fuzz_shape(const fuzz_problem *p, int slot, int64_t shape[CLATTN_RANK_LIMIT]);
@@ -117,6 +118,10 @@ static inline int64_t fuzz_keys(const fuzz_problem *p)
 /* Ragged: the tokens of Q, OUT and LSE, or of K and V. */
 int64_t fuzz_total(const fuzz_problem *p, bool of_queries);
 bool fuzz_is_token_slot(int slot);
+bool fuzz_is_query_slot(int slot); /* of those, its tokens are queries */
+
+/* Bit d: GRAD_BIAS is summed over dimension d, whose extent is 1. */
+uint8_t fuzz_bias_sums(const fuzz_problem *p);
 
 void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc);
 void fuzz_describe_merge(const fuzz_problem *p, clattn_merge_desc *desc);

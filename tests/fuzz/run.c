@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool fuzz_is_for(const fuzz_target *t, const fuzz_problem *p)
+{
+    const char *name = "gradient";
+    return (strncmp(t->kernel, name, strlen(name)) == 0) == p->gradient;
+}
+
 static size_t offset_of(const fuzz_memory *m)
 {
     return (size_t)m->first * (size_t)fuzz_size_of(m->dtype);
@@ -25,6 +31,8 @@ static clattn_status run_on_host(const fuzz_target *t, const fuzz_problem *p, fu
         return clattn_merge(t->context, &merge, bindings, count);
     }
     fuzz_describe(p, &desc);
+    if (p->gradient)
+        return clattn_run_gradient(t->context, &desc, bindings, count);
     return clattn_run(t->context, &desc, bindings, count);
 }
 
@@ -37,6 +45,8 @@ static clattn_status make_plan(const fuzz_target *t, const fuzz_problem *p, clat
         return clattn_plan_merge(t->context, &merge, plan);
     }
     fuzz_describe(p, &desc);
+    if (p->gradient)
+        return clattn_plan_attention_gradient(t->context, &desc, plan);
     return clattn_plan_attention(t->context, &desc, plan);
 }
 

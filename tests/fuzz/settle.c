@@ -50,8 +50,36 @@ static void settle_lengths(fuzz_problem *p)
     }
 }
 
+/* Gradients have LSE, and nothing else that the forward pass returns. */
+static void settle_gradient(fuzz_problem *p)
+{
+    static const int returned[] = {CLATTN_SLOT_WEIGHTS,     CLATTN_SLOT_WEIGHTS_MEAN,
+                                   CLATTN_SLOT_WEIGHTS_SUM, CLATTN_SLOT_PRESENT_K,
+                                   CLATTN_SLOT_PRESENT_V,   CLATTN_SLOT_SCORES};
+    static const int of[][2] = {{CLATTN_SLOT_GRAD_BIAS, CLATTN_SLOT_BIAS},
+                                {CLATTN_SLOT_GRAD_SINK, CLATTN_SLOT_SINK},
+                                {CLATTN_SLOT_GRAD_PAST_K, CLATTN_SLOT_PAST_K},
+                                {CLATTN_SLOT_GRAD_PAST_V, CLATTN_SLOT_PAST_V}};
+    bool wants_any = false;
+    for (size_t n = 0; n < sizeof returned / sizeof returned[0] && p->gradient; n++)
+        drop(p, returned[n]);
+    for (int slot = CLATTN_SLOT_GRAD_OUT; slot < FUZZ_SLOTS && !p->gradient; slot++)
+        drop(p, slot);
+    if (!p->gradient)
+        return;
+    set(p, CLATTN_SLOT_LSE, true);
+    set(p, CLATTN_SLOT_GRAD_OUT, true);
+    for (size_t n = 0; n < sizeof of / sizeof of[0]; n++)
+        set(p, of[n][0], fuzz_has(p, of[n][0]) && fuzz_has(p, of[n][1]));
+    for (int slot = CLATTN_SLOT_GRAD_Q; slot < FUZZ_SLOTS; slot++)
+        wants_any |= fuzz_has(p, slot);
+    if (!wants_any)
+        set(p, CLATTN_SLOT_GRAD_Q, true);
+}
+
 static void settle_slots(fuzz_problem *p)
 {
+    settle_gradient(p);
     set(p, CLATTN_SLOT_BLOCK_COUNT, fuzz_has(p, CLATTN_SLOT_BLOCK_INDEX));
     if (!fuzz_has(p, CLATTN_SLOT_BLOCK_INDEX))
         p->block_q = p->block_kv = p->block_limit = 0;
@@ -66,7 +94,7 @@ static void settle_slots(fuzz_problem *p)
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
         if (!fuzz_slot_of(slot)->host || !fuzz_has(p, slot))
             p->host &= ~CLATTN_SLOT_BIT(slot);
-        if (fuzz_slot_of(slot)->written)
+        if (fuzz_slot_of(slot)->written && slot != CLATTN_SLOT_GRAD_BIAS)
             p->tensor[slot].broadcast = 0;
     }
     const uint64_t indexing =
@@ -116,6 +144,12 @@ static void settle_values(fuzz_problem *p)
             p->dropout = 0.9F;
     }
     calm(p, CLATTN_SLOT_Q, FUZZ_INFINITE);
+    for (int slot = 0; slot < FUZZ_SLOTS && p->gradient; slot++) {
+        calm(p, slot, FUZZ_HUGE); /* products of three leave float32 */
+        calm(p, slot, FUZZ_INFINITE);
+        if (p->tensor[slot].values == FUZZ_NAN && p->dropout != 0)
+            calm(p, slot, FUZZ_NAN);
+    }
 }
 
 void fuzz_settle(fuzz_problem *p)
@@ -123,7 +157,7 @@ void fuzz_settle(fuzz_problem *p)
     if (p->merge) {
         for (int slot = 0; slot < FUZZ_SLOTS; slot++)
             if (slot != CLATTN_SLOT_OUT && slot != CLATTN_SLOT_LSE && slot != CLATTN_SLOT_SINK &&
-                slot < CLATTN_SLOT_PARTIAL_OUT)
+                slot != CLATTN_SLOT_PARTIAL_OUT && slot != CLATTN_SLOT_PARTIAL_LSE)
                 drop(p, slot);
         p->tensor[CLATTN_SLOT_OUT].broadcast = p->tensor[CLATTN_SLOT_LSE].broadcast = 0;
         p->wild = false;

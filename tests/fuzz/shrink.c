@@ -65,7 +65,8 @@ static void simple_extent(fuzz_problem *p, int which, int way)
 static void simple_tensor(fuzz_problem *p, int slot, int which)
 {
     fuzz_tensor *t = &p->tensor[slot];
-    if (which == 0 && slot > CLATTN_SLOT_OUT && slot < CLATTN_SLOT_PARTIAL_OUT)
+    if (which == 0 && slot > CLATTN_SLOT_OUT && slot != CLATTN_SLOT_PARTIAL_OUT &&
+        slot != CLATTN_SLOT_PARTIAL_LSE)
         t->present = false;
     if (which == 1)
         t->strided = false;

@@ -76,6 +76,25 @@ static void mark_list(void *context, const int64_t *at)
         mark(m, CLATTN_SLOT_BLOCK_INDEX, at[0], at[1], at[2], n);
 }
 
+/* What gradients read of a row: nothing behind a length; of one that sees nothing, what the forward
+ * pass wrote, and the gradient of LSE for that of the sink. */
+static void mark_row_of_gradient(const marks *m, const oracle_problem *o, const oracle_row *row)
+{
+    bool sees_any = false;
+    if (row->i >= row->queries)
+        return;
+    for (int64_t j = 0; j < o->n_kv; j++)
+        sees_any |= oracle_score_of(o, row, j).seen != -INFINITY;
+    mark(m, CLATTN_SLOT_LSE, row->b, row->h, row->i, 0);
+    if (m->e->used[CLATTN_SLOT_GRAD_LSE] && (sees_any || o->sink))
+        mark(m, CLATTN_SLOT_GRAD_LSE, row->b, row->h, row->i, 0);
+    for (int64_t d = 0; d < m->p->value_dim; d++) {
+        mark(m, CLATTN_SLOT_OUT, row->b, row->h, row->i, d);
+        if (sees_any)
+            mark(m, CLATTN_SLOT_GRAD_OUT, row->b, row->h, row->i, d);
+    }
+}
+
 void fuzz_mark(const fuzz_problem *p, const fuzz_set *set, const oracle_problem *o,
                fuzz_expected *e)
 {
@@ -98,6 +117,8 @@ void fuzz_mark(const fuzz_problem *p, const fuzz_set *set, const oracle_problem 
         for (int64_t h = 0; h < p->n_head; h++)
             for (int64_t i = 0; i < p->n_q; i++) {
                 const oracle_row row = oracle_row_at(o, b, h, i);
+                if (p->gradient)
+                    mark_row_of_gradient(&m, o, &row);
                 for (int64_t j = 0; j < o->n_kv; j++)
                     mark_pair(&m, o, &row, j);
             }

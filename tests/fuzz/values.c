@@ -149,7 +149,7 @@ void fuzz_fill(const fuzz_problem *p, fuzz_set *set)
         fuzz_memory *m = &set->slot[slot];
         fuzz_random r = fuzz_random_of(p->seed ^ 0x5eed, p->index * FUZZ_SLOTS + (uint64_t)slot);
         block_lists lists = {p, set, &r, (int)FUZZ_PICK(&r, 10, 50, 90, 100)};
-        if (!m->bytes || fuzz_slot_of(slot)->written)
+        if (!m->bytes || fuzz_is_written(p, slot))
             continue;
         if (m->dtype <= CLATTN_BF16)
             fill_floats(p, slot, m, &r);
@@ -173,7 +173,7 @@ static int64_t extent_at(const fuzz_problem *p, int slot, const int64_t *shape, 
         return shape[d];
     if (d == 0)
         return p->batch;
-    return slot == CLATTN_SLOT_Q || slot >= CLATTN_SLOT_OUT ? p->q_length[b] : p->kv_length[b];
+    return fuzz_is_query_slot(slot) ? p->q_length[b] : p->kv_length[b];
 }
 
 void fuzz_each(const fuzz_problem *p, int slot, void (*visit)(void *context, const int64_t *at),

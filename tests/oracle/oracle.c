@@ -7,19 +7,24 @@
 
 #include "row.h"
 
-/* log(sum over j of exp(s[j]) + exp(sink)), -inf where there is nothing to sum. s: (n) */
-static double log_sum_exp(const double *s, int64_t n, double sink)
+/* A softmax: exp(most) * sum is the sum over j of exp(s[j]) and exp(sink). Both apart, because with
+ * scores of 1e38 even double can't hold the logarithm of the whole. */
+typedef struct softmax {
+    double most, sum; /* -inf and 0 where there is nothing to sum */
+} softmax;
+
+static softmax softmax_of(const double *s, int64_t n, double sink)
 {
-    double most = sink;
+    softmax x = {sink, 0};
     for (int64_t j = 0; j < n; j++)
-        if (s[j] > most || isnan(s[j]))
-            most = s[j];
-    if (most == -INFINITY)
-        return -INFINITY;
-    double sum = exp(sink - most);
+        if (s[j] > x.most || isnan(s[j]))
+            x.most = s[j];
+    if (x.most == -INFINITY)
+        return x;
+    x.sum = exp(sink - x.most);
     for (int64_t j = 0; j < n; j++)
-        sum += exp(s[j] - most);
-    return most + log(sum);
+        x.sum += exp(s[j] - x.most);
+    return x;
 }
 
 /* Scratch of one row. */
@@ -89,9 +94,10 @@ static void attend_row(const oracle_problem *p, const oracle_row *row, const row
     for (int64_t j = 0; j < p->n_kv; j++)
         x->s[j] = (x->score[j] = oracle_score_of(p, row, j)).seen;
     const double sink = p->sink && !beyond ? (double)p->sink[row->h] : (double)-INFINITY;
-    const double lse = log_sum_exp(x->s, p->n_kv, sink);
+    const softmax all = softmax_of(x->s, p->n_kv, sink);
+    const double lse = all.sum == 0 ? all.most : all.most + log(all.sum);
     for (int64_t j = 0; j < p->n_kv; j++) {
-        x->w[j] = x->s[j] == -INFINITY ? 0 : exp(x->s[j] - lse);
+        x->w[j] = x->s[j] == -INFINITY ? 0 : exp(x->s[j] - all.most) / all.sum;
         x->dropped[j] = oracle_is_kept(p, row, j) ? x->w[j] / (1 - (double)p->dropout) : 0;
     }
     if (p->lse)

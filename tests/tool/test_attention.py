@@ -79,6 +79,14 @@ class Values(tool_case.ToolCase):
         half = struct.unpack("<e", struct.pack("<e", 6e-8))[0]
         self.assertEqual(arrays.read(self.folder / "out.npy")[1][:2], (65504.0, -65504.0))
         self.assertEqual(arrays.read(self.folder / "out.npy")[1][2], half)
+        inf = float("inf")
+        self.write("v.npy", (1, 4), [inf, -inf, float("nan"), 0.0], descr="<f2")
+        self.write("q.npy", (1, 4))
+        self.write("k.npy", (1, 4))
+        self.run_good(*ATTENTION, "--verify")
+        out = arrays.read(self.folder / "out.npy")[1]
+        self.assertEqual((out[0], out[1], out[3]), (inf, -inf, 0.0))
+        self.assertNotEqual(out[2], out[2])
 
     def test_outputs_replace_files_and_follow_links(self):
         self.write_problem((3, 4))

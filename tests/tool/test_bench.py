@@ -159,6 +159,31 @@ class Features(BenchCase):
         self.assertRegex(said.splitlines()[-1], rf"^{shape} mask +\w+ .*GF/s +\d+\.\d %$")
 
 
+class Backward(BenchCase):
+    def test_five_products(self):
+        shapes = [(2, 4, 2, 33, 40, 16, 1), (1, 2, 2, 1, 65, 8, 0)]
+        words = (word for shape in shapes for word in ("--shape", form(*shape)))
+        rows = self.rows(*SHORT, "--backward", *words)
+        self.assertEqual([of_row(row) for row in rows], shapes)
+        for row in rows:
+            batch, n_head, _, n_q, n_kv, head_dim, causal = of_row(row)
+            operations = 10 * batch * n_head * visible_pairs(n_q, n_kv, causal) * head_dim
+            self.assertEqual(row["op"], "gradient")
+            self.assertTrue(row["kernel"].startswith("gradient"))
+            self.assertAlmostEqual(row["gflops"] * row["seconds_min"] * 1e9 / operations, 1)
+            self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
+
+    def test_features(self):
+        shape = ("--shape", "1,2,2,40,70,16", "--backward")
+        for name in FEATURES:
+            (row,) = self.rows(*SHORT, *shape, "--feature", name)
+            self.assertEqual(row["op"].split("+")[0], "gradient")
+
+    def test_wrong(self):
+        self.run_bad(2, "--backward", "bench", "--backward")
+        self.run_bad(2, "--backward", "bench", "--suite", "backward", "--backward")
+
+
 class Choices(BenchCase):
     def test_suites(self):
         """Short by default, and before shapes."""

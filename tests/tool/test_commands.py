@@ -11,7 +11,7 @@ from tool_case import ATTENTION
 
 class Help(tool_case.ToolCase):
     def commands(self):
-        return re.findall(r"^  (\w+) ", self.run_good("--help"), re.MULTILINE)
+        return re.findall(r"^  ([a-z]+) ", self.run_good("--help"), re.MULTILINE)
 
     def test_of_the_program(self):
         self.assertLessEqual({"devices", "attention", "programs", "version"}, set(self.commands()))

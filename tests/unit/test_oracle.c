@@ -111,6 +111,17 @@ Test(oracle, bias_is_added_and_hides_where_it_is_infinite)
     cr_assert(isfinite(to.scores[3]));
 }
 
+/* The logarithm of their sum is one of them, and yet each weight is a half. */
+Test(oracle, equal_scores_of_any_size)
+{
+    outputs to;
+    oracle_problem p = problem_of(1, 2, &to);
+    p.bias = (const float[]){-3.4e38F, -3.4e38F};
+    cr_assert(oracle_attention(&p));
+    EXPECT(to.weights, .5, .5);
+    EXPECT(to.out, 5.5);
+}
+
 Test(oracle, mask_lengths_and_nan_behind_them)
 {
     outputs to;

@@ -69,6 +69,69 @@ Test(problem, equal_descriptions_make_equal_bytes)
     cr_assert_eq(memcmp(&one, &other, sizeof one), 0);
 }
 
+/* Gradients of two batch entries of 4 heads, 3 queries, 5 keys, with biases. */
+static clattn_attention_desc with_bias_gradient(void)
+{
+    clattn_attention_desc desc;
+    clattn_attention_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_head = desc.n_kv_head = 4;
+    desc.n_q = 3;
+    desc.n_kv = 5;
+    desc.head_dim = desc.value_dim = 8;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS) |
+                 CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_BIAS);
+    return desc;
+}
+
+Test(problem, gradients_of_biases_are_summed_where_biases_are_shared)
+{
+    clattn_attention_desc desc = with_bias_gradient();
+    clattn__problem problem;
+    int64_t low, high;
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert_eq(problem.bias_sums, 0);
+    clattn__slot_span(&problem, CLATTN_SLOT_GRAD_BIAS, &low, &high);
+    cr_assert_eq(high, 2 * 4 * 3 * 5 * 4);
+    desc.tensor[CLATTN_SLOT_BIAS].strided = 1; /* (1, n_head, n_q, 1) */
+    desc.tensor[CLATTN_SLOT_BIAS].stride[1] = 3;
+    desc.tensor[CLATTN_SLOT_BIAS].stride[2] = 1;
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert_eq(problem.bias_sums, 1 | 8);
+    const int64_t *stride = problem.layout[CLATTN_SLOT_GRAD_BIAS].stride;
+    cr_assert(stride[0] == 0 && stride[1] == 3 && stride[2] == 1 && stride[3] == 0);
+    desc.tensor[CLATTN_SLOT_GRAD_BIAS].strided = 1; /* its own strides decide */
+    desc.tensor[CLATTN_SLOT_GRAD_BIAS].stride[2] = 2;
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert_eq(problem.bias_sums, 1 | 2 | 8);
+    clattn__slot_span(&problem, CLATTN_SLOT_GRAD_BIAS, &low, &high);
+    cr_assert_eq(high, (2 * 2 + 1) * 4);
+}
+
+/* A sum over nothing is 0, which has to be written. */
+Test(problem, gradients_are_empty_only_where_nothing_is_written)
+{
+    clattn_attention_desc desc = with_bias_gradient();
+    clattn__problem problem;
+    desc.batch = 0;
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert(clattn__problem_is_empty(&problem));
+    desc.tensor[CLATTN_SLOT_BIAS].strided = 1;
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert_not(clattn__problem_is_empty(&problem));
+    desc.batch = 2;
+    desc.n_q = 0;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q);
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert(clattn__problem_is_empty(&problem));
+    desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K);
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    cr_assert_not(clattn__problem_is_empty(&problem));
+    cr_assert(clattn__problem_writes(&problem, CLATTN_SLOT_GRAD_K));
+    cr_assert_not(clattn__problem_writes(&problem, CLATTN_SLOT_OUT));
+    cr_assert_not(clattn__problem_writes(&problem, CLATTN_SLOT_LSE));
+}
+
 Test(problem, negative_strides_span_below_element_zero)
 {
     clattn_attention_desc desc = valid();

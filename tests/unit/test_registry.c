@@ -146,6 +146,93 @@ Test(registry, launches)
     }
 }
 
+static clattn__problem gradient_of(int64_t n, uint64_t slots)
+{
+    clattn_attention_desc desc;
+    clattn__problem problem;
+    clattn_attention_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_head = 4;
+    desc.n_kv_head = 2;
+    desc.n_q = desc.n_kv = n;
+    desc.head_dim = 40;
+    desc.value_dim = 17;
+    desc.slots = slots | CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
+    return problem;
+}
+
+/* As many launches as there are gradients, at most. */
+Test(registry, launches_of_gradients)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+    uint64_t all = 0;
+    for (int slot = CLATTN_SLOT_BIAS; slot < CLATTN_SLOT_LIMIT; slot++)
+        if (slot == CLATTN_SLOT_BIAS || slot == CLATTN_SLOT_SINK ||
+            (slot >= CLATTN_SLOT_GRAD_LSE && slot <= CLATTN_SLOT_GRAD_SINK))
+            all |= CLATTN_SLOT_BIT(slot);
+    const uint64_t wanted[] = {CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q),
+                               CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K),
+                               CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V), all};
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        for (size_t w = 0; w < 4; w++) {
+            clattn__variant variant;
+            clattn_problem_row row;
+            const clattn__problem problem = gradient_of(33, wanted[w]);
+            if (clattn__kernel_get(i)->kind != CLATTN__GRADIENT)
+                continue;
+            clattn__kernel_make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
+            cr_assert(variant.launch_count > 1 && variant.launch_count <= CLATTN__MAX_LAUNCHES);
+            cr_assert(variant.scratch_count >= 1 && variant.scratch_count <= CLATTN__MAX_SCRATCH);
+            for (uint32_t n = 0; n < variant.launch_count; n++)
+                cr_assert(variant.launch[n].argument_count <= CLATTN__MAX_ARGUMENTS);
+            clattn__problem_row_fill(&problem, &variant, &row);
+            cr_assert_eq(row.batch, 2);
+            cr_assert_eq((row.gradients & CLATTN_G_K) != 0, w == 1 || w == 3);
+            cr_assert_eq((row.gradients & CLATTN_G_LSE) != 0, w == 3);
+        }
+}
+
+/* What a pass over keys keeps grows with the number of queries and keys, not with their product. */
+Test(registry, workspace_of_gradients_is_linear)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32), gpu = caps_of(CLATTN__TILE, 1, 16);
+    const uint64_t slots =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K);
+    uint64_t before = 0;
+    char why[256];
+    for (int64_t n = 4096; n <= 65536; n *= 2) {
+        const clattn__problem problem = gradient_of(n, slots);
+        clattn__variant variant;
+        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        cr_assert(variant.config.range_keys * 8 >= n && variant.config.range_keys >= 512);
+        cr_assert_eq(variant.config.range_keys % variant.config.key_block, 0);
+        cr_assert_eq(variant.config.key_block % variant.config.block_n, 0);
+        cr_assert(before == 0 || variant.workspace <= 2 * before);
+        before = variant.workspace;
+    }
+    const clattn__problem problem = gradient_of(1 << 20, slots);
+    cr_assert_not(accepts("gradient_simd", &problem, &caps, why, sizeof why));
+    cr_assert(strstr(why, "largest allocation"), "%s", why);
+    cr_assert_not(accepts("gradient_simd", &problem, &gpu, why, sizeof why));
+    cr_assert(strstr(why, "lanes"), "%s", why);
+    cr_assert(accepts("gradient_reference", &problem, &gpu, why, sizeof why));
+}
+
+/* Ranges don't depend on the bound of the keys where that is moderate. */
+Test(registry, ranges_of_gradients_are_a_grid)
+{
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32);
+    const int64_t lengths[] = {1, 511, 512, 513, 1000, 4096};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        const clattn__problem problem =
+            gradient_of(lengths[i], CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q));
+        clattn__variant variant;
+        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        cr_assert_eq(variant.config.range_keys, 512);
+    }
+}
+
 Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
 {
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);

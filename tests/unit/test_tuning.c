@@ -94,11 +94,20 @@ static void write_row(const char *problem, const char *configuration)
     write_rows(&row, 1);
 }
 
+/* The kernel that tuning is about. */
+static const clattn__kernel *attention_simd(void)
+{
+    uint32_t i = 0;
+    while (strcmp(clattn__kernel_get(i)->name, "attention_simd") != 0)
+        i++;
+    return clattn__kernel_get(i);
+}
+
 /* What planning takes for plain attention of n keys and queries; "" if it is as built in. */
 static const char *used_for(int64_t n_q, int64_t n_kv, clattn__origin *origin)
 {
     static char configuration[192];
-    const clattn__kernel *kernel = clattn__kernel_get(0);
+    const clattn__kernel *kernel = attention_simd();
     clattn__tuning *tuning;
     clattn_attention_desc desc;
     clattn__problem problem;

@@ -152,6 +152,30 @@ Test(work_list, keys)
     }
 }
 
+/* Whole heads, also where there are no queries, keys or batch entries. */
+Test(work_list, heads)
+{
+    const clattn__tiling each = {CLATTN__OVER_HEADS, .block = 1};
+    const clattn__tiling together = {CLATTN__OVER_HEADS, .block = 1, .all_batches = true};
+    const clattn__tiling all = {CLATTN__OVER_HEADS, .block = 1, .all_heads = true,
+                                .all_batches = true};
+    const clattn__problem problem = problem_of(2, 3, 5, 7), empty = problem_of(0, 3, 0, 0);
+    uint64_t count;
+    clattn_work_item *items = list_of(&problem, &each, &count);
+    cr_assert_eq(count, 6);
+    for (uint64_t n = 0; n < count; n++)
+        cr_assert(items[n].batch == (int32_t)n / 3 && items[n].head == (int32_t)n % 3 &&
+                  items[n].q_begin == 0 && items[n].q_end == 5 && items[n].k_begin == 0 &&
+                  items[n].k_end == 7);
+    free(items);
+    items = list_of(&empty, &together, &count);
+    cr_assert(count == 3 && items[2].batch == -1 && items[2].head == 2 && items[2].q_end == 0);
+    free(items);
+    items = list_of(&problem, &all, &count);
+    cr_assert(count == 1 && items[0].batch == -1 && items[0].head == -1);
+    free(items);
+}
+
 Test(work_list, heads_of_equal_cost_stay_together)
 {
     const clattn__problem problem = problem_of(1, 2, 96, 10);

@@ -689,7 +689,7 @@ CLATTN_API clattn_status clattn_program_cache_path(const clattn_context_options 
 typedef struct clattn_tune_options {
     uint32_t struct_size;
     uint32_t quick; /* 1: only the classes of problems that matter most, and little time for them */
-    double seconds; /* the time to end within, roughly; 0: 240, or 24 with `quick` */
+    double seconds; /* the time to end within, roughly; 0: 240, or 22 with `quick` */
 } clattn_tune_options;
 
 static inline void clattn_tune_options_init(clattn_tune_options *options)

@@ -58,8 +58,8 @@ static void cut_queries(const clattn__problem *problem, const clattn__caps *caps
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    clattn__simd_tiles(problem, caps, config);
     config->full = clattn__needs_full(problem);
+    clattn__simd_tiles(problem, caps, clattn__simd_is_short(problem, config), config);
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;

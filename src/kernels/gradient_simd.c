@@ -55,7 +55,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
     uint32_t i = 0;
-    clattn__simd_tiles(problem, caps, config);
+    clattn__simd_tiles(problem, caps, false, config);
     while (blocks[i].dim_max != config->dim_max)
         i++;
     config->block_m = blocks[i].block_m;

@@ -76,6 +76,14 @@ void clattn__config_change(const clattn__config *change, clattn__config *config)
             *number_of(config, i) = value_of(change, i);
 }
 
+bool clattn__config_is_whole(const clattn__config *config, const clattn__config *other)
+{
+    for (size_t i = 0; i < MACROS; i++)
+        if (can_be_tuned(i) && value_of(other, i) && !value_of(config, i))
+            return false;
+    return true;
+}
+
 bool clattn__config_same(const clattn__config *a, const clattn__config *b)
 {
     for (size_t i = 0; i < MACROS; i++)

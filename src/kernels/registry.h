@@ -129,6 +129,9 @@ bool clattn__config_parse_tuned(const char *text, clattn__config *config);
 /* Takes over the numbers of `change` that can be tuned and aren't 0. */
 void clattn__config_change(const clattn__config *change, clattn__config *config);
 
+/* Whether `config` has a number wherever `other` has one, of those that can be tuned. */
+bool clattn__config_is_whole(const clattn__config *config, const clattn__config *other);
+
 /* Whether all that can be tuned is the same. */
 bool clattn__config_same(const clattn__config *a, const clattn__config *b);
 

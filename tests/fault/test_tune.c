@@ -61,8 +61,10 @@ static void write_rows(const clattn_context_options *options)
     cr_assert_not_null(file);
     fputs("clattn tuning 1\n", file);
     for (int dim = 64; dim <= 128; dim *= 2)
-        fprintf(file, "attention_simd\tdim=%d\tROWS=4\t%s\t%s\t%s\t%s\t%u\t1.5\n", dim,
-                clattn_version_string(), info.name, info.driver, info.platform_version,
+        fprintf(file,
+                "attention_simd\tdim=%d\tVEC=4 ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 "
+                "BLOCK_N=64\t%s\t%s\t%s\t%s\t%u\t1.5\n",
+                dim, clattn_version_string(), info.name, info.driver, info.platform_version,
                 (unsigned)info.compute_units);
     cr_assert_eq(fclose(file), 0);
 }

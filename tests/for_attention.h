@@ -17,7 +17,7 @@ static inline bool is_for_attention(clattn_context *context, const char *kernel)
     clattn_attention_desc desc;
     clattn_attention_desc_init(&desc);
     desc.batch = desc.n_head = desc.n_kv_head = desc.n_q = desc.n_kv = 1;
-    desc.head_dim = desc.value_dim = 1;
+    desc.head_dim = desc.value_dim = 64; /* at least a vector, which some kernels need */
     const clattn_status status = clattn_plan_attention(context, &desc, &plan);
     if (status == CLATTN_OK)
         (void)clattn_plan_get_info(plan, &info);

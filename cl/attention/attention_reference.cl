@@ -26,7 +26,7 @@ static float accumulate(const query *x, const rows_of *values, float shift, floa
         for (int j = r.begin; j < r.end; j++) {
             const float s = score(x, j);
             const int past = j < values->n_past ? 0 : 1;
-            const long v = values->begin[past] + j * values->step[past];
+            const long v = row_begin(values, j);
             if (s == -INFINITY)
                 continue; /* not visible: its value must not count, not even as 0 * NaN */
             float p = exp(s - shift);
@@ -58,7 +58,7 @@ attention_reference(__global const void *q, __global const void *k, __global con
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
         const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
-                                         h / row->group, x.of.keys.first);
+                                         h / row->group, x.of.keys.first, pages);
         const int beyond = i >= x.of.queries.count;
         if (beyond && row->flags & CLATTN_F_RAGGED)
             continue;

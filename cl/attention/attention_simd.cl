@@ -236,13 +236,13 @@ INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_bas
     return sink[base->offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
-    __global const void *q, __global const void *k, __global const void *past_k,
-    __global const void *v, __global const void *past_v, __global float *k_panels,
-    __global float *v_rows, __global void *out, __global float *lse, __global float *stats,
-    __global const float *sink, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
+               __global const void *v, __global const void *past_v, __global float *k_panels,
+               __global float *v_rows, __global void *out, __global float *lse,
+               __global float *stats, __global const float *sink, OPTION_PARAMETERS,
+               const clattn_base base, __global const clattn_problem_row *rows,
+               __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
@@ -274,9 +274,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_simd(
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;
         const rows_of keys =
-            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token);
+            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
         const rows_of values =
-            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token);
+            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
         pack_own(&a, item.q_begin, last, &keys, &values,
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));

@@ -29,13 +29,14 @@ copy_present(__global const void *k, __global const void *past_k, __global void 
     __global const clattn_problem_row *row = &rows[item.row];
     const int b = item.batch, g = item.head;
     if (row->flags & CLATTN_F_PRESENT_K) {
-        const rows_of keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, 0);
+        const rows_of keys =
+            rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, 0, 0);
         copy_rows(&keys, &item, row, CLATTN_T_PRESENT_K, row->head_dim, present_k,
                   tensor_begin(row, &base, CLATTN_T_PRESENT_K, b, g));
     }
     if (row->flags & CLATTN_F_PRESENT_V) {
         const rows_of values =
-            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, 0);
+            rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, 0, 0);
         copy_rows(&values, &item, row, CLATTN_T_PRESENT_V, row->value_dim, present_v,
                   tensor_begin(row, &base, CLATTN_T_PRESENT_V, b, g));
     }

@@ -5,7 +5,7 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 pack_keys(__global const void *k, __global const void *past_k, __global float *k_panels,
-          __global const int *kv_lengths, const clattn_base base,
+          __global const int *kv_lengths, __global const int *pages, const clattn_base base,
           __global const clattn_problem_row *rows, __global const clattn_work_item *items,
           uint first, uint count)
 {
@@ -15,7 +15,7 @@ pack_keys(__global const void *k, __global const void *past_k, __global float *k
     __global const clattn_problem_row *row = &rows[item.row];
     const tokens own = keys_of(row, &base, kv_lengths, item.batch);
     const rows_of keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, item.batch,
-                                   item.head, own.first);
+                                   item.head, own.first, pages);
     const long step = row->tensor[CLATTN_T_K_PANELS].stride[2];
     __global float *panels = k_panels +
                              tensor_begin(row, &base, CLATTN_T_K_PANELS, item.batch, item.head) +

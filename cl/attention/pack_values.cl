@@ -4,7 +4,7 @@
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 pack_values(__global const void *v, __global const void *past_v, __global float *v_rows,
-            __global const int *kv_lengths, const clattn_base base,
+            __global const int *kv_lengths, __global const int *pages, const clattn_base base,
             __global const clattn_problem_row *rows, __global const clattn_work_item *items,
             uint first, uint count)
 {
@@ -14,7 +14,7 @@ pack_values(__global const void *v, __global const void *past_v, __global float 
     __global const clattn_problem_row *row = &rows[item.row];
     const tokens own = keys_of(row, &base, kv_lengths, item.batch);
     const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, item.batch,
-                                     item.head, own.first);
+                                     item.head, own.first, pages);
     const long width = row->tensor[CLATTN_T_V_ROWS].stride[2];
     __global float *packed = v_rows +
                              tensor_begin(row, &base, CLATTN_T_V_ROWS, item.batch, item.head) +

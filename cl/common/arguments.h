@@ -52,16 +52,22 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRAD_SINK     31
 #define CLATTN_T_GRAD_PAST_K   32
 #define CLATTN_T_GRAD_PAST_V   33
-#define CLATTN_T_SLOTS         34 /* number of slots */
-#define CLATTN_T_K_PANELS      34 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        35 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         36 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 37 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_PAGES         34
+#define CLATTN_T_POSITIONS     35
+#define CLATTN_T_ANGLES        36
+#define CLATTN_T_INDICES       37
+#define CLATTN_T_SLOTS         38 /* number of slots */
+#define CLATTN_T_K_PANELS      38 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        39 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         40 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 41 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    38 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  39 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 40 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_COUNT           41
+    42 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  43 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 44 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           45 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             46 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+#define CLATTN_T_COUNT           47
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -104,11 +110,15 @@ typedef int64_t clattn_i64;
 #define CLATTN_G_PAST_V   (1u << 4)
 #define CLATTN_G_BIAS_SUM 8
 
+#define CLATTN_F_INDICES (1u << 23)
+
 /* Values of `stage`, with the numbers of clattn_score_stage. */
 #define CLATTN_STAGE_SCALED  0
 #define CLATTN_STAGE_CAPPED  1
 #define CLATTN_STAGE_VISIBLE 2
 #define CLATTN_STAGE_WEIGHTS 3
+
+#define CLATTN_SPLIT 512 /* keys of a split, counted from key 0: part of the numerics contract */
 
 #define CLATTN_UNLIMITED ((clattn_i64)1 << 40) /* `left` or `right` that hides nothing */
 
@@ -136,12 +146,16 @@ typedef struct clattn_problem_row {
     clattn_u32 drop_below; /* random words below it drop their weight */
     clattn_i32 block_rows; /* queries of a block, at most BLOCK_M, in the simd family */
     clattn_i32 batch;
-    clattn_u32 gradients;             /* CLATTN_G_* */
-    clattn_i32 range_keys;            /* of an item of gradient_simd */
-    clattn_i32 key_block;             /* keys that it has at a time */
-    clattn_u32 dtype[CLATTN_T_COUNT]; /* CLATTN_D_* */
+    clattn_u32 gradients;                      /* CLATTN_G_* */
+    clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
+    clattn_i32 n_positions, n_angles;          /* rotary */
+    clattn_i32 top_k;                          /* keys of a query, 0: all */
+    clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
+    clattn_i32 range_keys;                     /* of an item of gradient_simd */
+    clattn_i32 key_block;                      /* keys that it has at a time */
+    clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 128 + 7) / 8 * 8);
+CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 156 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -68,12 +68,16 @@ typedef struct rows_of {
     long step[2], inner[2];
     uint dtype[2];
     int n_past;
+    int page_size; /* 0: none. Else new ones are in pages: */
+    int last_page;
+    long page_step, table_step;
+    __global const int *pages; /* of the batch entry */
 } rows_of;
 
 static inline rows_of rows_init(__global const clattn_problem_row *row, const clattn_base *base,
                                 __global const void *past, int past_tensor,
                                 __global const void *now, int now_tensor, int batch, int head,
-                                int first)
+                                int first, __global const int *pages)
 {
     rows_of of;
     of.memory[0] = past;
@@ -87,7 +91,28 @@ static inline rows_of rows_init(__global const clattn_problem_row *row, const cl
         of.dtype[i] = row->dtype[tensor];
     }
     of.begin[1] += (first - row->n_past) * of.step[1];
+    of.page_size = row->page_size;
+    of.last_page = row->n_pages - 1;
+    of.page_step = row->tensor[now_tensor].stride[0];
+    of.table_step = row->tensor[CLATTN_T_PAGES].stride[1];
+    of.pages = pages;
+    if (of.page_size) {
+        of.begin[1] -= batch * of.page_step; /* the first dimension is that of pages */
+        of.pages += tensor_begin(row, base, CLATTN_T_PAGES, 0, 0) +
+                    batch * row->tensor[CLATTN_T_PAGES].stride[0];
+    }
     return of;
+}
+
+/* Element (j, 0) in memory[j < n_past ? 0 : 1]. Page numbers that don't exist are clamped. */
+static inline long row_begin(const rows_of *of, int j)
+{
+    if (j < of->n_past)
+        return of->begin[0] + j * of->step[0];
+    if (of->page_size == 0)
+        return of->begin[1] + j * of->step[1];
+    const int page = clamp(of->pages[j / of->page_size * of->table_step], 0, of->last_page);
+    return of->begin[1] + page * of->page_step + j % of->page_size * of->step[1];
 }
 
 #endif

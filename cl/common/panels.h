@@ -53,16 +53,16 @@ INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_
 {
     const int past = j < keys->n_past ? 0 : 1;
     const int count = j < end ? head_dim - d : 0;
-    return gather_elements(keys->memory[past],
-                           keys->begin[past] + j * keys->step[past] + d * keys->inner[past],
+    return gather_elements(keys->memory[past], row_begin(keys, j) + d * keys->inner[past],
                            keys->inner[past], count, keys->dtype[past]);
 }
 
-/* Whether keys `from` to `from` + VEC - 1 are whole rows of float in one memory object. */
+/* Whether keys `from` to `from` + VEC - 1, a multiple of VEC, are rows of float side by side. */
 INLINE int are_rows(const rows_of *keys, int from, int end)
 {
     const int past = from < keys->n_past ? 0 : 1;
     return from + VEC <= (past ? end : min(end, keys->n_past)) &&
+           (keys->page_size == 0 || keys->page_size % VEC == 0) &&
            keys->dtype[past] == CLATTN_D_F32 && keys->inner[past] == 1;
 }
 
@@ -84,7 +84,7 @@ INLINE void pack_lanes(const rows_of *keys, int from, int end, int head_dim, __g
     int d = 0;
     if (are_rows(keys, from, end)) {
         __global const float *row =
-            (__global const float *)keys->memory[past] + keys->begin[past] + from * step;
+            (__global const float *)keys->memory[past] + row_begin(keys, from);
         for (; d + VEC <= head_dim; d += VEC) {
 #pragma unroll
             for (int lane = 0; lane < VEC; lane++)

@@ -38,7 +38,7 @@ static query query_init(__global const clattn_problem_row *row, const clattn_bas
     x.q_begin = tensor_begin(row, base, CLATTN_T_Q, batch, head) +
                 (long)(x.of.queries.first + i) * row->tensor[CLATTN_T_Q].stride[2];
     x.keys = rows_init(row, base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, batch, head / row->group,
-                       x.of.keys.first);
+                       x.of.keys.first, pages);
     return x;
 }
 
@@ -64,7 +64,7 @@ static float product(const query *x, int j)
 {
     __global const clattn_problem_row *row = x->of.row;
     const int past = j < x->keys.n_past ? 0 : 1;
-    const long k = x->keys.begin[past] + j * x->keys.step[past];
+    const long k = row_begin(&x->keys, j);
     float s = 0.0f;
     for (int d = 0; d < row->head_dim; d++)
         s += load_element(x->q, x->q_begin + d * row->tensor[CLATTN_T_Q].stride[3],

@@ -33,7 +33,7 @@ static query_gradient query_gradient_init(__global const clattn_problem_row *row
     query_gradient g;
     g.x = query_init(row, base, batch, head, i, q, k, past_k, OPTION_ARGUMENTS);
     g.values = rows_init(row, base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, batch,
-                         head / row->group, g.x.of.keys.first);
+                         head / row->group, g.x.of.keys.first, pages);
     const long token = g.x.of.queries.first + i;
     g.grad_out = grad_out;
     g.grad_begin = tensor_begin(row, base, CLATTN_T_GRAD_OUT, batch, head) +

@@ -27,9 +27,9 @@
     __global const uchar *mask, __global const void *bias, __global const float *alibi,            \
         __global const int *q_lengths, __global const int *kv_lengths,                             \
         __global const int *block_count, __global const int *block_index,                          \
-        __global const float *params, __global const long *seed
+        __global const float *params, __global const long *seed, __global const int *pages
 #define OPTION_ARGUMENTS                                                                           \
-    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed
+    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed, pages
 
 /* All queries and keys of one (batch, head). */
 typedef struct pairs {
@@ -261,9 +261,10 @@ INLINE vfloat with_bias(vfloat s, vfloat bias)
 INLINE vfloat add_bias(const pairs *of, vfloat s, int i, int key)
 {
     __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
-    return with_bias(
-        s, gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
-                           t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]));
+    return with_bias(s, gather_elements(of->bias,
+                                        of->bias_begin + i * t->stride[2] + key * t->stride[3],
+                                        t->stride[3], of->keys.count - key,
+                                        of->row->dtype[CLATTN_T_BIAS]));
 }
 
 /* From capped scores of query i with keys `key` + lane to final ones: -INFINITY where not

@@ -32,9 +32,9 @@ OUTLINE void take_panels(gradient *x, bias_sums *s, const clattn_base *base)
     if (s->batch == b && s->kv == kv)
         return;
     const rows_of keys =
-        rows_init(row, base, s->past_k, CLATTN_T_PAST_K, s->k, CLATTN_T_K, b, kv, first);
+        rows_init(row, base, s->past_k, CLATTN_T_PAST_K, s->k, CLATTN_T_K, b, kv, first, 0);
     const rows_of values =
-        rows_init(row, base, s->past_v, CLATTN_T_PAST_V, s->v, CLATTN_T_V, b, kv, first);
+        rows_init(row, base, s->past_v, CLATTN_T_PAST_V, s->v, CLATTN_T_V, b, kv, first, 0);
     pack_panels(&keys, start, end, row->head_dim, s->panels - start / PANEL * k_step, k_step);
     pack_panels(&values, start, end, row->value_dim, v_panels - start / PANEL * v_step, v_step);
     x->b.k_panels = s->panels - start / PANEL * k_step;
@@ -83,8 +83,8 @@ OUTLINE void add_head(gradient *x, bias_sums *s, const clattn_base *base, int fi
         load_queries(&x->b, s->q, tensor_begin(row, base, CLATTN_T_Q, b, h));
         load_rows(&x->b, s->grad_out, tensor_begin(row, base, CLATTN_T_GRAD_OUT, b, h),
                   CLATTN_T_GRAD_OUT, row->value_dim, x->g);
-        load_row_values(x, s->gradient_rows +
-                               tensor_begin(row, base, CLATTN_T_GRADIENT_ROWS, b, h));
+        load_row_values(x,
+                        s->gradient_rows + tensor_begin(row, base, CLATTN_T_GRADIENT_ROWS, b, h));
         add_scores(x, s, first, from, to);
     }
 }
@@ -104,12 +104,13 @@ OUTLINE void fold(bias_sums *s, int queries, int keys, int all_q, int all_k)
         }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gradient_bias_simd(
-    __global const void *q, __global const void *k, __global const void *past_k,
-    __global const void *v, __global const void *past_v, __global const void *grad_out,
-    __global const float *gradient_rows, __global float *panels, __global void *grad_bias,
-    OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
-    __global const clattn_work_item *items, uint first, uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gradient_bias_simd(__global const void *q, __global const void *k, __global const void *past_k,
+                   __global const void *v, __global const void *past_v,
+                   __global const void *grad_out, __global const float *gradient_rows,
+                   __global float *panels, __global void *grad_bias, OPTION_PARAMETERS,
+                   const clattn_base base, __global const clattn_problem_row *rows,
+                   __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
@@ -124,17 +125,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gradient_bias_simd(
     const int k_end = all_q && !all_k ? item.k_end : row->n_kv;
     const int b_end = item.batch < 0 ? row->batch : item.batch + 1;
     const int h_end = item.head < 0 ? row->n_head : item.head + 1;
-    const long to = tensor_begin(row, &base, CLATTN_T_GRAD_BIAS, max(item.batch, 0),
-                                 max(item.head, 0));
+    const long to =
+        tensor_begin(row, &base, CLATTN_T_GRAD_BIAS, max(item.batch, 0), max(item.head, 0));
     BLOCK_ARRAYS;
     GRADIENT_ARRAYS;
     float of_query[BLOCK_M], of_key[BLOCK_N], sum[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
     gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g, .ds = block_ds, .factor = block_factor, .shift = shift,
-                  .normaliser = normaliser, .delta = delta};
-    bias_sums s = {q, k, past_k, v, past_v, grad_out, gradient_rows,
-                   panels + own_begin(row, &base, CLATTN_T_GRADIENT_PANELS), sum, of_query,
-                   of_key, 0.0f, -1, -1};
+                  .g = block_g,
+                  .ds = block_ds,
+                  .factor = block_factor,
+                  .shift = shift,
+                  .normaliser = normaliser,
+                  .delta = delta};
+    bias_sums s = {
+        q,      k,        past_k,        v,
+        past_v, grad_out, gradient_rows, panels + own_begin(row, &base, CLATTN_T_GRADIENT_PANELS),
+        sum,    of_query, of_key,        0.0f,
+        -1,     -1};
     clear(of_query, BLOCK_M);
     clear(of_key, BLOCK_N);
     for (int i = q_begin; i < q_end; i += BLOCK_M)

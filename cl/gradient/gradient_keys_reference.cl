@@ -20,11 +20,11 @@ static void add_query_row(const query_gradient *g, int j, float *dk, float *dv)
                                        row->dtype[CLATTN_T_GRAD_OUT]);
 }
 
-__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void gradient_keys_reference(
-    GRADIENT_PARAMETERS, __global void *grad_k, __global void *grad_past_k, __global void *grad_v,
-    __global void *grad_past_v, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
+gradient_keys_reference(GRADIENT_PARAMETERS, __global void *grad_k, __global void *grad_past_k,
+                        __global void *grad_v, __global void *grad_past_v, OPTION_PARAMETERS,
+                        const clattn_base base, __global const clattn_problem_row *rows,
+                        __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
@@ -33,9 +33,9 @@ __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void gradient_keys
     const int b = item.batch;
     const tokens own = keys_of(row, &base, kv_lengths, b);
     const rows_of to_k = rows_init(row, &base, grad_past_k, CLATTN_T_GRAD_PAST_K, grad_k,
-                                   CLATTN_T_GRAD_K, b, item.head, own.first);
+                                   CLATTN_T_GRAD_K, b, item.head, own.first, pages);
     const rows_of to_v = rows_init(row, &base, grad_past_v, CLATTN_T_GRAD_PAST_V, grad_v,
-                                   CLATTN_T_GRAD_V, b, item.head, own.first);
+                                   CLATTN_T_GRAD_V, b, item.head, own.first, pages);
     const int keys = row->flags & CLATTN_F_RAGGED ? own.count : row->n_kv;
     float dk[DIM_MAX], dv[DIM_MAX];
     for (int j = item.k_begin + (int)get_local_id(0); j < min(item.k_end, keys); j += WG_SIZE) {

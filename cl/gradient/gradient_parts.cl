@@ -25,8 +25,8 @@ gradient_parts(__global const float *parts, __global void *grad_q, __global cons
         __global const float *from =
             parts + tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, item.batch, item.head) +
             token * width;
-        const long to = tensor_begin(row, &base, CLATTN_T_GRAD_Q, item.batch, item.head) +
-                        token * t->stride[2];
+        const long to =
+            tensor_begin(row, &base, CLATTN_T_GRAD_Q, item.batch, item.head) + token * t->stride[2];
         for (int d = 0; d < row->head_dim; d += VEC) {
             vfloat sum = 0.0f;
             for (int n = 0; i < queries.count && n < ranges; n++)

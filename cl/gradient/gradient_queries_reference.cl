@@ -17,10 +17,10 @@ static void add_key_rows(const query_gradient *g, float *dq)
         }
 }
 
-__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void gradient_queries_reference(
-    GRADIENT_PARAMETERS, __global void *grad_q, OPTION_PARAMETERS, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
+gradient_queries_reference(GRADIENT_PARAMETERS, __global void *grad_q, OPTION_PARAMETERS,
+                           const clattn_base base, __global const clattn_problem_row *rows,
+                           __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -76,8 +76,8 @@ gradient_rows(__global const void *q, __global const void *k, __global const voi
         const long token = queries.first + i;
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
         row_softmax of;
-        of.shift = lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) +
-                       token * t[CLATTN_T_LSE].stride[2]];
+        of.shift =
+            lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + token * t[CLATTN_T_LSE].stride[2]];
         of.normaliser = 1.0f;
         if (fabs(of.shift) > LARGEST_LSE && of.shift != -INFINITY)
             of = from_scores(&x, logit);

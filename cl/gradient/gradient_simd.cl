@@ -10,13 +10,13 @@
 
 /* Where past and new rows of a key/value head are. */
 #define HEAD_ROWS(past, PAST, now, NOW)                                                            \
-    rows_init(row, &base, past, CLATTN_T_##PAST, now, CLATTN_T_##NOW, b, kv, own.first)
+    rows_init(row, &base, past, CLATTN_T_##PAST, now, CLATTN_T_##NOW, b, kv, own.first, pages)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
 /* to (KEY_ROWS, width) += w^T (KEY_ROWS, rows) x (rows, cols * VEC); cols is a constant. */
-INLINE void transposed_tile(const float *w, int rows, const float *x, __global float *to,
-                            int width, const int cols)
+INLINE void transposed_tile(const float *w, int rows, const float *x, __global float *to, int width,
+                            const int cols)
 {
     vfloat sum[KEY_ROWS][VALUE_COLS];
 #pragma unroll
@@ -272,8 +272,13 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     GRADIENT_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g, .o = block_o, .ds = block_ds, .factor = block_factor,
-                  .shift = shift, .normaliser = normaliser, .delta = delta};
+                  .g = block_g,
+                  .o = block_o,
+                  .ds = block_ds,
+                  .factor = block_factor,
+                  .shift = shift,
+                  .normaliser = normaliser,
+                  .delta = delta};
     x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
     x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
     x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;
@@ -297,10 +302,10 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
             of.grad_begin = tensor_begin(row, &base, CLATTN_T_GRAD_OUT, b, h);
             of.gradient_rows =
                 gradient_rows + tensor_begin(row, &base, CLATTN_T_GRADIENT_ROWS, b, h);
-            of.part = gradient_parts + tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, b, h) +
-                      item.k_begin / row->range_keys *
-                          row->tensor[CLATTN_T_GRADIENT_PARTS].stride[4] +
-                      x.b.of.queries.first * (long)x.k_width;
+            of.part =
+                gradient_parts + tensor_begin(row, &base, CLATTN_T_GRADIENT_PARTS, b, h) +
+                item.k_begin / row->range_keys * row->tensor[CLATTN_T_GRADIENT_PARTS].stride[4] +
+                x.b.of.queries.first * (long)x.k_width;
             of.is_first = x.start == item.k_begin;
             attend_head(&x, &of, end);
         }

@@ -4,11 +4,11 @@
 #include "common/vector.h"
 #include "common/softmax.h"
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gradient_sink(
-    __global const float *sink, __global const float *gradient_rows,
-    __global float *grad_sink, __global const int *q_lengths, const clattn_base base,
-    __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
-    uint count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gradient_sink(__global const float *sink, __global const float *gradient_rows,
+              __global float *grad_sink, __global const int *q_lengths, const clattn_base base,
+              __global const clattn_problem_row *rows, __global const clattn_work_item *items,
+              uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;

@@ -120,11 +120,12 @@ enum { /* clattn_context_options.flags */
 
 typedef struct clattn_context_options {
     uint32_t struct_size;
-    uint32_t flags;        /* CLATTN_CONTEXT_*, or-ed */
-    const char *device;    /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
-    const char *cache_dir; /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
-    const char *kernel;    /* use only the kernel of this name for its operation; NULL: all kernels;
-                              CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name doesn't have */
+    uint32_t flags;         /* CLATTN_CONTEXT_*, or-ed */
+    const char *device;     /* selector, see clattn_context_create; NULL: CLATTN_DEVICE, or best */
+    const char *cache_dir;  /* NULL: CLATTN_CACHE_DIR, or the user's cache folder + "/clattn" */
+    const char *kernel;     /* use only the kernel of this name for its operation, or, separated by
+                               commas, those of these names; NULL: all kernels;
+                               CLATTN_ERR_ARGUMENT for a name that clattn_kernel_name hasn't */
     const char *kernel_dir; /* read .cl files here; NULL: CLATTN_KERNEL_DIR, or the built-in ones */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library, CLATTN_OPENCL_LIBRARY */
     void *get_proc_user;
@@ -280,7 +281,14 @@ typedef enum clattn_slot {
                                      dimensions in which BIAS has strides of 0 */
     CLATTN_SLOT_GRAD_SINK = 31,   /* (H)                 F32, written */
     CLATTN_SLOT_GRAD_PAST_K = 32, /* (B, Hkv, n_past, D)   float, written */
-    CLATTN_SLOT_GRAD_PAST_V = 33  /* (B, Hkv, n_past, Dv)  float, written */
+    CLATTN_SLOT_GRAD_PAST_V = 33, /* (B, Hkv, n_past, Dv)  float, written */
+    /* Not of the gradients. With it K and V are (n_pages, Hkv, page_size, D or Dv), see page_size.
+     */
+    CLATTN_SLOT_PAGES = 34, /* (B, page_limit)     I32, read, host too */
+    /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
+    CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
+    CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
+    CLATTN_SLOT_INDICES = 37    /* (B, H, n_q, top_k)  I32, written; with top_k alone */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -384,6 +392,18 @@ typedef struct clattn_attention_desc {
      *                         __global const float *params)
      * of the same arguments. Forward attention doesn't use it. */
     const char *score_gradient;
+    /* With PAGES, else 0: keys and values lie in pages of page_size tokens. K and V are
+     * (n_pages, n_kv_head, page_size, dim), in any order that strides express, and token j of
+     * batch entry b is token j % page_size of page PAGES[b, j / page_size]; n_kv bounds the tokens
+     * of an entry, KV_LENGTHS has their numbers. Pages may be shared. Of a table only the pages
+     * that hold an entry's tokens are read. */
+    int64_t page_size, n_pages, page_limit; /* at least 1; page_size * page_limit >= n_kv */
+    /* Not 0: each query attends to the top_k visible keys of highest score alone, the lower index
+     * first where scores are equal; 1 is hard attention. Exact. Softmax, LSE and WEIGHTS (0
+     * elsewhere) are over these keys. INDICES has them in descending order of score, -1 where fewer
+     * are visible. Not for gradients; no dropout, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES, PRESENT_K and
+     * PRESENT_V. */
+    int64_t top_k; /* 0 .. 2^31-1 */
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)
@@ -669,7 +689,7 @@ CLATTN_API clattn_status clattn_program_cache_path(const clattn_context_options 
 typedef struct clattn_tune_options {
     uint32_t struct_size;
     uint32_t quick; /* 1: only the classes of problems that matter most, and little time for them */
-    double seconds; /* the time to end within, roughly; 0: 240, or 24 with `quick` */
+    double seconds; /* the time to end within, roughly; 0: 240, or 22 with `quick` */
 } clattn_tune_options;
 
 static inline void clattn_tune_options_init(clattn_tune_options *options)

@@ -9,21 +9,38 @@
 #include "api/remembered.h"
 #include "plan/tuning.h"
 
-/* Whether options->kernel names a kernel, if anything. */
-static clattn_status check_kernel(const char *name)
+static bool is_kernel(const char *name)
+{
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        if (strcmp(clattn__kernel_get(i)->name, name) == 0)
+            return true;
+    return false;
+}
+
+static clattn_status refuse_kernel(const char *name)
 {
     char names[256] = "";
-    if (!name)
-        return CLATTN_OK;
     for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
-        const char *known = clattn__kernel_get(i)->name;
         const size_t size = strlen(names);
-        if (strcmp(known, name) == 0)
-            return CLATTN_OK;
-        snprintf(names + size, sizeof names - size, "%s%s", i ? ", " : "", known);
+        snprintf(names + size, sizeof names - size, "%s%s", i ? ", " : "",
+                 clattn__kernel_get(i)->name);
     }
     return clattn__fail(CLATTN_ERR_ARGUMENT, "kernel: there is no \"%s\"; there are %s", name,
                         names);
+}
+
+/* Whether options->kernel names kernels, if anything. */
+static clattn_status check_kernels(const char *list)
+{
+    while (list) {
+        char name[128];
+        const size_t size = strcspn(list, ",");
+        snprintf(name, sizeof name, "%.*s", size < sizeof name ? (int)size : 0, list);
+        if (!is_kernel(name))
+            return refuse_kernel(size < sizeof name ? name : list);
+        list = list[size] ? list + size + 1 : NULL;
+    }
+    return CLATTN_OK;
 }
 
 clattn_status clattn__context_begin(const clattn_context_options *options, clattn_context **context)
@@ -31,7 +48,7 @@ clattn_status clattn__context_begin(const clattn_context_options *options, clatt
     clattn__env env;
     CLATTN__TRY(clattn__env_init(&env, options));
     clattn_context *made = NULL;
-    clattn_status status = check_kernel(env.kernel);
+    clattn_status status = check_kernels(env.kernel);
     if (status != CLATTN_OK)
         goto no_context;
     made = clattn__alloc_array(&env, 1, sizeof *made);

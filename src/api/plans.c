@@ -27,6 +27,28 @@ clattn_status clattn_plan_attention_gradient(clattn_context *context,
     return clattn__plan_create(context, &problem, &functions, plan);
 }
 
+clattn_status clattn_plan_append(clattn_context *context, const clattn_append_desc *desc,
+                                 clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_append(&problem, desc));
+    return clattn__plan_create(context, &problem, &none, plan);
+}
+
+clattn_status clattn_plan_rotary(clattn_context *context, const clattn_rotary_desc *desc,
+                                 clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_rotary(&problem, desc));
+    return clattn__plan_create(context, &problem, &none, plan);
+}
+
 clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
                                 clattn_plan **plan)
 {

@@ -10,7 +10,7 @@
 #include "plan/tuning_file.h"
 
 #define ALL_SECONDS   240.0
-#define QUICK_SECONDS 24.0
+#define QUICK_SECONDS 22.0
 #define MOST_SECONDS  86400.0
 
 static clattn_status check_options(const clattn_tune_options *options)

@@ -21,7 +21,7 @@ typedef struct clattn__env {
     char *device;                /* owned; selector, NULL: best device */
     char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */
     char *kernel_dir;            /* owned; NULL: embedded .cl files */
-    char *kernel;                /* owned; the only kernel of the registry to use, NULL: any */
+    char *kernel;                /* owned; the kernels to use, with commas between; NULL: any */
     clattn_get_proc_fn get_proc; /* NULL: the system's OpenCL library */
     void *get_proc_user;
     clattn_cache_load_fn cache_load; /* either not NULL: the cache is the caller's, not files */

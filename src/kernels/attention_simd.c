@@ -26,7 +26,8 @@ static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
     const int64_t *stride = problem->layout[CLATTN_SLOT_V].stride;
     return problem->dtype[CLATTN_SLOT_V] == CLATTN_F32 &&
            !clattn__problem_has(problem, CLATTN_SLOT_PAST_V) &&
-           (stride[3] == 1 || value_dim == 1) && value_dim % vec == 0;
+           !clattn__problem_has(problem, CLATTN_SLOT_PAGES) && (stride[3] == 1 || value_dim == 1) &&
+           value_dim % vec == 0;
 }
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -57,8 +58,8 @@ static void cut_queries(const clattn__problem *problem, const clattn__caps *caps
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    clattn__simd_tiles(problem, caps, config);
     config->full = clattn__needs_full(problem);
+    clattn__simd_tiles(problem, caps, clattn__simd_is_short(problem, config), config);
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
@@ -195,7 +196,7 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
         .function = "pack_keys",
         .tiling = {CLATTN__OVER_KEYS, .block = round_up(PACK_BLOCK, panel)},
         .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_K_PANELS, CLATTN_T_KV_LENGTHS,
-                    CLATTN_T_COUNT},
+                    CLATTN_T_PAGES, CLATTN_T_COUNT},
     };
     static const clattn__launch_row values = {
         .packs = true,
@@ -203,7 +204,7 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
         .function = "pack_values",
         .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
         .tensors = {CLATTN_T_V, CLATTN_T_PAST_V, CLATTN_T_V_ROWS, CLATTN_T_KV_LENGTHS,
-                    CLATTN_T_COUNT},
+                    CLATTN_T_PAGES, CLATTN_T_COUNT},
     };
     clattn__launch_add(variant, &keys);
     if (!values_are_rows(problem, variant->config.vec))

@@ -8,8 +8,9 @@
 
 extern const clattn__kernel clattn__gradient_simd;
 
-/* Blocks by bound of the dimensions: what an item has of keys and what they get stays in the second
- * cache, beside a block of queries. block_n: keys whose weights a block of queries has at a time.
+/* Blocks in the place of those of attention, by bound of the dimensions: what an item has of keys
+ * and what they get stays in the second cache, beside a block of queries. block_n: keys whose
+ * weights a block of queries has at a time.
  */
 static const struct {
     uint32_t dim_max, block_m, block_n;
@@ -54,7 +55,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
     uint32_t i = 0;
-    clattn__simd_tiles(problem, caps, config);
+    clattn__simd_tiles(problem, caps, false, config);
     while (blocks[i].dim_max != config->dim_max)
         i++;
     config->block_m = blocks[i].block_m;

@@ -6,9 +6,9 @@
 
 /* In the order of OPTION_PARAMETERS. */
 static const uint8_t option_tensors[] = {
-    CLATTN_T_MASK,        CLATTN_T_BIAS,       CLATTN_T_ALIBI,
-    CLATTN_T_Q_LENGTHS,   CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT,
-    CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,     CLATTN_T_SEED,
+    CLATTN_T_MASK,       CLATTN_T_BIAS,        CLATTN_T_ALIBI,       CLATTN_T_Q_LENGTHS,
+    CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT, CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,
+    CLATTN_T_SEED,       CLATTN_T_PAGES,
 };
 
 static void add_tensor(clattn__launch *launch, uint32_t tensor)

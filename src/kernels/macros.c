@@ -17,6 +17,7 @@ static const struct {
     {"BLOCK_N", offsetof(clattn__config, block_n)},
     {"DIM_MAX", offsetof(clattn__config, dim_max)},
     {"FULL", offsetof(clattn__config, full)},
+    {"STORAGE", offsetof(clattn__config, storage)},
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},
     {"SCORE_GRADIENT", offsetof(clattn__config, score_gradient)},
@@ -73,6 +74,14 @@ void clattn__config_change(const clattn__config *change, clattn__config *config)
     for (size_t i = 0; i < MACROS; i++)
         if (can_be_tuned(i) && value_of(change, i))
             *number_of(config, i) = value_of(change, i);
+}
+
+bool clattn__config_is_whole(const clattn__config *config, const clattn__config *other)
+{
+    for (size_t i = 0; i < MACROS; i++)
+        if (can_be_tuned(i) && value_of(other, i) && !value_of(config, i))
+            return false;
+    return true;
 }
 
 bool clattn__config_same(const clattn__config *a, const clattn__config *b)

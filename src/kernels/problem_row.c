@@ -31,6 +31,7 @@ static uint32_t flags_of_slots(const clattn__problem *problem)
         {CLATTN_SLOT_WEIGHTS_MEAN, CLATTN_F_WEIGHTS_MEAN},
         {CLATTN_SLOT_WEIGHTS_SUM, CLATTN_F_WEIGHTS_SUM},
         {CLATTN_SLOT_SCORES, CLATTN_F_SCORES},
+        {CLATTN_SLOT_INDICES, CLATTN_F_INDICES},
     };
     uint32_t flags = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
@@ -105,6 +106,13 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
     row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
     row->parts = (int32_t)extent[CLATTN__PARTS];
+    row->top_k = (int32_t)extent[CLATTN__TOP];
+    row->n_positions = (int32_t)extent[CLATTN__N_POSITIONS];
+    row->n_angles = (int32_t)extent[CLATTN__N_ANGLES];
+    row->interleaved = (int32_t)problem->interleaved;
+    row->page_size = (int32_t)extent[CLATTN__PAGE_SIZE];
+    row->n_pages = (int32_t)extent[CLATTN__N_PAGES];
+    row->page_limit = (int32_t)extent[CLATTN__PAGE_LIMIT];
     row->block_q = (int32_t)problem->block_q;
     row->block_kv = (int32_t)problem->block_kv;
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];

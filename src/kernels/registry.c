@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+extern const clattn__kernel clattn__append;
+extern const clattn__kernel clattn__rotary;
+extern const clattn__kernel clattn__top_k_reference;
+extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
 extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
@@ -11,8 +15,15 @@ extern const clattn__kernel clattn__gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
-    &clattn__attention_simd, &clattn__attention_reference, &clattn__merge,
-    &clattn__gradient_simd,  &clattn__gradient_reference,
+    &clattn__attention_decode_simd,
+    &clattn__attention_simd,
+    &clattn__attention_reference,
+    &clattn__merge,
+    &clattn__gradient_simd,
+    &clattn__gradient_reference,
+    &clattn__append,
+    &clattn__rotary,
+    &clattn__top_k_reference,
 };
 
 uint32_t clattn__kernel_count(void)
@@ -23,6 +34,18 @@ uint32_t clattn__kernel_count(void)
 const clattn__kernel *clattn__kernel_get(uint32_t index)
 {
     return kernels[index];
+}
+
+bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list)
+{
+    const size_t size = strlen(kernel->name);
+    while (list) {
+        if (strncmp(list, kernel->name, size) == 0 && (list[size] == ',' || list[size] == 0))
+            return true;
+        list = strchr(list, ',');
+        list = list ? list + 1 : NULL;
+    }
+    return false;
 }
 
 void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,

@@ -25,6 +25,7 @@ typedef struct clattn__config {
     uint32_t block_n;        /* BLOCK_N: keys */
     uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
     uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
+    uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;
     uint32_t score_gradient; /* SCORE_GRADIENT: 1 if the caller's derivative is */
@@ -104,6 +105,9 @@ typedef struct clattn__kernel {
 uint32_t clattn__kernel_count(void);
 const clattn__kernel *clattn__kernel_get(uint32_t index); /* in order of preference */
 
+/* Whether a list of names, separated by commas, has the kernel's. */
+bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list);
+
 /* Runs configure, cut, workspace and launches of a kernel that has accepted. */
 void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
                                  const clattn__caps *caps, clattn__variant *variant);
@@ -124,6 +128,9 @@ bool clattn__config_parse_tuned(const char *text, clattn__config *config);
 
 /* Takes over the numbers of `change` that can be tuned and aren't 0. */
 void clattn__config_change(const clattn__config *change, clattn__config *config);
+
+/* Whether `config` has a number wherever `other` has one, of those that can be tuned. */
+bool clattn__config_is_whole(const clattn__config *config, const clattn__config *other);
 
 /* Whether all that can be tuned is the same. */
 bool clattn__config_same(const clattn__config *a, const clattn__config *b);

@@ -4,8 +4,9 @@
 
 #include "kernels/registry.h"
 
-/* Sets dim_max, and vec to block_n by a row of the table. */
-void clattn__simd_tiles(const clattn__problem *problem, const clattn__caps *caps,
+/* Sets dim_max, and vec to block_n by a row of the table. `narrow`: by one with narrow panels,
+ * where the table has any, for problems of few keys. Lanes and blocks of keys are the same then. */
+void clattn__simd_tiles(const clattn__problem *problem, const clattn__caps *caps, bool narrow,
                         clattn__config *config);
 
 #endif

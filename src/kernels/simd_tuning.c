@@ -23,9 +23,20 @@ enum { CLASS_COUNT = sizeof classes / sizeof classes[0] };
 
 static const uint32_t bounds[] = {64, 128, 256, 576};
 
+static bool has_few_queries(const clattn__problem *problem)
+{
+    return problem->extent[CLATTN__N_Q] < FEW_QUERIES;
+}
+
+bool clattn__simd_is_short(const clattn__problem *problem, const clattn__config *config)
+{
+    return !config->full && !has_few_queries(problem) &&
+           problem->extent[CLATTN__N_KV] <= SHORT_KEYS;
+}
+
 static uint32_t class_of(const clattn__problem *problem, const clattn__config *config)
 {
-    const bool few = problem->extent[CLATTN__N_Q] < FEW_QUERIES;
+    const bool few = has_few_queries(problem);
     uint32_t index = 0, kind = LONG;
     while (bounds[index] < config->dim_max)
         index++;
@@ -33,7 +44,7 @@ static uint32_t class_of(const clattn__problem *problem, const clattn__config *c
         kind = few ? FEW_FULL : FULL;
     else if (few)
         kind = FEW;
-    else if (problem->extent[CLATTN__N_KV] <= SHORT_KEYS)
+    else if (clattn__simd_is_short(problem, config))
         kind = SHORT;
     return index * KINDS + kind;
 }

@@ -6,4 +6,7 @@
 
 extern const clattn__tunable clattn__simd_tunable;
 
+/* Whether a problem, of whose configuration `full` is known, has few keys and not few queries. */
+bool clattn__simd_is_short(const clattn__problem *problem, const clattn__config *config);
+
 #endif

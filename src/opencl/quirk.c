@@ -46,9 +46,15 @@ void clattn__quirks_apply(const clattn_device_info *info, clattn__caps *caps)
     }
 }
 
-/* AVX-512 has 32 registers of 16 floats; narrower x86 vectors have 16. NEON and others with 4
- * floats have 16 or 32: the smaller number is safe. */
+/* AVX-512 has 32 registers of 16 floats; narrower x86 vectors have 16. 64-bit Arm has 32 of any
+ * width; a CPU device is the host's own processor. Others with 4 floats have 16 or 32: the smaller
+ * number is safe. */
 uint32_t clattn__vector_registers(uint32_t vector_width)
 {
+#if defined(__aarch64__) || defined(_M_ARM64)
+    (void)vector_width;
+    return 32;
+#else
     return vector_width >= 16 ? 32 : 16;
+#endif
 }

@@ -9,19 +9,21 @@
 
 #include "base/clock.h"
 
-/* Runs of each of two configurations on a sample go on for the first time at least, and until they
- * have settled or the second one has passed. */
-#define LEAST_RUNS      3
-#define TRIAL_SECONDS   0.03
-#define CONFIRM_SECONDS 0.1
-#define MOST_SECONDS    0.5
+/* Runs of two configurations on a sample go on until they have settled, or for so long. */
+#define LEAST_RUNS   3
+#define MOST_SECONDS 0.5
 /* Runs have settled if the second fastest takes at most so much longer than the fastest. */
 #define SETTLED 1.01
-/* What a candidate must gain to go on with, and what it must gain at the end; what it may lose on
- * one of the samples. */
+/* What a candidate must gain to go on with, and what it must gain at the end. */
 #define LEAST_STEP    1.01
 #define LEAST_SPEEDUP 1.02
-#define MOST_LOSS     0.98
+
+/* How thorough a comparison is. */
+typedef struct care {
+    double seconds; /* for the runs on a sample, at least */
+    double least;   /* a speedup below it, on any of the samples, is a defeat */
+} care;
+static const care trial_care = {0.03, 0.98}, final_care = {0.1, 0.995};
 
 double clattn__tuner_now(void)
 {
@@ -113,21 +115,21 @@ static void log_comparison(const clattn__class_search *search, const clattn__tri
     clattn__text_finish(&text);
 }
 
-/* How much faster `b` is: the geometric mean over the samples; 0 where it loses on one of them. */
+/* How much faster `b` is: the geometric mean over the samples; 0 for a defeat. */
 static clattn_status compare(clattn__class_search *search, clattn__trial *a, clattn__trial *b,
-                             double seconds, double *speedup)
+                             care with, double *speedup)
 {
     double sum = 0, least = 1;
     *speedup = 0;
     memset(b->best, 0, sizeof b->best);
-    for (uint32_t i = 0; i < search->sample_count && least >= MOST_LOSS; i++) {
-        CLATTN__TRY(take_turns(search, i, a, b, seconds));
+    for (uint32_t i = 0; i < search->sample_count && least >= with.least; i++) {
+        CLATTN__TRY(take_turns(search, i, a, b, with.seconds));
         const double ratio = a->best[i] / b->best[i];
         least = ratio < least ? ratio : least;
         sum += log(ratio);
     }
     log_comparison(search, a, b);
-    if (least >= MOST_LOSS)
+    if (least >= with.least)
         *speedup = exp(sum / search->sample_count);
     return CLATTN_OK;
 }
@@ -225,7 +227,7 @@ static clattn_status measure(clattn__class_search *search, const clattn__config 
         return is_fatal(status) ? status : CLATTN_OK;
     }
     clattn__trial *best = search->best.plan[0] ? &search->best : &search->built_in;
-    const clattn_status compared = compare(search, best, &trial, TRIAL_SECONDS, &speedup);
+    const clattn_status compared = compare(search, best, &trial, trial_care, &speedup);
     if (compared == CLATTN_OK && speedup > LEAST_STEP) {
         trial_finish(&search->best);
         search->best = trial;
@@ -281,9 +283,9 @@ static clattn_status confirm(clattn__class_search *search, double *speedup)
     *speedup = 0;
     if (!search->best.plan[0])
         return CLATTN_OK;
-    CLATTN__TRY(compare(search, &search->built_in, &search->best, CONFIRM_SECONDS, &first));
+    CLATTN__TRY(compare(search, &search->built_in, &search->best, final_care, &first));
     if (first > LEAST_SPEEDUP)
-        CLATTN__TRY(compare(search, &search->built_in, &search->best, CONFIRM_SECONDS, &second));
+        CLATTN__TRY(compare(search, &search->built_in, &search->best, final_care, &second));
     if (second > LEAST_SPEEDUP)
         *speedup = first < second ? first : second;
     return CLATTN_OK;

@@ -11,6 +11,15 @@ static void add_launches(const clattn_plan *plan, clattn__text *text)
                          plan->variant.launch[i].config.group_size);
 }
 
+static const char *const kinds[CLATTN__KIND_COUNT] = {
+    [CLATTN__ATTENTION] = "attention",
+    [CLATTN__MERGE] = "merge",
+    [CLATTN__GRADIENT] = "gradients of attention",
+    [CLATTN__APPEND] = "append",
+    [CLATTN__ROTARY] = "rotary embedding",
+    [CLATTN__TOP_K] = "top-k attention",
+};
+
 static void add_origin(const clattn__origin *origin, clattn__text *text)
 {
     const uint32_t thousandths = (uint32_t)(origin->speedup * 1000 + 0.5);
@@ -23,12 +32,6 @@ static void add_origin(const clattn__origin *origin, clattn__text *text)
                          origin->follows ? ", with the bits of" : "", origin->problem_class,
                          thousandths / 1000, thousandths % 1000);
 }
-
-static const char *const kinds[CLATTN__KIND_COUNT] = {
-    [CLATTN__ATTENTION] = "attention",
-    [CLATTN__MERGE] = "merge",
-    [CLATTN__GRADIENT] = "gradients of attention",
-};
 
 clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
 {

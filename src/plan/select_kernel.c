@@ -13,14 +13,14 @@ typedef struct walk {
     clattn__text *declined;
 } walk;
 
-/* Whether the caller's choice of a kernel is about this kind of operation; a name that is not in
- * the registry is about all. */
-static bool is_for(const char *name, clattn__kind kind)
+/* Whether the caller's choice of kernels is about this kind of operation. */
+static bool is_for(const char *names, clattn__kind kind)
 {
-    for (uint32_t i = 0; name && i < clattn__kernel_count(); i++)
-        if (strcmp(clattn__kernel_get(i)->name, name) == 0)
-            return clattn__kernel_get(i)->kind == kind;
-    return name != NULL;
+    for (uint32_t i = 0; names && i < clattn__kernel_count(); i++)
+        if (clattn__kernel_get(i)->kind == kind &&
+            clattn__kernel_is_in(clattn__kernel_get(i), names))
+            return true;
+    return false;
 }
 
 /* Whether the kernel may be used at all; a sentence in `reason` if not. */
@@ -28,7 +28,7 @@ static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__
 {
     const clattn_context *context = for_what->context;
     if (is_for(context->env.kernel, kernel->kind) &&
-        strcmp(context->env.kernel, kernel->name) != 0) {
+        !clattn__kernel_is_in(kernel, context->env.kernel)) {
         clattn__text_add(reason, "only the kernel %s was asked for", context->env.kernel);
         return false;
     }

@@ -25,7 +25,7 @@ static bool takes_part(const walk *of, const clattn__problem_class *problem_clas
 static bool may_use(const walk *of, const clattn__kernel *kernel)
 {
     const char *only = of->context->env.kernel;
-    return kernel->tunable && (!only || strcmp(only, kernel->name) == 0);
+    return kernel->tunable && (!only || clattn__kernel_is_in(kernel, only));
 }
 
 /* A class of a kernel; returns a status that ends the walk. */

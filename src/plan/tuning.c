@@ -154,7 +154,8 @@ static const clattn__tuned *find(const clattn__tuning *tuning, const clattn__ker
     return NULL;
 }
 
-/* Takes a row's numbers if what they make of the configuration fits. */
+/* Takes a row's numbers if there are all of them and they fit. So it doesn't depend on what is
+ * built in for a class whether the row of its leader counts. */
 static bool take(const clattn__env *env, const clattn__tuned *row, const clattn__caps *caps,
                  clattn__config *config)
 {
@@ -162,7 +163,8 @@ static bool take(const clattn__env *env, const clattn__tuned *row, const clattn_
     if (!row)
         return false;
     clattn__config_change(&row->config, &changed);
-    if (!row->kernel->tunable->fits(&changed, caps)) {
+    if (!clattn__config_is_whole(&row->config, config) ||
+        !row->kernel->tunable->fits(&changed, caps)) {
         clattn__log(env, CLATTN_LOG_DISPATCH, "tuning: the row of %s, %s does not fit the device",
                     row->kernel->name, row->kernel->tunable->classes[row->problem_class].name);
         return false;

@@ -8,7 +8,7 @@
 typedef struct clattn__tuned {
     const clattn__kernel *kernel;
     uint32_t problem_class;
-    clattn__config config; /* the numbers that can be tuned; 0: as built in */
+    clattn__config config; /* the numbers that can be tuned */
     double speedup;
 } clattn__tuned;
 

@@ -81,7 +81,8 @@ static bool is_in_place(const clattn__problem *problem, clattn_slot from, uint64
         {CLATTN_SLOT_V, CLATTN_SLOT_PRESENT_V, true},
     };
     const int64_t *step = problem->layout[to].stride;
-    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
+    for (size_t i = 0; problem->kind == CLATTN__ATTENTION && i < sizeof copies / sizeof copies[0];
+         i++) {
         if (copies[i].from != from || copies[i].to != to ||
             problem->dtype[from] != problem->dtype[to])
             continue;

@@ -45,6 +45,10 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
         extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
     extent[CLATTN__N_PARAMS] = desc->n_params;
+    extent[CLATTN__TOP] = desc->top_k;
+    extent[CLATTN__N_PAGES] = desc->n_pages;
+    extent[CLATTN__PAGE_SIZE] = desc->page_size;
+    extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
     extent[CLATTN__PARTS] = 1;
     extent[CLATTN__ONE] = 1;
     extent[CLATTN__TWO] = 2;
@@ -55,9 +59,20 @@ static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot
     return problem->ragged && info->tokens != CLATTN__ONE;
 }
 
+/* K and V in pages, (n_pages, n_kv_head, page_size, dim); where tokens are appended, what they are
+ * appended to. */
+static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
+{
+    if (problem->kind == CLATTN__APPEND)
+        return info->slot == CLATTN_SLOT_PRESENT_K || info->slot == CLATTN_SLOT_PRESENT_V;
+    return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
+}
+
 int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, uint32_t dim)
 {
     const clattn__slot_info *info = clattn__slot_get((uint32_t)slot);
+    if (has_pages(problem, info) && (dim == 0 || dim == 2))
+        return problem->extent[dim == 0 ? CLATTN__N_PAGES : CLATTN__PAGE_SIZE];
     if (has_ragged_tokens(problem, info) && dim == 0)
         return 1;
     if (has_ragged_tokens(problem, info) && dim == 2)
@@ -181,7 +196,9 @@ static clattn_status init(clattn__problem *problem, const clattn_attention_desc 
 
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
 {
-    return init(problem, desc, CLATTN__ATTENTION);
+    clattn_attention_desc own;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
+    return init(problem, desc, own.top_k ? CLATTN__TOP_K : CLATTN__ATTENTION);
 }
 
 clattn_status clattn__problem_init_gradient(clattn__problem *problem,
@@ -206,6 +223,54 @@ clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_
     made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.value_dim;
     made.left = made.right = CLATTN__UNLIMITED;
     fill_layouts(&made, own.slots, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc)
+{
+    clattn_append_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_append_desc_init"));
+    CLATTN__TRY(clattn__rules_check_append(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__APPEND;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_kv_head;
+    made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
+    made.extent[CLATTN__HEAD_DIM] = own.head_dim;
+    made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.extent[CLATTN__PAGE_SIZE] = own.page_size;
+    made.extent[CLATTN__N_PAGES] = own.n_pages;
+    made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, own.slots, own.tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(&made));
+    memcpy(problem, &made, sizeof made);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc)
+{
+    clattn_rotary_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_rotary_desc_init"));
+    CLATTN__TRY(clattn__rules_check_rotary(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__ROTARY;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
+    made.extent[CLATTN__N_Q] = own.n;
+    made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.head_dim;
+    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
+    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
+    made.extent[CLATTN__TWO] = 2;
+    made.interleaved = own.interleaved;
+    made.left = made.right = CLATTN__UNLIMITED;
+    fill_layouts(&made, 0, own.tensor);
     CLATTN__TRY(clattn__rules_check_layouts(&made));
     memcpy(problem, &made, sizeof made);
     return CLATTN_OK;

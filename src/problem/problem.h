@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <clattn/layer.h>
+
 #include "base/hash.h"
 #include "base/status.h"
 #include "problem/dtype.h"
@@ -31,7 +33,7 @@ typedef struct clattn__problem {
     float dropout; /* 0: none */
     uint32_t weights_dropped;
     uint32_t score_stage; /* clattn_score_stage */
-    uint32_t reserved;    /* 0 */
+    uint32_t interleaved; /* rotary: pairs are (2i, 2i + 1) */
     /* Key j is visible to query i only if i + o - left <= j <= i + o + right, where o is `offset`,
      * plus keys - queries of the batch entry if `bottom_right`. */
     int64_t offset;
@@ -49,6 +51,8 @@ typedef struct clattn__problem {
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc);
 clattn_status clattn__problem_init_gradient(clattn__problem *problem,
                                             const clattn_attention_desc *desc);
+clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc);
+clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);

@@ -13,6 +13,8 @@ clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clatt
 /* What gradients need besides: rules_gradient.c. */
 clattn_status clattn__rules_check_gradient(const clattn_attention_desc *desc);
 clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
+clattn_status clattn__rules_check_rotary(const clattn_rotary_desc *desc);
+clattn_status clattn__rules_check_append(const clattn_append_desc *desc);
 
 /* Rules about the layouts, once strides are filled in: rules_layout.c. */
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem);

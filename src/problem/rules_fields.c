@@ -58,6 +58,10 @@ static const clattn__range ranges[] = {
     RANGE(block_kv, 0, INT32_MAX),
     RANGE(block_limit, 0, INT32_MAX),
     RANGE(n_params, 0, INT32_MAX),
+    RANGE(top_k, 0, INT32_MAX),
+    RANGE(page_size, 0, INT32_MAX),
+    RANGE(n_pages, 0, INT32_MAX),
+    RANGE(page_limit, 0, INT32_MAX),
     RANGE(align_offset, -INT32_MAX, INT32_MAX),
 };
 

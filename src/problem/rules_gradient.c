@@ -1,4 +1,5 @@
 /* Rules about what gradients need beyond the description of the forward pass. */
+#include <inttypes.h>
 #include <stddef.h>
 
 #include "problem/rules.h"
@@ -57,10 +58,16 @@ static clattn_status function_has_derivative(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
+static clattn_status all_keys_count(const clattn_attention_desc *desc)
+{
+    if (desc->top_k)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "top_k: is %" PRId64 ", must be 0 for gradients", desc->top_k);
+    return CLATTN_OK;
+}
+
 static const clattn__desc_rule rules[] = {
-    lse_is_there,
-    something_is_wanted,
-    gradients_have_inputs,
+    all_keys_count,          lse_is_there, something_is_wanted, gradients_have_inputs,
     function_has_derivative,
 };
 

@@ -89,6 +89,9 @@ static const struct {
     {"block_kv", offsetof(clattn_attention_desc, block_kv), CLATTN_SLOT_BLOCK_INDEX, 1},
     {"block_limit", offsetof(clattn_attention_desc, block_limit), CLATTN_SLOT_BLOCK_INDEX, 1},
     {"n_params", offsetof(clattn_attention_desc, n_params), CLATTN_SLOT_PARAMS, 1},
+    {"page_size", offsetof(clattn_attention_desc, page_size), CLATTN_SLOT_PAGES, 1},
+    {"n_pages", offsetof(clattn_attention_desc, n_pages), CLATTN_SLOT_PAGES, 1},
+    {"page_limit", offsetof(clattn_attention_desc, page_limit), CLATTN_SLOT_PAGES, 1},
 };
 
 static clattn_status companions_fit(const clattn_attention_desc *desc)
@@ -164,9 +167,41 @@ static clattn_status ragged_has_no_past(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
+static clattn_status pages_have_no_past(const clattn_attention_desc *desc)
+{
+    static const clattn_slot slots[] = {CLATTN_SLOT_PAST_K, CLATTN_SLOT_PRESENT_K,
+                                        CLATTN_SLOT_PRESENT_V};
+    if (has(desc, CLATTN_SLOT_PAGES) && desc->ragged)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "slots: PAGES can't take part if ragged is 1");
+    for (size_t i = 0; has(desc, CLATTN_SLOT_PAGES) && i < sizeof slots / sizeof slots[0]; i++)
+        if (has(desc, slots[i]))
+            return clattn__fail(CLATTN_ERR_UNSUPPORTED, "slots: %s can't take part beside PAGES",
+                                clattn__slot_get((uint32_t)slots[i])->name);
+    return CLATTN_OK;
+}
+
+static clattn_status pages_hold_all(const clattn_attention_desc *desc)
+{
+    if (has(desc, CLATTN_SLOT_PAGES) && desc->page_size * desc->page_limit < desc->n_kv)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "page_limit: %" PRId64 " pages of page_size %" PRId64
+                            " hold less than n_kv = %" PRId64,
+                            desc->page_limit, desc->page_size, desc->n_kv);
+    return CLATTN_OK;
+}
+
+static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
+{
+    if (desc->top_k && desc->dropout > 0)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dropout: is %g, must be 0 with top_k",
+                            (double)desc->dropout);
+    return CLATTN_OK;
+}
+
 static const clattn__desc_rule rules[] = {
-    pairs_are_whole,    companions_fit,     seed_goes_with_dropout, params_have_function,
-    ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
+    top_k_has_no_dropout, pairs_are_whole,    companions_fit,     seed_goes_with_dropout,
+    params_have_function, ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
+    pages_have_no_past,   pages_hold_all,
 };
 
 clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind)

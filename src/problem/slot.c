@@ -12,14 +12,64 @@
 #define NQ  CLATTN__N_Q
 #define NKV CLATTN__N_KV
 
-/* part: {attention, merge, gradient} */
-#define ALWAYS                                                                                     \
+/* part: {attention, merge, gradient, append, rotary, top-k} */
+#define OF_QUERIES                                                                                 \
     {                                                                                              \
-        CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS                                              \
+        CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS,              \
+            CLATTN__ALWAYS                                                                         \
+    }
+#define OF_KEYS                                                                                    \
+    {                                                                                              \
+        CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER,              \
+            CLATTN__ALWAYS                                                                         \
+    }
+#define OF_OUTPUT                                                                                  \
+    {                                                                                              \
+        CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS,             \
+            CLATTN__ALWAYS                                                                         \
+    }
+#define OF_SUMS                                                                                    \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,        \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define IN_ATTENTION                                                                               \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER,              \
+            CLATTN__IF_ASKED                                                                       \
     }
 #define IN_BOTH                                                                                    \
     {                                                                                              \
-        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED                                          \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,           \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define OF_LENGTHS                                                                                 \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER,        \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define OF_PRESENT                                                                                 \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER,             \
+            CLATTN__NEVER                                                                          \
+    }
+#define OF_PAGES                                                                                   \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER,             \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define OF_POSITIONS                                                                               \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER \
+    }
+#define OF_ANGLES                                                                                  \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER  \
+    }
+#define OF_TOP                                                                                     \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER,                 \
+            CLATTN__IF_ASKED                                                                       \
     }
 #define OF_GRADIENT(part)                                                                          \
     {                                                                                              \
@@ -36,7 +86,8 @@
 
 /* written: everywhere, or OUT and LSE, which the gradients read */
 #define WRITTEN (1u << CLATTN__KIND_COUNT) - 1
-#define FORWARD BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE)
+#define FORWARD                                                                                    \
+    BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE) | BIT(CLATTN__ROTARY) | BIT(CLATTN__TOP_K)
 
 /* Columns: slot, name, rank, shape, types, part, written, host too, tokens. */
 #define ROW(name, ...)                                                                             \
@@ -49,23 +100,21 @@
     }
 #define PLAIN CLATTN__ONE
 static const clattn__slot_info table[] = {
-    ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false, CLATTN__TOTAL_Q),
-    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, ALWAYS, false, false,
+    ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, OF_QUERIES, false, false, CLATTN__TOTAL_Q),
+    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, OF_KEYS, false, false,
         CLATTN__TOTAL_KV),
-    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, ALWAYS, false, false,
+    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, OF_KEYS, false, false,
         CLATTN__TOTAL_KV),
-    ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS,
-        {CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS}, FORWARD, false, CLATTN__TOTAL_Q),
-    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32),
-        {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED}, FORWARD, false, CLATTN__TOTAL_Q),
-    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
+    ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, OF_OUTPUT, FORWARD, false,
+        CLATTN__TOTAL_Q),
+    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), OF_SUMS, FORWARD, false, CLATTN__TOTAL_Q),
+    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IN_ATTENTION, WRITTEN, false, PLAIN),
     ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), IN_BOTH, false, false, PLAIN),
     ROW(BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, IN_BOTH, false, false, PLAIN),
     ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IN_BOTH, false, true, PLAIN),
-    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), {CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED},
-        false, true, PLAIN),
+    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_SUMS, false, true, PLAIN),
     ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
-    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
+    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), OF_LENGTHS, false, true, PLAIN),
     ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IN_BOTH, false, true,
         PLAIN),
     ROW(BLOCK_INDEX, 4, SHAPE(B, H, CLATTN__QUERY_BLOCKS, CLATTN__BLOCK_LIMIT), BIT(CLATTN_I32),
@@ -76,9 +125,9 @@ static const clattn__slot_info table[] = {
         PLAIN),
     ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, IF_ASKED, WRITTEN, false,
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, OF_PRESENT, WRITTEN, false,
         PLAIN),
-    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, IF_ASKED, WRITTEN, false,
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, OF_PRESENT, WRITTEN, false,
         PLAIN),
     ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
@@ -103,6 +152,11 @@ static const clattn__slot_info table[] = {
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
     ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS,
         OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), OF_PAGES, false, true, PLAIN),
+    ROW(POSITIONS, 1, SHAPE(B), BIT(CLATTN_I32), OF_POSITIONS, false, true, PLAIN),
+    ROW(ANGLES, 3, SHAPE(CLATTN__N_POSITIONS, CLATTN__N_ANGLES, CLATTN__TWO), BIT(CLATTN_F32),
+        OF_ANGLES, false, false, PLAIN),
+    ROW(INDICES, 4, SHAPE(B, H, NQ, CLATTN__TOP), BIT(CLATTN_I32), OF_TOP, WRITTEN, false, PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -121,6 +175,12 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__QUERY_BLOCKS] = "ceil(n_q / block_q)",
     [CLATTN__BLOCK_LIMIT] = "block_limit",
     [CLATTN__N_PARAMS] = "n_params",
+    [CLATTN__N_PAGES] = "n_pages",
+    [CLATTN__PAGE_SIZE] = "page_size",
+    [CLATTN__PAGE_LIMIT] = "page_limit",
+    [CLATTN__N_POSITIONS] = "n_positions",
+    [CLATTN__N_ANGLES] = "rotary_dim / 2",
+    [CLATTN__TOP] = "top_k",
     [CLATTN__PARTS] = "parts",
     [CLATTN__ONE] = "1",
     [CLATTN__TWO] = "2",

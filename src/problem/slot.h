@@ -12,6 +12,9 @@ typedef enum clattn__kind {
     CLATTN__ATTENTION,
     CLATTN__MERGE,
     CLATTN__GRADIENT,
+    CLATTN__APPEND,
+    CLATTN__ROTARY,
+    CLATTN__TOP_K, /* attention to the keys of highest score */
     CLATTN__KIND_COUNT
 } clattn__kind;
 
@@ -32,6 +35,12 @@ typedef enum clattn__extent {
     CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
     CLATTN__BLOCK_LIMIT,
     CLATTN__N_PARAMS,
+    CLATTN__N_PAGES,     /* paged, else 0 */
+    CLATTN__PAGE_SIZE,   /* paged, else 0 */
+    CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
+    CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
+    CLATTN__N_ANGLES,
+    CLATTN__TOP, /* keys that a query attends to; 0: all */
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -117,11 +117,82 @@ static clattn_status check_blocks(const clattn__problem *problem, const int32_t 
     return CLATTN_OK;
 }
 
+static clattn_status check_page(const clattn__problem *problem, int64_t b, int64_t i, int32_t page)
+{
+    if (page < 0 || page >= problem->extent[CLATTN__N_PAGES])
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "PAGES: page %" PRId64 " of entry %" PRId64 " is %" PRId32
+                            ", must be 0 to %" PRId64,
+                            i, b, page, problem->extent[CLATTN__N_PAGES] - 1);
+    return CLATTN_OK;
+}
+
+/* Of each table the pages that hold tokens, as far as the host knows how many there are. */
+static clattn_status check_pages(const clattn__problem *problem, const int32_t *pages,
+                                 const int32_t *lengths)
+{
+    const int64_t *step = problem->layout[CLATTN_SLOT_PAGES].stride;
+    const int64_t size = problem->extent[CLATTN__PAGE_SIZE];
+    for (int64_t b = 0; pages && b < problem->extent[CLATTN__BATCH]; b++) {
+        const int64_t tokens = lengths
+                                   ? lengths[b * problem->layout[CLATTN_SLOT_KV_LENGTHS].stride[0]]
+                                   : problem->extent[CLATTN__N_KV];
+        if (!lengths && clattn__problem_has(problem, CLATTN_SLOT_KV_LENGTHS))
+            break; /* they are in a buffer */
+        for (int64_t i = 0; i * size < tokens; i++)
+            CLATTN__TRY(check_page(problem, b, i, pages[b * step[0] + i * step[1]]));
+    }
+    return CLATTN_OK;
+}
+
+/* New tokens and where they go: pages that exist, as far as the host knows. */
+static clattn_status check_positions(const clattn__problem *problem, const void *const *at)
+{
+    const int32_t *positions = at[CLATTN_SLOT_POSITIONS], *pages = at[CLATTN_SLOT_PAGES];
+    const int32_t *lengths = at[CLATTN_SLOT_KV_LENGTHS];
+    const clattn__layout *layout = problem->layout;
+    const int64_t size = problem->extent[CLATTN__PAGE_SIZE];
+    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++) {
+        const int64_t first = positions[b * layout[CLATTN_SLOT_POSITIONS].stride[0]];
+        int64_t count = problem->extent[CLATTN__N_KV];
+        if (clattn__problem_has(problem, CLATTN_SLOT_KV_LENGTHS))
+            count = lengths ? lengths[b * layout[CLATTN_SLOT_KV_LENGTHS].stride[0]] : 0;
+        if (first < 0 || first + count > size * problem->extent[CLATTN__PAGE_LIMIT])
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "POSITIONS: element %" PRId64 " is %" PRId64 ", %" PRId64
+                                " tokens from there on aren't within page_size * page_limit",
+                                b, first, count);
+        const int64_t *step = layout[CLATTN_SLOT_PAGES].stride;
+        for (int64_t i = first / size; pages && i * size < first + count; i++)
+            CLATTN__TRY(check_page(problem, b, i, pages[b * step[0] + i * step[1]]));
+    }
+    return CLATTN_OK;
+}
+
+/* All tokens have angles. */
+static clattn_status check_rotation(const clattn__problem *problem, const int32_t *positions)
+{
+    const int64_t step = problem->layout[CLATTN_SLOT_POSITIONS].stride[0];
+    const int64_t most = problem->extent[CLATTN__N_POSITIONS] - problem->extent[CLATTN__N_Q];
+    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++)
+        if (positions[b * step] < 0 || positions[b * step] > most)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "POSITIONS: element %" PRId64 " is %" PRId32
+                                ", must be 0 to n_positions - n = %" PRId64,
+                                b, positions[b * step], most);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
 {
     if (problem->kind == CLATTN__MERGE || problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
+    if (problem->kind == CLATTN__ROTARY)
+        return check_rotation(problem, at[CLATTN_SLOT_POSITIONS]);
     CLATTN__TRY(check_tokens(problem, at));
+    if (problem->kind == CLATTN__APPEND)
+        return check_positions(problem, at);
+    CLATTN__TRY(check_pages(problem, at[CLATTN_SLOT_PAGES], at[CLATTN_SLOT_KV_LENGTHS]));
     if (!at[CLATTN_SLOT_BLOCK_COUNT])
         return CLATTN_OK;
     return check_blocks(problem, at[CLATTN_SLOT_BLOCK_COUNT], at[CLATTN_SLOT_BLOCK_INDEX]);

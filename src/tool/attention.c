@@ -237,6 +237,8 @@ static int describe(attention_run *run)
         status = settings_check(&run->settings, &run->tensors);
     if (status != EXIT_RAN)
         return status;
+    if (run->verify && run->settings.top_k.given)
+        return usage_error("--verify", "can't be used with --top-k");
     if (!tensors_read(&run->tensors))
         return EXIT_FAILED;
     run->type = stored_type_get(run->settings.dtype);

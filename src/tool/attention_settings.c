@@ -35,6 +35,8 @@ uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row 
         {"dropout", OPTION_NUMBER, false, &settings->dropout, "P",
          "probability that a weight is set to 0, from 0 to below 1"},
         {"seed", OPTION_INTEGER, false, &settings->seed, "N", "of the dropout; default 0"},
+        {"top-k", OPTION_INTEGER, false, &settings->top_k, "N",
+         "queries attend to the N visible keys of highest score alone"},
     };
     const option_row last =
         grad ? (option_row){"score-grad",
@@ -62,6 +64,7 @@ static int check_company(const attention_settings *settings, const attention_ten
 #define GIVEN(name) tensors_is_given(tensors, name)
     const bool ragged = GIVEN("cu-seqlens-q") || GIVEN("cu-seqlens-k");
     const bool functions = settings->score_path || settings->mask_path;
+    const bool all = !settings->top_k.given;
     const struct {
         const char *option;
         bool given;
@@ -87,6 +90,12 @@ static int check_company(const attention_settings *settings, const attention_ten
         {"--past-k", GIVEN("past-k"), "can't be used with", "--cu-seqlens-k", !ragged},
         {"--present-k", GIVEN("present-k"), "can't be used with", "--cu-seqlens-k", !ragged},
         {"--present-v", GIVEN("present-v"), "can't be used with", "--cu-seqlens-k", !ragged},
+        {"--dropout", settings->dropout.given, "can't be used with", "--top-k", all},
+        {"--weights-mean", GIVEN("weights-mean"), "can't be used with", "--top-k", all},
+        {"--weights-sum", GIVEN("weights-sum"), "can't be used with", "--top-k", all},
+        {"--scores", GIVEN("scores"), "can't be used with", "--top-k", all},
+        {"--present-k", GIVEN("present-k"), "can't be used with", "--top-k", all},
+        {"--present-v", GIVEN("present-v"), "can't be used with", "--top-k", all},
     };
 #undef GIVEN
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
@@ -118,6 +127,9 @@ static int check_numbers(const attention_settings *settings)
     }
     if (settings->softcap.value > 0 && (float)settings->softcap.value == 0)
         return usage_error("--softcap", "%g is 0 in float32", settings->softcap.value);
+    if (settings->top_k.given && (settings->top_k.value < 1 || settings->top_k.value > INT32_MAX))
+        return usage_error("--top-k", "is %" PRId64 ", must be 1 to %" PRId32,
+                           settings->top_k.value, (int32_t)INT32_MAX);
     for (int i = 0; i < 2; i++)
         if (settings->window.value[i] < -1 || settings->window.value[i] > INT32_MAX)
             return usage_error("--window", "%s is %" PRId64 ", must be 0 to %" PRId32 ", or -1",
@@ -225,6 +237,7 @@ int settings_describe(const attention_settings *settings, attention_tensors *ten
     desc->window_left = settings->window.value[0];
     desc->window_right = settings->window.value[1];
     desc->dropout = (float)settings->dropout.value;
+    desc->top_k = settings->top_k.value;
     tensors->seed[0] = settings->seed.value;
     if (desc->dropout > 0)
         desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);

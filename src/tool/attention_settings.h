@@ -8,7 +8,7 @@
 
 typedef struct attention_settings {
     option_number scale, softcap, dropout;
-    option_integer seed;
+    option_integer seed, top_k;
     option_pair window;
     bool causal;
     int align, stage, dtype; /* as of OPTION_CHOICE */

@@ -57,13 +57,14 @@ bool bench_list_add(bench_list *list, const bench_shape *shape);
 void bench_list_finish(bench_list *list);
 
 /* The choice of --suite: 1, 2, ... in the order of the names. */
-#define BENCH_SUITE_NAMES "short|prefill|features|backward|all"
+#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|all"
 enum {
     BENCH_SUITE_NONE,
     BENCH_SUITE_SHORT,
     BENCH_SUITE_PREFILL,
     BENCH_SUITE_FEATURES,
     BENCH_SUITE_BACKWARD,
+    BENCH_SUITE_DECODE,
     BENCH_SUITE_ALL
 };
 

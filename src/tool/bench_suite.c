@@ -5,29 +5,49 @@
 
 #define MOST_VALUES 8
 
+/* What follows the plain shape. */
+typedef enum extra_features { NO_FEATURES, STORED_TYPES_ONLY, ALL_FEATURES } extra_features;
+
 /* Every combination, the last one fastest: heads, head_dim, length, causal. Lists end with 0. */
 typedef struct bench_grid {
     int suite;
     struct {
         int64_t query, kv;
     } heads[MOST_VALUES];
-    int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: of queries and keys */
+    int64_t head_dim[MOST_VALUES], length[MOST_VALUES]; /* length: keys */
+    int64_t queries;                                    /* 0: as many as keys */
     int masks;                                          /* 1: not causal; 2: causal as well */
     bool backward;
-    bool features; /* each of them after plain attention */
+    extra_features features; /* each of them after plain attention */
 } bench_grid;
 
 static const bench_grid grids[] = {
-    {BENCH_SUITE_SHORT, {{8, 8}, {12, 12}}, {64}, {64, 96, 128, 256, 384, 512}, 1, false, false},
+    {BENCH_SUITE_SHORT,
+     {{8, 8}, {12, 12}},
+     {64},
+     {64, 96, 128, 256, 384, 512},
+     0,
+     1,
+     false,
+     NO_FEATURES},
     {BENCH_SUITE_PREFILL,
      {{8, 8}, {32, 8}},
      {64, 80, 128},
      {512, 1024, 2048, 4096},
+     0,
      2,
      false,
-     false},
-    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 1, false, true},
-    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 2, true, false},
+     NO_FEATURES},
+    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 0, 1, false, ALL_FEATURES},
+    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 0, 2, true, NO_FEATURES},
+    {BENCH_SUITE_DECODE,
+     {{32, 32}, {32, 8}, {32, 4}},
+     {128},
+     {4096, 8192, 16384, 32768},
+     1,
+     1,
+     false,
+     STORED_TYPES_ONLY},
 };
 
 bool bench_list_add(bench_list *list, const bench_shape *shape)
@@ -52,6 +72,8 @@ static bool add_features(bench_list *list, const bench_grid *grid, bench_shape *
     bool good = bench_list_add(list, shape);
     for (uint32_t i = 0; grid->features && good && bench_feature_get(i); i++) {
         bench_shape with = *shape;
+        if (grid->features == STORED_TYPES_ONLY && !bench_feature_get(i)->type)
+            continue;
         bench_shape_set_feature(&with, bench_feature_get(i), type);
         good = bench_list_add(list, &with);
     }
@@ -62,7 +84,8 @@ static bool add_lengths(bench_list *list, const bench_grid *grid, bench_shape *s
 {
     for (const int64_t *length = grid->length; *length; length++)
         for (int causal = 0; causal < grid->masks; causal++) {
-            shape->n_q = shape->n_kv = *length;
+            shape->n_kv = *length;
+            shape->n_q = grid->queries ? grid->queries : *length;
             shape->causal = causal == 1;
             if (!add_features(list, grid, shape))
                 return false;

@@ -202,7 +202,7 @@ int command_tune(const command *self, int argc, char **argv)
          "the most important classes of problems, in less than 30 seconds; else it takes up to 5 "
          "minutes"},
         {"budget", OPTION_NUMBER, false, &run.seconds, "SECONDS",
-         "the time to end within, roughly; default 240, with --quick 24"},
+         "the time to end within, roughly; default 240, with --quick 22"},
         {"show", OPTION_FLAG, false, &run.show, NULL, "show what was found before, of all devices"},
         {"forget", OPTION_FLAG, false, &run.forget, NULL,
          "remove the tuning file: all devices use built-in configurations again"},

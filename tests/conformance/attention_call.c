@@ -45,9 +45,9 @@ void attention_call_want(attention_call *call, clattn_slot slot, const char *nam
 
 static bool is_output(const attention_call *call, clattn_slot slot)
 {
-    static const clattn_slot outputs[] = {CLATTN_SLOT_OUT,       CLATTN_SLOT_LSE,
-                                          CLATTN_SLOT_WEIGHTS,   CLATTN_SLOT_PRESENT_K,
-                                          CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_SCORES};
+    static const clattn_slot outputs[] = {
+        CLATTN_SLOT_OUT,       CLATTN_SLOT_LSE,    CLATTN_SLOT_WEIGHTS, CLATTN_SLOT_PRESENT_K,
+        CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_SCORES, CLATTN_SLOT_INDICES};
     if (call->gradient)
         return slot >= CLATTN_SLOT_GRAD_Q;
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)

@@ -18,8 +18,8 @@ static const kind kinds[] = {
     {"multiplicative", run_multiplicative},
     {"additive", run_not_supported},
     {"multi_head", run_not_supported},
-    {"decode", run_not_supported},
-    {"top_k", run_not_supported},
+    {"decode", run_decode},
+    {"top_k", run_top_k},
 };
 
 const kind *kind_find(const char *name)

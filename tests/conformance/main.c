@@ -186,7 +186,8 @@ static bool has_part(const char *kernel)
     clattn_context_options_init(&with);
     with.kernel = kernel;
     const bool good = clattn_context_create(&with, &context) == CLATTN_OK;
-    const bool is_one = !good || is_for_attention(context, kernel);
+    const bool is_one =
+        !good || strncmp(kernel, "gradient", 8) == 0 || is_for_attention(context, kernel);
     clattn_context_destroy(context);
     return is_one;
 }

@@ -28,6 +28,7 @@ static const struct slot_facts {
     {CLATTN_SLOT_PRESENT_K, "BGND", NULL, ELEMENT_FLOAT},
     {CLATTN_SLOT_PRESENT_V, "BGNE", NULL, ELEMENT_FLOAT},
     {CLATTN_SLOT_SCORES, "BHQN", NULL, ELEMENT_F32},
+    {CLATTN_SLOT_INDICES, "BHQT", NULL, ELEMENT_I32},
     {CLATTN_SLOT_GRAD_OUT, "BHQE", "qHE", ELEMENT_FLOAT},
     {CLATTN_SLOT_GRAD_Q, "BHQD", "qHD", ELEMENT_FLOAT},
     {CLATTN_SLOT_GRAD_K, "BGKD", "kGD", ELEMENT_FLOAT},
@@ -64,6 +65,7 @@ static int64_t extent_of(const clattn_attention_desc *d, char letter)
         {'B', d->batch},    {'C', d->batch + 1}, {'H', d->n_head},  {'G', d->n_kv_head},
         {'Q', d->n_q},      {'K', d->n_kv},      {'P', d->n_past},  {'N', d->n_past + d->n_kv},
         {'D', d->head_dim}, {'E', d->value_dim}, {'q', d->total_q}, {'k', d->total_kv},
+        {'T', d->top_k},
     };
     for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
         if (letters[i].letter == letter)

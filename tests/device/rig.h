@@ -56,7 +56,8 @@ void rig_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *rig_said(void);
 
 /* Calls body for each kernel for attention on each device, with a context that uses this kernel
- * only; rig_say has both names, and may be extended. */
+ * only (and attention_reference beside one that is made for some problems alone); rig_say has both
+ * names, and may be extended. */
 typedef void (*rig_body)(clattn_context *context, const char *kernel);
 void rig_each_kernel(rig_body body);
 

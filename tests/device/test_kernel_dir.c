@@ -198,7 +198,7 @@ Test(kernel_dir, no_other_kernel_steps_in)
     options.kernel = NULL;
     for (uint32_t i = 0; i < clattn_kernel_count(); i++) {
         char name[128];
-        if (strncmp(clattn_kernel_name(i), "gradient", 8) == 0)
+        if (strncmp(clattn_kernel_name(i), "attention_", 10) != 0)
             continue;
         snprintf(name, sizeof name, "attention/%s.cl", clattn_kernel_name(i));
         insert(name, 1, "#error \"broken\"\n");

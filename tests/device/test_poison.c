@@ -14,11 +14,11 @@
 #define KINDS        5 /* of poison: NaN, infinities, 1e30, -1e30 */
 #define STEP         (INSTRUMENTED ? KINDS : 1)
 
-/* Blocks of 48 queries, panels of 8 to 64 keys, blocks of 256 keys: one less, the same, one more.
- */
+/* Blocks of 48 queries, panels of 8 to 64 keys, blocks of 256 keys, splits of 512: one less, the
+ * same, one more. */
 static const variety_size sizes[] = {
-    {49, 65, 20, 17}, {48, 64, 64, 64},  {47, 63, 16, 33}, {97, 17, 65, 8},
-    {96, 16, 31, 80}, {2, 257, 40, 129}, {1, 256, 8, 16},  {33, 255, 24, 1},
+    {49, 65, 20, 17},  {48, 64, 64, 64}, {47, 63, 16, 33}, {97, 17, 65, 8},  {96, 16, 31, 80},
+    {2, 257, 40, 129}, {1, 256, 8, 16},  {33, 255, 24, 1}, {3, 513, 40, 33},
 };
 
 /* --- poison ----------------------------------------------------------------------------------- */
@@ -133,8 +133,8 @@ static void hide(const fuzz_problem *p, fuzz_set *set, int slot, pattern sees)
 
 Test(poison, hidden_rows_and_blocks)
 {
-    static const variety_size of[] = {
-        {97, 255, 12, 9}, {95, 256, 12, 9}, {96, 257, 12, 9}, {49, 321, 12, 9}, {7, 513, 12, 9}};
+    static const variety_size of[] = {{97, 255, 12, 9}, {95, 256, 12, 9}, {96, 257, 12, 9},
+                                      {49, 321, 12, 9}, {7, 513, 12, 9},  {5, 514, 24, 17}};
     static const variety with[] = {
         {"", VARIETY_BIT(MASK), VARIETY_F32, 0, {.index = 0}},
         {"softcap 1", VARIETY_BIT(MASK), VARIETY_GAPS, 0, {.softcap = 1}},

@@ -14,6 +14,8 @@
 #include "rig.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
+/* Fits every device that the kernel is for. */
+#define NARROW "VEC=4 ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 BLOCK_N=64"
 
 static char folder[64], path[96];
 static clattn_context_options options;
@@ -147,14 +149,14 @@ Test(tuned, only_what_the_row_is_for)
     clattn_context *context = open_context();
     const clattn_device_info info = info_of(context);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0);
-    add_row(&info, "dim=64", "ROWS=4");
+    add_row(&info, "dim=64", NARROW);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0, "the file is read once for a context");
     rig_close(context);
     if (strcmp(info.family, "simd") != 0)
         return;
     context = open_context();
     cr_assert_eq(plan_info(context, 600, 64).tuned, 1);
-    cr_assert(strstr(plan_info(context, 600, 64).configuration, " ROWS=4 "));
+    cr_assert(strstr(plan_info(context, 600, 64).configuration, NARROW));
     cr_assert_eq(plan_info(context, 600, 65).tuned, 0);
     rig_close(context);
     options.flags = CLATTN_CONTEXT_NO_TUNING;
@@ -198,8 +200,8 @@ Test(tuned, the_same_bits_in_company)
     clattn_context *context = open_context();
     const clattn_device_info info = info_of(context);
     rig_close(context);
-    add_row(&info, "dim=64", "ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 BLOCK_N=64");
-    add_row(&info, "dim=64,short", "ROWS=2 COLS=4 VALUE_COLS=2 BLOCK_M=12 BLOCK_N=64");
+    add_row(&info, "dim=64", NARROW);
+    add_row(&info, "dim=64,short", "VEC=4 ROWS=2 COLS=4 VALUE_COLS=2 BLOCK_M=12 BLOCK_N=64");
     for (size_t i = 0; i < COUNT(values); i++)
         values[i] = 4 * rig_number(&state);
     context = open_context();
@@ -265,11 +267,11 @@ Test(tuned, a_search)
     witness seen = {0};
     uint32_t removed;
     /* of another device, and of this one: a class that is searched, its follower, another class */
-    add_row(&info, "dim=64", "ROWS=4 BLOCK_N=512");
-    add_row(&info, "dim=64,few", "ROWS=2 BLOCK_N=512");
-    add_row(&info, "dim=576", "ROWS=4");
+    add_row(&info, "dim=64", NARROW);
+    add_row(&info, "dim=64,few", NARROW);
+    add_row(&info, "dim=576", NARROW);
     strcat(info.name, " of another make");
-    add_row(&info, "dim=64", "ROWS=4");
+    add_row(&info, "dim=64", NARROW);
     cr_assert_eq(count_rows(), 4);
     clattn_tune_options_init(&how);
     how.quick = 1;
@@ -302,7 +304,7 @@ Test(tuned, a_search_that_is_stopped)
     const clattn_device_info info = info_of(context);
     clattn_tune_options how;
     char before[1024], after[1024];
-    add_row(&info, "dim=64", "ROWS=4");
+    add_row(&info, "dim=64", NARROW);
     FILE *file = fopen(path, "rb");
     const size_t size = fread(before, 1, sizeof before, file);
     fclose(file);

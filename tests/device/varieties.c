@@ -231,13 +231,15 @@ static bool is_of(const char *kernel, bool gradients)
     return !kernel || (strncmp(kernel, "gradient", 8) == 0) == gradients;
 }
 
-/* Whether the kernel is one for attention, or accepts its plain gradients. */
-static bool plans_attention(clattn_context *context, bool gradients)
+/* Whether the kernel (NULL: whichever is chosen) is one for attention, or for its plain gradients.
+ */
+static bool plans_attention(clattn_context *context, const char *kernel, bool gradients)
 {
     fuzz_problem p;
     clattn_attention_desc desc;
     clattn_plan *plan = NULL;
-    variety_make(&varieties[0], &(variety_size){4, 4, 4, 4}, 0, 0, &p);
+    clattn_plan_info info = {.struct_size = sizeof info};
+    variety_make(&varieties[0], &(variety_size){4, 4, 64, 64}, 0, 0, &p);
     if (gradients)
         variety_take_gradient(&p);
     fuzz_describe(&p, &desc);
@@ -245,8 +247,10 @@ static bool plans_attention(clattn_context *context, bool gradients)
                                            : clattn_plan_attention(context, &desc, &plan);
     cr_assert(status == CLATTN_OK || status == CLATTN_ERR_UNSUPPORTED, "%s",
               clattn_error_message());
+    if (status == CLATTN_OK)
+        cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
     clattn_plan_destroy(plan);
-    return status == CLATTN_OK;
+    return status == CLATTN_OK && (!kernel || strcmp(info.kernel, kernel) == 0);
 }
 
 /* kernel NULL: all of them, which must accept everything. */
@@ -257,7 +261,7 @@ static void open_target(uint32_t device, const char *kernel, bool gradients)
         return;
     t.must_accept = !kernel || strstr(kernel, "_reference");
     t.context = open_context(device, kernel);
-    if (!plans_attention(t.context, gradients)) {
+    if (!plans_attention(t.context, kernel, gradients)) {
         cr_assert_eq(clattn_context_destroy(t.context), CLATTN_OK);
         return;
     }

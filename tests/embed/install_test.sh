@@ -46,7 +46,7 @@ expected='no OpenCL library was found 0'
 expect LD_LIBRARY_PATH="$libraries" CLATTN_OPENCL_LIBRARY=/nonexistent ./shared
 expect CLATTN_OPENCL_LIBRARY=/nonexistent ./static
 
-for installed in include/clattn/clattn.h include/clattn/opencl.h; do
+for installed in include/clattn/clattn.h include/clattn/layer.h include/clattn/opencl.h; do
     [ -n "$(find "$prefix/destdir" -path "*/$installed")" ] ||
         { echo "$installed was not installed"; exit 1; }
 done

@@ -71,7 +71,8 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
         return false;
     }
     /* The kernels for other operations are used by all targets alike. */
-    if (!f->options.kernel && !is_for_attention(t->context, kernel)) {
+    if (!f->options.kernel && strncmp(kernel, "gradient", 8) != 0 &&
+        !is_for_attention(t->context, kernel)) {
         clattn_dispatcher_destroy(t->dispatcher);
         return clattn_context_destroy(t->context) == CLATTN_OK;
     }
@@ -82,11 +83,19 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
     return true;
 }
 
+/* Kernels of other operations would leave the problems to whichever kernel is chosen. */
+static bool is_for_problems(const char *kernel)
+{
+    return strncmp(kernel, "attention_", 10) == 0 || strncmp(kernel, "gradient", 8) == 0 ||
+           strcmp(kernel, "merge") == 0;
+}
+
 static bool open_device(fuzzer *f, const char *device, uint32_t index)
 {
     for (uint32_t n = 0; n < clattn_kernel_count() && f->targets < MOST_TARGETS; n++) {
         const char *kernel = clattn_kernel_name(n);
-        if (f->options.kernel && strcmp(kernel, f->options.kernel) != 0)
+        if (!is_for_problems(kernel) ||
+            (f->options.kernel && strcmp(kernel, f->options.kernel) != 0))
             continue;
         if (!open_target(f, device, kernel, index))
             return false;

@@ -9,6 +9,8 @@ import time
 import tool_case
 
 HEADER = "clattn tuning 1\n"
+NARROW = "VEC=4 ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 BLOCK_N=64"  # fits every device
+TOO_LARGE = NARROW.replace("ROWS=4", "ROWS=5")  # doesn't divide the block
 CLASSES = {"dim=64", "dim=64,short", "dim=128", "dim=128,short"}  # of --quick
 
 
@@ -90,7 +92,7 @@ class Search(TuneCase):
         self.assertLess(time.monotonic() - start, 20)  # before it searches
 
     def test_interruption(self):
-        self.write_row("dim=64", "ROWS=4")
+        self.write_row("dim=64", NARROW)
         before = self.path.read_bytes()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             process = subprocess.Popen(
@@ -110,13 +112,13 @@ class File(TuneCase):
         nothing = json.loads(self.run_tune("--show", "--json"))
         self.assertEqual(nothing, {"file": str(self.path), "rows": []})
         self.assertEqual(self.run_tune("--forget"), f"{self.path} does not exist\n")
-        self.write_row("dim=64", "ROWS=4")
+        self.write_row("dim=64", NARROW)
         row = json.loads(self.run_tune("--show", "--json"))["rows"][0]
         self.assertEqual((row["problems"], row["configuration"], row["speedup"]),
-                         ("dim=64", "ROWS=4", 1.25))
+                         ("dim=64", NARROW, 1.25))
         self.assertEqual(row["device"], self.device()["name"])
         self.assertRegex(self.run_tune("--show"),
-                         rf"(?s)attention_simd +dim=64 +1\.250  ROWS=4 .*1 config[^\n]*{self.path}")
+                         rf"(?s)attention_simd +dim=64 +1\.250  {NARROW} .*1 config[^\n]*{self.path}")
         self.assertEqual(self.run_tune("--forget", "--json"), '{\n\t"removed":\ttrue\n}\n')
         self.assertFalse(self.path.exists())
 
@@ -136,16 +138,16 @@ class File(TuneCase):
 
     def test_use(self):
         self.assertIn("configured: built in\n", self.explain())
-        self.write_row("dim=64", "ROWS=3")
+        self.write_row("dim=64", NARROW)
         said = self.explain()
         self.assertIn("configured: by the tuning file, dim=64, measured at 1.250 times", said)
-        self.assertIn(" ROWS=3 ", said)
-        self.write_row("dim=64", "ROWS=5")  # doesn't divide the block
+        self.assertIn(NARROW, said)
+        self.write_row("dim=64", TOO_LARGE)
         said = self.explain(CLATTN_VERBOSE="dispatch")
         self.assertIn("configured: built in\n", said)
 
     def test_bench(self):
-        self.write_row("dim=64", "ROWS=5")  # doesn't divide the block, of which the log has a line
+        self.write_row("dim=64", TOO_LARGE)  # of which the log has a line
         words = ["bench", "--device", "0", "--seconds", "0.01", "--shape", "1,1,1,300,300,64"]
         for more in ([], ["--untuned"]):
             done = self.run_tool(*words, *more, CLATTN_CACHE_DIR=str(self.cache),

@@ -22,6 +22,7 @@
 #define LSE (BIT(LSE))
 
 const rules_row rules_gradient_rows[] = {
+    {PLAIN, NOT, "top_k: is 2, must be 0 for gradients", {LONG(top_k, 2)}},
     {PLAIN, BAD, "desc: struct_size is 0", {WORD(struct_size, 0)}},
     {PLAIN, BAD, "n_head: is 0, must be 1", {LONG(n_head, 0)}},
     {PLAIN, BAD, "slots: LSE must take part: gradients are", {SLOTS(BIT(GRAD_Q))}},

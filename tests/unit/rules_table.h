@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <clattn/clattn.h>
+#include <clattn/layer.h>
 
 #define RULES_EDITS 5
 #define BIT(slot)   CLATTN_SLOT_BIT(CLATTN_SLOT_##slot)
@@ -35,6 +35,8 @@ extern const rules_row rules_rows[];
 extern const size_t rules_row_count;
 extern const rules_row rules_merge_rows[]; /* of a clattn_merge_desc */
 extern const size_t rules_merge_row_count;
+extern const rules_row rules_append_rows[]; /* of a clattn_append_desc */
+extern const size_t rules_append_row_count;
 extern const rules_row rules_gradient_rows[]; /* of gradients, whose bases have GRAD_Q to GRAD_V */
 extern const size_t rules_gradient_row_count;
 extern const rules_row rules_valid_rows[]; /* `says`: what is just valid */

@@ -54,7 +54,7 @@ Test(item, past_and_new_rows)
             row.tensor[CLATTN_T_K].stride[0] = 1000;
             base.offset[CLATTN_T_K] = at(40, 1);
             const rows_of rows =
-                rows_init(&row, &base, past, CLATTN_T_PAST_K, now, CLATTN_T_K, 1, 0, 0);
+                rows_init(&row, &base, past, CLATTN_T_PAST_K, now, CLATTN_T_K, 1, 0, 0, NULL);
             cr_expect(rows.memory[0] == past && rows.memory[1] == now && rows.n_past == 3);
             cr_expect_eq(rows.begin[0] + 2 * rows.step[0], 2 * at(power, sign));
             cr_expect_eq(rows.begin[1] + 4 * rows.step[1], at(40, 1) + 1000 + at(power, -sign),
@@ -70,8 +70,30 @@ Test(item, rows_of_a_late_sequence)
     static clattn_base base;
     row.tensor[CLATTN_T_V].stride[2] = at(26, 1);
     const rows_of rows =
-        rows_init(&row, &base, NULL, CLATTN_T_PAST_V, NULL, CLATTN_T_V, 0, 0, INT32_MAX);
+        rows_init(&row, &base, NULL, CLATTN_T_PAST_V, NULL, CLATTN_T_V, 0, 0, INT32_MAX, NULL);
     cr_expect_eq(rows.begin[1], INT32_MAX * at(26, 1));
+}
+
+/* Token 7 of entry 1 in pages of 4 tokens: token 3 of the second page of its table. */
+Test(item, rows_in_pages)
+{
+    static clattn_problem_row row;
+    static clattn_base base;
+    int32_t table[16] = {0};
+    row.page_size = 4;
+    row.n_pages = 9;
+    row.tensor[CLATTN_T_PAGES].stride[0] = 8;
+    row.tensor[CLATTN_T_PAGES].stride[1] = 2;
+    row.tensor[CLATTN_T_K].stride[0] = at(40, 1);
+    row.tensor[CLATTN_T_K].stride[1] = 1000;
+    row.tensor[CLATTN_T_K].stride[2] = 16;
+    for (int n = 0; n < 3; n++) {
+        const int32_t given[] = {5, INT32_MAX, -3}, used[] = {5, 8, 0};
+        table[10] = given[n];
+        const rows_of rows =
+            rows_init(&row, &base, NULL, CLATTN_T_PAST_K, NULL, CLATTN_T_K, 1, 2, 0, table);
+        cr_expect_eq(row_begin(&rows, 7), used[n] * at(40, 1) + 2 * 1000 + 3 * 16);
+    }
 }
 
 static const int32_t numbers[] = {INT32_MIN, -1, 0, 1, 2, 7, 99, 100, 101, INT32_MAX};

@@ -96,6 +96,37 @@ Test(rules, every_violation_has_its_sentence)
         refuse(&rules_rows[i], bases[rules_rows[i].base]());
 }
 
+static clattn_append_desc append(void)
+{
+    clattn_append_desc desc;
+    clattn_append_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = 3;
+    desc.n_kv = 5;
+    desc.head_dim = 8;
+    desc.value_dim = 6;
+    desc.page_size = 4;
+    desc.n_pages = 9;
+    desc.page_limit = 3;
+    return desc;
+}
+
+Test(rules, append_has_rules_too)
+{
+    clattn_append_desc desc = append();
+    clattn__problem problem, before;
+    cr_assert_eq(clattn__problem_init_append(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    for (size_t i = 0; i < rules_append_row_count; i++) {
+        desc = append();
+        memset(&problem, 0x77, sizeof problem);
+        memset(&before, 0x77, sizeof before);
+        apply(&desc, &rules_append_rows[i]);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(&rules_append_rows[i], clattn__problem_init_append(&problem, &desc), &problem,
+               &before);
+    }
+}
+
 Test(rules, merge_has_rules_too)
 {
     for (size_t i = 0; i < rules_merge_row_count; i++) {
@@ -206,4 +237,33 @@ Test(rules, long_texts)
     cr_expect(strstr(clattn__message(), "mask_function: is longer"), "%s", clattn__message());
     text[MOST - 1] = 0;
     cr_expect_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+}
+
+Test(rules, rotary_has_rules_too)
+{
+    static const struct {
+        const char *says;
+        int64_t head_dim, rotary_dim, n_positions;
+        uint32_t interleaved;
+    } rows[] = {
+        {"interleaved: is 2, must be 0 or 1", 8, 8, 1, 2},
+        {"rotary_dim: is 7, must be even and at most head_dim, 8", 8, 7, 1, 0},
+        {"rotary_dim: is 10, must be even", 8, 10, 1, 0},
+        {"rotary_dim: is 0", 8, 0, 1, 0},
+        {"head_dim: is 577", 577, 2, 1, 0},
+        {"n_positions: is 0", 8, 8, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clattn_rotary_desc desc;
+        clattn__problem problem;
+        clattn_rotary_desc_init(&desc);
+        desc.batch = desc.n_head = desc.n = 2;
+        desc.head_dim = rows[i].head_dim;
+        desc.rotary_dim = rows[i].rotary_dim;
+        desc.n_positions = rows[i].n_positions;
+        desc.interleaved = rows[i].interleaved;
+        cr_expect_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_ERR_ARGUMENT);
+        cr_expect(strncmp(clattn__message(), rows[i].says, strlen(rows[i].says)) == 0, "%s",
+                  clattn__message());
+    }
 }

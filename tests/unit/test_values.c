@@ -237,3 +237,75 @@ Test(values, blocks_at_the_end)
                          "%d keys, block %d", (int)n_kv, (int)index);
         }
 }
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+enum { PAGE_LIMIT = 3, POOL = 10 }; /* pages of 4 tokens */
+
+static clattn__problem paged(bool lengths)
+{
+    clattn__problem problem;
+    clattn_attention_desc desc = describe(false);
+    desc.block_q = desc.block_kv = desc.block_limit = 0;
+    desc.page_size = 4;
+    desc.page_limit = PAGE_LIMIT;
+    desc.n_pages = POOL;
+    desc.slots = BIT(PAGES) | (lengths ? BIT(KV_LENGTHS) : 0);
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    return problem;
+}
+
+Test(values, pages_that_hold_tokens)
+{
+    static const int32_t lengths[BATCH] = {9, 0, 4};
+    int32_t pages[BATCH][PAGE_LIMIT] = {{0, 9, 3}, {-1, POOL, -1}, {9, -1, INT32_MIN}};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    const clattn__problem problem = paged(true), all = paged(false);
+    at[CLATTN_SLOT_PAGES] = pages;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "lengths are in a buffer");
+    cr_expect_eq(clattn__values_check(&all, at), CLATTN_ERR_ARGUMENT);
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    pages[0][2] = POOL;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect_str_eq(clattn__message(), "PAGES: page 2 of entry 0 is 10, must be 0 to 9");
+}
+
+Test(values, positions)
+{
+    clattn__problem problem;
+    clattn_append_desc desc;
+    int32_t positions[] = {0, 7}, lengths[] = {5, 5};
+    int32_t pages[2][PAGE_LIMIT] = {{1, 2, -1}, {-1, 3, 4}};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    clattn_append_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = desc.head_dim = desc.value_dim = 1;
+    desc.n_kv = 5;
+    desc.page_size = 4;
+    desc.page_limit = PAGE_LIMIT;
+    desc.n_pages = POOL;
+    desc.slots = BIT(KV_LENGTHS);
+    cr_assert_eq(clattn__problem_init_append(&problem, &desc), CLATTN_OK);
+    at[CLATTN_SLOT_PAGES] = pages;
+    at[CLATTN_SLOT_POSITIONS] = positions;
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    static const struct {
+        int32_t position, length;
+        const char *says;
+    } wrong[] = {
+        {-1, 1, "POSITIONS: element 1 is -1"},
+        {8, 5, "POSITIONS: element 1 is 8, 5 tokens from there on"},
+        {INT32_MAX, 5, "POSITIONS: element 1 is 2147483647"},
+        {3, 1, "PAGES: page 0 of entry 1 is -1"},
+        {4, 6, "KV_LENGTHS: element 1 is 6"},
+    };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        positions[1] = wrong[i].position;
+        lengths[1] = wrong[i].length;
+        cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+        cr_expect(strncmp(clattn__message(), wrong[i].says, strlen(wrong[i].says)) == 0,
+                  "\"%s\", not \"%s\"", clattn__message(), wrong[i].says);
+    }
+}

@@ -1,0 +1,209 @@
+/* clattn: what is built from operations of clattn.h: the key/value cache, the memory of decoding.
+ *
+ * A cache has pages of `page_size` tokens. A sequence is a caller's 64-bit id and the pages of its
+ * tokens; sequences that begin alike share pages, which are copied when one of them goes on. The
+ * host keeps the books, at once, when a function is called; keys and values are moved by steps of a
+ * submission, in its order:
+ *
+ *    clattn_kv_cache_extend(cache, dispatcher, ids, tokens, count)     room for new tokens
+ *    clattn_kv_cache_tables(cache, ids, count, limit, pages, lengths)  where they are
+ *    for each layer, clattn_submit of two steps, with `pages` and `lengths` as host arrays:
+ *        clattn_plan_append      their keys and values into the cache
+ *        clattn_plan_attention   attention with CLATTN_SLOT_PAGES, which reads it
+ *
+ * Steps copy `pages` and `lengths`, so the cache may change while they are in flight. A page that
+ * nobody has any more may become another sequence's at once: submissions that use a cache go to
+ * one dispatcher, which executes them in order. */
+#ifndef CLATTN_LAYER_H
+#define CLATTN_LAYER_H
+
+#include <clattn/clattn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------
+ * Appending to pages
+ * --------------------------------------------------------------------------------------------- */
+
+/* Copies new keys and values into pages, with a change of type if the tensors' differ. Slots:
+ *    K          (batch, n_kv_head, n_kv, head_dim)   float, read
+ *    V          (batch, n_kv_head, n_kv, value_dim)  float, read
+ *    PRESENT_K  (n_pages, n_kv_head, page_size, head_dim)   float, written
+ *    PRESENT_V  (n_pages, n_kv_head, page_size, value_dim)  float, written
+ *    PAGES      (batch, page_limit)  I32, read, host too
+ *    POSITIONS  (batch)              I32, read, host too
+ *    KV_LENGTHS (batch)              I32, read, host too; optional
+ * Token i of entry b goes to position p = POSITIONS[b] + i, that is to token p % page_size of page
+ * PAGES[b, p / page_size], for i < KV_LENGTHS[b], or n_kv. Nothing else is written; two entries
+ * that write to the same page at the same place are the caller's mistake. */
+typedef struct clattn_append_desc {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    uint64_t slots;    /* 0, or CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS) */
+    int64_t batch;     /* 0 .. 2^31-1, as is n_kv */
+    int64_t n_kv_head; /* at least 1, as are page_size, n_pages and page_limit */
+    int64_t n_kv;      /* new tokens of an entry, at most */
+    int64_t head_dim;  /* 1 .. 576 */
+    int64_t value_dim; /* 1 .. 576 */
+    int64_t page_size, n_pages, page_limit;
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_append_desc;
+
+static inline void clattn_append_desc_init(clattn_append_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* As clattn_plan_attention. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_append(clattn_context *context, const clattn_append_desc *desc,
+                                            clattn_plan **plan);
+
+/* ------------------------------------------------------------------------------------------------
+ * Rotary embedding
+ * --------------------------------------------------------------------------------------------- */
+
+/* Rotates pairs of elements by angles that grow with a token's position (Su et al. 2021,
+ * "RoFormer"): of a pair (a, b), with the angle's cosine c and sine s, come a c - b s and
+ * a s + b c. Pair n, 0 <= n < rotary_dim / 2, is elements (n, n + rotary_dim / 2), or, interleaved,
+ * (2 n, 2 n + 1); elements from rotary_dim on are copied. Queries and keys alike. Slots:
+ *    Q          (batch, n_head, n, head_dim)  float, read
+ *    OUT        (batch, n_head, n, head_dim)  float, written
+ *    POSITIONS  (batch)  I32, read, host too; token i of entry b is at POSITIONS[b] + i
+ *    ANGLES     (n_positions, rotary_dim / 2, 2)  F32, read; cosine and sine of each position
+ * Positions in buffers are clamped to those that ANGLES has. */
+typedef struct clattn_rotary_desc {
+    uint32_t struct_size;
+    uint32_t interleaved; /* 1 or 0 */
+    int64_t batch;        /* 0 .. 2^31-1, as is n */
+    int64_t n_head;       /* at least 1, as is n_positions */
+    int64_t n;            /* tokens of an entry */
+    int64_t head_dim;     /* 1 .. 576 */
+    int64_t rotary_dim;   /* even, 2 .. head_dim */
+    int64_t n_positions;
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_rotary_desc;
+
+static inline void clattn_rotary_desc_init(clattn_rotary_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* As clattn_plan_attention. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_rotary(clattn_context *context, const clattn_rotary_desc *desc,
+                                            clattn_plan **plan);
+
+/* Fills angles (n_positions, rotary_dim / 2, 2) on the host, computed in double precision: those of
+ * pair n at position p are p * frequencies[n], or, with NULL, p * base^(-2 n / rotary_dim).
+ * rotary_dim must be even and at least 2, n_positions at least 0, base above 0 where it is used. */
+CLATTN_API clattn_status clattn_rotary_angles(int64_t n_positions, int64_t rotary_dim, double base,
+                                              const double *frequencies, float *angles);
+
+/* ------------------------------------------------------------------------------------------------
+ * The key/value cache
+ * --------------------------------------------------------------------------------------------- */
+
+/* Keys and values of sequences, for all layers of a model. Any thread. */
+typedef struct clattn_kv_cache clattn_kv_cache;
+
+typedef struct clattn_kv_cache_desc {
+    uint32_t struct_size;
+    clattn_dtype dtype; /* F32, F16 or BF16: how keys and values are stored */
+    int64_t layers;     /* at least 1, as are all that follow */
+    int64_t n_kv_head;
+    int64_t head_dim;  /* up to 576 */
+    int64_t value_dim; /* up to 576 */
+    int64_t page_size; /* tokens of a page; 16 and more for speed */
+    int64_t pages;     /* of the whole cache, each for all layers; up to 2^31-1 */
+} clattn_kv_cache_desc;
+
+static inline void clattn_kv_cache_desc_init(clattn_kv_cache_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* Allocates pages * page_size tokens' keys and values. */
+CLATTN_API clattn_status clattn_kv_cache_create(clattn_context *context,
+                                                const clattn_kv_cache_desc *desc,
+                                                clattn_kv_cache **cache);
+/* Submissions in flight keep the memory alive. NULL is allowed. */
+CLATTN_API void clattn_kv_cache_destroy(clattn_kv_cache *cache);
+
+/* Sequences. A call that fails changes nothing. CLATTN_ERR_ARGUMENT for an id that is there already
+ * (add, fork) or is not there (all others).
+ * add: a new, empty one.
+ * fork: a new one that begins with the first `length` tokens of `from`, and shares their pages.
+ * truncate: forgets the tokens from `length` on.
+ * remove: gives all pages back that no other sequence has. */
+CLATTN_API clattn_status clattn_kv_cache_add(clattn_kv_cache *cache, uint64_t id);
+CLATTN_API clattn_status clattn_kv_cache_fork(clattn_kv_cache *cache, uint64_t id, uint64_t from,
+                                              int64_t length);
+CLATTN_API clattn_status clattn_kv_cache_truncate(clattn_kv_cache *cache, uint64_t id,
+                                                  int64_t length);
+CLATTN_API clattn_status clattn_kv_cache_remove(clattn_kv_cache *cache, uint64_t id);
+CLATTN_API clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id,
+                                                int64_t *length);
+
+/* Makes room for tokens[i] more tokens of ids[i], all different. CLATTN_ERR_OUT_OF_MEMORY, and
+ * nothing has changed, where the free pages aren't enough. The first time that one of several
+ * sequences writes to a page that they share, the page is copied: only then the call waits for
+ * what `dispatcher` still does. */
+CLATTN_API clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache,
+                                                clattn_dispatcher *dispatcher, const uint64_t *ids,
+                                                const int64_t *tokens, uint32_t count);
+
+/* pages (count, limit): the pages of each sequence, 0 behind the last one; lengths (count): their
+ * tokens. What PAGES and KV_LENGTHS want. `lengths` may be NULL. CLATTN_ERR_ARGUMENT where a
+ * sequence has more than `limit` pages. */
+CLATTN_API clattn_status clattn_kv_cache_tables(clattn_kv_cache *cache, const uint64_t *ids,
+                                                uint32_t count, int64_t limit, int32_t *pages,
+                                                int32_t *lengths);
+
+/* Fill in what the cache knows: the first, of attention, PAGES and KV_LENGTHS in slots, heads,
+ * dimensions, types and strides of K and V, page_size, n_pages, and page_limit by desc->n_kv,
+ * which is the caller's; the second the same of PRESENT_K and PRESENT_V, with page_limit by
+ * `tokens`, the longest that a sequence may become. */
+CLATTN_API clattn_status clattn_kv_cache_describe_attention(clattn_kv_cache *cache,
+                                                            clattn_attention_desc *desc);
+CLATTN_API clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache, int64_t tokens,
+                                                         clattn_append_desc *desc);
+
+/* The bindings of one layer: those of K and V for attention (`append` 0), of PRESENT_K and
+ * PRESENT_V for appending (`append` 1). They hold as long as the cache. */
+CLATTN_API clattn_status clattn_kv_cache_bind(clattn_kv_cache *cache, int64_t layer,
+                                              uint32_t append, clattn_binding bindings[2]);
+
+/* Tokens begin .. begin + count - 1 of one layer of a sequence. */
+typedef struct clattn_kv_range {
+    uint64_t id;
+    int64_t layer, begin, count;
+} clattn_kv_range;
+
+/* Copies them to host arrays of the cache's type: k (n_kv_head, count, head_dim),
+ * v (n_kv_head, count, value_dim); either may be NULL. Wait for submissions that write them first.
+ */
+CLATTN_API clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range *range,
+                                              void *k, void *v);
+
+typedef struct clattn_kv_cache_info {
+    uint32_t struct_size;
+    uint32_t reserved;
+    int64_t pages, free_pages; /* free_pages: nobody has them */
+    int64_t sequences;
+    int64_t tokens; /* of all sequences, shared ones counted once for each */
+    uint64_t bytes; /* of keys and values, all pages */
+} clattn_kv_cache_info;
+
+/* info->struct_size must be set to sizeof *info. */
+CLATTN_API clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache,
+                                                  clattn_kv_cache_info *info);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

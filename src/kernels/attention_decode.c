@@ -1,0 +1,199 @@
+/* The kernel for few queries over many keys, on devices whose work-item is a core with vectors:
+ * keys and values are read once, from where the caller has them. Launches: attention_decode_simd,
+ * which does a split of the keys in a group, and merge_splits. */
+#include <inttypes.h>
+
+#include "kernels/dim_max.h"
+#include "kernels/launches.h"
+
+extern const clattn__kernel clattn__attention_decode_simd;
+
+/* Register tiles that fit the registers, by vector width, number of registers, and least number of
+ * queries that share keys. */
+static const struct {
+    uint32_t vec, registers;
+    uint32_t least;
+    uint32_t rows, value_cols;
+} tiles[] = {
+    {16, 32, 3, 4, 4}, {16, 32, 2, 2, 8}, {16, 32, 1, 1, 8}, {8, 16, 3, 4, 2}, {8, 16, 2, 2, 4},
+    {8, 16, 1, 1, 8},  {4, 16, 3, 4, 2},  {4, 16, 2, 2, 4},  {4, 16, 1, 1, 8},
+};
+
+/* Most queries a head, and most of all heads that share keys: beyond them arithmetic counts for
+ * more than reading the keys once. */
+#define MOST_QUERIES 16
+#define MOST_ROWS    64
+
+/* Rows that go through a split at once. */
+#define BLOCK 16
+
+static int64_t rows_of(const clattn__problem *problem)
+{
+    const int64_t *extent = problem->extent;
+    return extent[CLATTN__N_HEAD] / extent[CLATTN__N_KV_HEAD] * extent[CLATTN__N_Q];
+}
+
+static uint32_t tile_of(const clattn__problem *problem, const clattn__caps *caps)
+{
+    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
+    const int64_t rows = rows_of(problem);
+    uint32_t i = 0;
+    while (i < last && (tiles[i].vec > caps->vector_width ||
+                        tiles[i].registers > caps->vector_registers || rows < tiles[i].least))
+        i++;
+    return i;
+}
+
+static void configure(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__config *config)
+{
+    const uint32_t i = tile_of(problem, caps);
+    config->vec = tiles[i].vec;
+    config->rows = tiles[i].rows;
+    config->value_cols = tiles[i].value_cols;
+    config->block_m = BLOCK;
+    config->dim_max = clattn__dim_max(problem);
+    config->storage = problem->dtype[CLATTN_SLOT_K];
+    config->score_function = clattn__problem_has_score_function(problem);
+    config->mask_function = clattn__problem_has_mask_function(problem);
+    config->group_size = 1;
+}
+
+static int64_t splits_of(const clattn__problem *problem)
+{
+    return (problem->extent[CLATTN__N_KV] + CLATTN_SPLIT - 1) / CLATTN_SPLIT;
+}
+
+/* With a single split its group writes the results itself. */
+static bool merges(const clattn__problem *problem)
+{
+    return splits_of(problem) != 1;
+}
+
+static int64_t part_elements(const clattn__problem *problem)
+{
+    return problem->extent[CLATTN__VALUE_DIM] + 32; /* whole vectors, maximum and sum */
+}
+
+static void workspace(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__variant *variant)
+{
+    const int64_t *extent = problem->extent;
+    (void)caps;
+    if (!merges(problem))
+        return;
+    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
+    scratch->tensor = CLATTN_T_PARTS;
+    scratch->slot = -1;
+    scratch->stride[4] = 1;
+    scratch->stride[3] = part_elements(problem);
+    scratch->stride[2] = splits_of(problem) * scratch->stride[3];
+    scratch->stride[1] = extent[CLATTN__N_Q] * scratch->stride[2];
+    scratch->stride[0] = extent[CLATTN__N_HEAD] * scratch->stride[1];
+    scratch->offset = clattn__take_workspace(variant, extent[CLATTN__BATCH] * scratch->stride[0]);
+}
+
+/* Bytes of the workspace, in floating point because it must not overflow. */
+static double workspace_bound(const clattn__problem *problem)
+{
+    const int64_t *extent = problem->extent;
+    return 4.0 * (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_HEAD] *
+           (double)extent[CLATTN__N_Q] * (double)splits_of(problem) *
+           (double)part_elements(problem);
+}
+
+/* Rows of elements side by side, at least a vector of them. */
+static bool has_rows(const clattn__problem *problem, clattn_slot slot)
+{
+    return !clattn__problem_has(problem, slot) || problem->layout[slot].stride[3] == 1;
+}
+
+static bool one_type(const clattn__problem *problem)
+{
+    static const clattn_slot slots[] = {CLATTN_SLOT_V, CLATTN_SLOT_PAST_K, CLATTN_SLOT_PAST_V};
+    for (uint32_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+        if (clattn__problem_has(problem, slots[i]) &&
+            problem->dtype[slots[i]] != problem->dtype[CLATTN_SLOT_K])
+            return false;
+    return true;
+}
+
+/* Why not, or NULL; what has numbers in its sentence is left to check(). */
+static const char *objection(const clattn__problem *problem, const clattn__caps *caps)
+{
+    const int64_t *extent = problem->extent;
+    const int64_t least = tiles[tile_of(problem, caps)].vec;
+    if (caps->family != CLATTN__SIMD)
+        return "the device's work-items are lanes, not cores with vectors";
+    if (clattn__needs_stats(problem))
+        return "weights or scores are to be returned";
+    if (problem->dropout > 0)
+        return "dropout is for training";
+    if (problem->block_q)
+        return "the keys are listed in blocks";
+    if (extent[CLATTN__HEAD_DIM] < least || extent[CLATTN__VALUE_DIM] < least)
+        return "head_dim or value_dim is less than a vector";
+    if (!has_rows(problem, CLATTN_SLOT_K) || !has_rows(problem, CLATTN_SLOT_V) ||
+        !has_rows(problem, CLATTN_SLOT_PAST_K) || !has_rows(problem, CLATTN_SLOT_PAST_V))
+        return "elements of a key or value are not side by side";
+    if (!one_type(problem))
+        return "keys and values are of different types";
+    return NULL;
+}
+
+static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
+{
+    const char *why = objection(problem, caps);
+    const int64_t n_q = problem->extent[CLATTN__N_Q];
+    if (why) {
+        clattn__text_add(reason, "%s", why);
+        return false;
+    }
+    if (n_q > MOST_QUERIES || rows_of(problem) > MOST_ROWS) {
+        clattn__text_add(reason,
+                         "%" PRId64 " queries and %" PRId64
+                         " of all heads that share keys are more than %d or %d",
+                         n_q, rows_of(problem), MOST_QUERIES, MOST_ROWS);
+        return false;
+    }
+    if (workspace_bound(problem) > (double)caps->max_allocation) {
+        clattn__text_add(reason,
+                         "partial results need %.0f bytes, more than the device's largest "
+                         "allocation of %" PRIu64,
+                         workspace_bound(problem), caps->max_allocation);
+        return false;
+    }
+    return true;
+}
+
+static void launches(const clattn__problem *problem, clattn__variant *variant)
+{
+    static const clattn__launch_row decode = {
+        .file = "attention/attention_decode_simd.cl",
+        .function = "attention_decode_simd",
+        .tiling = {CLATTN__OVER_KEYS, .block = CLATTN_SPLIT},
+        .options = true,
+        .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
+                    CLATTN_T_PARTS, CLATTN_T_OUT, CLATTN_T_LSE, CLATTN_T_SINK, CLATTN_T_COUNT},
+    };
+    static const clattn__launch_row merge = {
+        .file = "attention/merge_splits.cl",
+        .function = "merge_splits",
+        .tiling = {CLATTN__OVER_QUERIES, .block = MOST_QUERIES},
+        .options = true,
+        .tensors = {CLATTN_T_PARTS, CLATTN_T_OUT, CLATTN_T_LSE, CLATTN_T_SINK, CLATTN_T_COUNT},
+    };
+    clattn__launch_add(variant, &decode);
+    if (merges(problem))
+        clattn__launch_add(variant, &merge);
+    clattn__add_copy_present(problem, variant);
+}
+
+const clattn__kernel clattn__attention_decode_simd = {
+    .name = "attention_decode_simd",
+    .kind = CLATTN__ATTENTION,
+    .check = check,
+    .configure = configure,
+    .workspace = workspace,
+    .launches = launches,
+};

@@ -1,0 +1,292 @@
+/* See page_pool.h. A page belongs to as many sequences as its count of references says; the last
+ * page of a sequence is written behind its tokens only while it belongs to no other. */
+#include "layer/page_pool.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+clattn_status clattn__page_pool_init(clattn__page_pool *pool, const clattn__env *env,
+                                     int64_t page_size, int32_t count)
+{
+    memset(pool, 0, sizeof *pool);
+    pool->env = env;
+    pool->page_size = page_size;
+    pool->count = pool->free_count = count;
+    pool->free_page = clattn__alloc_array(env, (size_t)count, sizeof *pool->free_page);
+    pool->references = clattn__alloc_array(env, (size_t)count, sizeof *pool->references);
+    if (!pool->free_page || !pool->references) {
+        clattn__page_pool_finish(pool);
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    }
+    for (int32_t i = 0; i < count; i++)
+        pool->free_page[i] = count - 1 - i;
+    return CLATTN_OK;
+}
+
+void clattn__page_pool_finish(clattn__page_pool *pool)
+{
+    for (int64_t i = 0; i < pool->sequences; i++)
+        clattn__free(pool->env, pool->sequence[i].page);
+    clattn__free(pool->env, pool->sequence);
+    clattn__free(pool->env, pool->references);
+    clattn__free(pool->env, pool->free_page);
+    memset(pool, 0, sizeof *pool);
+}
+
+int64_t clattn__page_pool_pages(const clattn__page_pool *pool, int64_t length)
+{
+    return length / pool->page_size + (length % pool->page_size != 0);
+}
+
+/* Index of the first sequence whose id isn't below `id`. */
+static int64_t place_of(const clattn__page_pool *pool, uint64_t id)
+{
+    int64_t begin = 0, end = pool->sequences;
+    while (begin < end) {
+        const int64_t middle = begin + (end - begin) / 2;
+        if (pool->sequence[middle].id < id)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}
+
+static bool exists(const clattn__page_pool *pool, uint64_t id)
+{
+    const int64_t at = place_of(pool, id);
+    return at < pool->sequences && pool->sequence[at].id == id;
+}
+
+static clattn__page_sequence *find(const clattn__page_pool *pool, uint64_t id)
+{
+    if (exists(pool, id))
+        return &pool->sequence[place_of(pool, id)];
+    clattn__fail(CLATTN_ERR_ARGUMENT, "sequence: the cache has none of id %" PRIu64, id);
+    return NULL;
+}
+
+const clattn__page_sequence *clattn__page_pool_find(const clattn__page_pool *pool, uint64_t id)
+{
+    return find(pool, id);
+}
+
+static void drop_page(clattn__page_pool *pool, int32_t page)
+{
+    if (--pool->references[page] == 0)
+        pool->free_page[pool->free_count++] = page;
+}
+
+static int32_t take_page(clattn__page_pool *pool)
+{
+    const int32_t page = pool->free_page[--pool->free_count];
+    pool->references[page] = 1;
+    return page;
+}
+
+/* Room for `pages` pages of a sequence. */
+static clattn_status reserve(const clattn__page_pool *pool, clattn__page_sequence *of,
+                             int64_t pages)
+{
+    if (pages <= of->capacity)
+        return CLATTN_OK;
+    const int64_t capacity = pages + pages / 2;
+    int32_t *grown = clattn__resize(pool->env, of->page, (size_t)capacity * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    of->page = grown;
+    of->capacity = capacity;
+    return CLATTN_OK;
+}
+
+/* Room for one more sequence. */
+static clattn_status reserve_sequence(clattn__page_pool *pool)
+{
+    if (pool->sequences < pool->sequence_capacity)
+        return CLATTN_OK;
+    const int64_t capacity = pool->sequence_capacity * 2 + 8;
+    clattn__page_sequence *grown =
+        clattn__resize(pool->env, pool->sequence, (size_t)capacity * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    pool->sequence = grown;
+    pool->sequence_capacity = capacity;
+    return CLATTN_OK;
+}
+
+/* Inserts it; there must be room. */
+static void insert(clattn__page_pool *pool, const clattn__page_sequence *made)
+{
+    const int64_t at = place_of(pool, made->id);
+    memmove(&pool->sequence[at + 1], &pool->sequence[at],
+            (size_t)(pool->sequences - at) * sizeof *made);
+    pool->sequence[at] = *made;
+    pool->sequences++;
+}
+
+static clattn_status check_new(clattn__page_pool *pool, uint64_t id)
+{
+    if (exists(pool, id))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "sequence: the cache already has one of id %" PRIu64, id);
+    return reserve_sequence(pool);
+}
+
+clattn_status clattn__page_pool_add(clattn__page_pool *pool, uint64_t id)
+{
+    const clattn__page_sequence made = {.id = id};
+    CLATTN__TRY(check_new(pool, id));
+    insert(pool, &made);
+    return CLATTN_OK;
+}
+
+static clattn_status check_length(const clattn__page_sequence *of, int64_t length)
+{
+    if (length < 0 || length > of->length)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "length: is %" PRId64 ", must be 0 to the %" PRId64
+                            " tokens of sequence %" PRIu64,
+                            length, of->length, of->id);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__page_pool_fork(clattn__page_pool *pool, uint64_t id, uint64_t from,
+                                     int64_t length)
+{
+    clattn__page_sequence made = {.id = id, .length = length};
+    CLATTN__TRY(check_new(pool, id));
+    const clattn__page_sequence *of = find(pool, from);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    CLATTN__TRY(check_length(of, length));
+    const int64_t pages = clattn__page_pool_pages(pool, length);
+    CLATTN__TRY(reserve(pool, &made, pages));
+    for (int64_t i = 0; i < pages; i++) {
+        made.page[i] = of->page[i];
+        pool->references[of->page[i]]++;
+    }
+    insert(pool, &made);
+    return CLATTN_OK;
+}
+
+static void shorten(clattn__page_pool *pool, clattn__page_sequence *of, int64_t length)
+{
+    const int64_t kept = clattn__page_pool_pages(pool, length);
+    for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
+        drop_page(pool, of->page[i]);
+    of->length = length;
+}
+
+clattn_status clattn__page_pool_truncate(clattn__page_pool *pool, uint64_t id, int64_t length)
+{
+    clattn__page_sequence *of = find(pool, id);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    CLATTN__TRY(check_length(of, length));
+    shorten(pool, of, length);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__page_pool_remove(clattn__page_pool *pool, uint64_t id)
+{
+    clattn__page_sequence *of = find(pool, id);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    shorten(pool, of, 0);
+    clattn__free(pool->env, of->page);
+    pool->sequences--;
+    memmove(of, of + 1, (size_t)(&pool->sequence[pool->sequences] - of) * sizeof *of);
+    return CLATTN_OK;
+}
+
+/* ---- longer sequences ------------------------------------------------------------------------ */
+
+/* The page that new tokens would join, -1: none, or no new tokens. */
+static int32_t joined_page(const clattn__page_pool *pool, const clattn__page_sequence *of,
+                           int64_t tokens)
+{
+    if (tokens == 0 || of->length % pool->page_size == 0)
+        return -1;
+    return of->page[of->length / pool->page_size];
+}
+
+static clattn_status check_growth(const clattn__page_pool *pool, const uint64_t *ids,
+                                  const int64_t *tokens, uint32_t i)
+{
+    const clattn__page_sequence *of = find(pool, ids[i]);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    if (tokens[i] < 0 || tokens[i] > INT32_MAX - of->length)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "tokens[%" PRIu32 "]: is %" PRId64
+                            ", must be at least 0 and lead to at most 2^31-1",
+                            i, tokens[i]);
+    for (uint32_t other = 0; other < i; other++)
+        if (ids[other] == ids[i])
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "sequences[%" PRIu32 "]: %" PRIu64 " is there twice", i, ids[i]);
+    return CLATTN_OK;
+}
+
+/* Pages that the sequences need beyond what they have. A page that two of them share and both
+ * would write to is copied by the first, and by the second only if a third has it: while counting,
+ * references go down as they will. */
+static int64_t count_needed(const clattn__page_pool *pool, const uint64_t *ids,
+                            const int64_t *tokens, uint32_t count)
+{
+    int64_t needed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const clattn__page_sequence *of = find(pool, ids[i]);
+        const int32_t joined = joined_page(pool, of, tokens[i]);
+        needed += clattn__page_pool_pages(pool, of->length + tokens[i]) -
+                  clattn__page_pool_pages(pool, of->length);
+        if (joined < 0)
+            continue;
+        needed += pool->references[joined] > 1;
+        pool->references[joined]--;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t joined = joined_page(pool, find(pool, ids[i]), tokens[i]);
+        if (joined >= 0)
+            pool->references[joined]++;
+    }
+    return needed;
+}
+
+static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tokens,
+                 clattn__page_copy *copies, uint32_t *copied)
+{
+    const int32_t joined = joined_page(pool, of, tokens);
+    const int64_t after = clattn__page_pool_pages(pool, of->length + tokens);
+    if (joined >= 0 && pool->references[joined] > 1) {
+        const int32_t own = take_page(pool);
+        of->page[of->length / pool->page_size] = own;
+        pool->references[joined]--;
+        copies[(*copied)++] = (clattn__page_copy){joined, own};
+    }
+    for (int64_t i = clattn__page_pool_pages(pool, of->length); i < after; i++)
+        of->page[i] = take_page(pool);
+    of->length += tokens;
+}
+
+clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *ids,
+                                       const int64_t *tokens, uint32_t count,
+                                       clattn__page_copy *copies, uint32_t *copied)
+{
+    for (uint32_t i = 0; i < count; i++)
+        CLATTN__TRY(check_growth(pool, ids, tokens, i));
+    const int64_t needed = count_needed(pool, ids, tokens, count);
+    if (needed > pool->free_count)
+        return clattn__fail(CLATTN_ERR_OUT_OF_MEMORY,
+                            "tokens: %" PRId64 " more pages are needed, %" PRId32 " of %" PRId32
+                            " are free",
+                            needed, pool->free_count, pool->count);
+    for (uint32_t i = 0; i < count; i++) {
+        clattn__page_sequence *of = find(pool, ids[i]);
+        CLATTN__TRY(reserve(pool, of, clattn__page_pool_pages(pool, of->length + tokens[i])));
+    }
+    *copied = 0;
+    for (uint32_t i = 0; i < count; i++)
+        grow(pool, find(pool, ids[i]), tokens[i], copies, copied);
+    return CLATTN_OK;
+}

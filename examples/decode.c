@@ -131,10 +131,10 @@ static double difference(int64_t sequence, int64_t length, int64_t n)
         desc.tensor[slot].stride[2] = DIM;
         desc.tensor[slot].stride[3] = 1;
     }
-    for (int64_t i = 0; i < HEADS * DIM; i++)
+    for (int64_t i = 0; i < (int64_t)HEADS * DIM; i++)
         last[i] = q[((sequence * HEADS + i / DIM) * n + n - 1) * DIM + i % DIM];
     check(clattn_attention(context, &desc, last, plain_k[sequence], plain_v[sequence], expected));
-    for (int64_t i = 0; i < HEADS * DIM; i++) {
+    for (int64_t i = 0; i < (int64_t)HEADS * DIM; i++) {
         const float x = out[((sequence * HEADS + i / DIM) * n + n - 1) * DIM + i % DIM];
         most = fmax(most, fabs((double)x - (double)expected[i]));
     }
@@ -187,7 +187,8 @@ static void close_all(void)
 
 int main(int argc, char **argv)
 {
-    const int64_t prompt = argc > 1 ? atoll(argv[1]) : 300, steps = argc > 2 ? atoll(argv[2]) : 40;
+    const int64_t prompt = argc > 1 ? strtoll(argv[1], NULL, 10) : 300;
+    const int64_t steps = argc > 2 ? strtoll(argv[2], NULL, 10) : 40;
     clattn_plan *plan[3][2]; /* the prompt; one sequence; both */
     if (prompt < 1 || steps < 2 || prompt > MOST || steps > MOST - prompt) {
         fprintf(stderr, "usage: decode [PROMPT [STEPS]], together at most %d tokens\n", MOST);
@@ -204,7 +205,7 @@ int main(int argc, char **argv)
         const int64_t count = i < steps / 2 ? 1 : 2;
         if (i == steps / 2) {
             check(clattn_kv_cache_fork(cache, 1, 0, prompt + i));
-            for (int64_t x = 0; x < KV_HEADS * MOST * DIM; x++) {
+            for (int64_t x = 0; x < (int64_t)KV_HEADS * MOST * DIM; x++) {
                 plain_k[1][x] = plain_k[0][x];
                 plain_v[1][x] = plain_v[0][x];
             }
@@ -213,8 +214,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "\rtoken %d of %d", (int)i + 1, (int)steps);
     }
     fprintf(stderr, "\n");
-    printf("%d tokens: %.0f tokens/s, largest difference from computing anew %.1e\n",
-           (int)(steps + steps - steps / 2), (double)(steps + steps - steps / 2) / seconds, most);
+    const int64_t tokens = steps + (steps - steps / 2);
+    printf("%d tokens: %.0f tokens/s, largest difference from computing anew %.1e\n", (int)tokens,
+           (double)tokens / seconds, most);
     for (int i = 0; i < 6; i++)
         clattn_plan_destroy(plan[i / 2][i % 2]);
     close_all();

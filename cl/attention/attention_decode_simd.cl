@@ -375,12 +375,7 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     float m[BLOCK_M], l[BLOCK_M];
     pairs of[BLOCK_M];
     int query[BLOCK_M];
-    decode x;
-    x.row = row;
-    x.of = of;
-    x.i = query;
-    x.begin = item.k_begin;
-    x.end = item.k_end;
+    decode x = {row, of, query, .begin = item.k_begin, .end = item.k_end};
     x.q = block_q;
     x.p = block_p;
     x.o = block_o;

@@ -155,7 +155,8 @@ typedef struct clattn_problem_row {
     clattn_i32 key_block;                      /* keys that it has at a time */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
-CLATTN_ASSERT_SIZE(clattn_problem_row, (CLATTN_T_COUNT * 52 + 156 + 7) / 8 * 8);
+CLATTN_ASSERT_SIZE(clattn_problem_row,
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 156 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

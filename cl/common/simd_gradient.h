@@ -38,6 +38,14 @@ typedef struct gradient {
     float block_factor[FACTORS] __attribute__((aligned(64)));                                      \
     float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M]
 
+/* A gradient whose memory these arrays are, and those of BLOCK_ARRAYS. */
+#define GRADIENT_OF_ARRAYS                                                                         \
+    {                                                                                              \
+        {.q = block_q, .p = block_p, .most = block_most, .live = block_live},                      \
+            .g = block_g, .ds = block_ds, .factor = block_factor, .shift = shift,                  \
+            .normaliser = normaliser, .delta = delta                                               \
+    }
+
 /* ---- weights and gradients of scores --------------------------------------------------------- */
 
 /* Scores into weights, INVISIBLE where nothing is seen. */

@@ -130,13 +130,7 @@ gradient_bias_simd(__global const void *q, __global const void *k, __global cons
     BLOCK_ARRAYS;
     GRADIENT_ARRAYS;
     float of_query[BLOCK_M], of_key[BLOCK_N], sum[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
-    gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g,
-                  .ds = block_ds,
-                  .factor = block_factor,
-                  .shift = shift,
-                  .normaliser = normaliser,
-                  .delta = delta};
+    gradient x = GRADIENT_OF_ARRAYS;
     bias_sums s = {
         q,      k,        past_k,        v,
         past_v, grad_out, gradient_rows, panels + own_begin(row, &base, CLATTN_T_GRADIENT_PANELS),

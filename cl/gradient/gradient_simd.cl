@@ -271,14 +271,8 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     BLOCK_ARRAYS;
     GRADIENT_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
-    gradient x = {{.q = block_q, .p = block_p, .most = block_most, .live = block_live},
-                  .g = block_g,
-                  .o = block_o,
-                  .ds = block_ds,
-                  .factor = block_factor,
-                  .shift = shift,
-                  .normaliser = normaliser,
-                  .delta = delta};
+    gradient x = GRADIENT_OF_ARRAYS;
+    x.o = block_o;
     x.b.of = pairs_init(row, &base, b, kv * row->group, OPTION_ARGUMENTS);
     x.k_width = (row->head_dim + VEC - 1) / VEC * VEC;
     x.v_width = (row->value_dim + VEC - 1) / VEC * VEC;

@@ -19,6 +19,12 @@
 /* Runs body for every kernel for attention and every device that can; says why others can't. */
 typedef void (*large_body)(clattn_context *context, const char *kernel);
 
+/* The decode kernel declines dimensions of less than a vector, and returning weights. */
+static bool accepts_large(const char *kernel)
+{
+    return strcmp(kernel, "attention_decode_simd") != 0;
+}
+
 static void each_roomy_kernel(uint64_t size, large_body body)
 {
     uint32_t devices = 0;
@@ -32,7 +38,8 @@ static void each_roomy_kernel(uint64_t size, large_body body)
     for (uint32_t device = 0; device < devices; device++)
         for (uint32_t n = 0; n < clattn_kernel_count(); n++) {
             clattn_context *context = roomy_open(device, clattn_kernel_name(n), size, &reason);
-            if (context && is_for_attention(context, clattn_kernel_name(n))) {
+            if (context && is_for_attention(context, clattn_kernel_name(n)) &&
+                accepts_large(clattn_kernel_name(n))) {
                 body(context, clattn_kernel_name(n));
                 ran++;
             }

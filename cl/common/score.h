@@ -261,9 +261,10 @@ INLINE vfloat with_bias(vfloat s, vfloat bias)
 INLINE vfloat add_bias(const pairs *of, vfloat s, int i, int key)
 {
     __global const clattn_tensor_row *t = &of->row->tensor[CLATTN_T_BIAS];
-    return with_bias(
-        s, gather_elements(of->bias, of->bias_begin + i * t->stride[2] + key * t->stride[3],
-                           t->stride[3], of->keys.count - key, of->row->dtype[CLATTN_T_BIAS]));
+    return with_bias(s, gather_elements(of->bias,
+                                        of->bias_begin + i * t->stride[2] + key * t->stride[3],
+                                        t->stride[3], of->keys.count - key,
+                                        of->row->dtype[CLATTN_T_BIAS]));
 }
 
 /* From capped scores of query i with keys `key` + lane to final ones: -INFINITY where not

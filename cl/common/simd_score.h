@@ -69,9 +69,9 @@ INLINE lines next_lines(const pairs *of, int i, int key)
     const uint dtype = of->row->dtype[CLATTN_T_BIAS];
     const int next = key + PANEL, size = (int)size_of(dtype);
     if (of->flags & CLATTN_F_BIAS && bias->stride[3] == 1)
-        return lines_at(
-            (size_t)element_at(of->bias, of->bias_begin + i * bias->stride[2] + next, dtype),
-            bias->stride[2] * size, PANEL * size);
+        return lines_at((size_t)element_at(of->bias, of->bias_begin + i * bias->stride[2] + next,
+                                           dtype),
+                        bias->stride[2] * size, PANEL * size);
     if (of->flags & CLATTN_F_MASK && mask->stride[3] == 1)
         return lines_at((size_t)(of->mask + i * mask->stride[2] + next), mask->stride[2], PANEL);
     return no_lines();

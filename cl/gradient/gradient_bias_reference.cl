@@ -57,14 +57,15 @@ gradient_bias_reference(GRADIENT_PARAMETERS, __global void *grad_bias, OPTION_PA
         for (int b = batches.begin; b < batches.end; b++)
             for (int h = heads.begin; h < heads.end; h++)
                 for (int n = of_q.begin; n < of_q.end; n++) {
-                    const query_gradient g = query_gradient_init(
-                        row, &base, b, h, n, GRADIENT_ARGUMENTS, OPTION_ARGUMENTS);
+                    const query_gradient g =
+                        query_gradient_init(row, &base, b, h, n, GRADIENT_ARGUMENTS,
+                                            OPTION_ARGUMENTS);
                     sum += sum_of_query(&g, of_k);
                 }
-        store_element(
-            sum, grad_bias,
-            tensor_begin(row, &base, CLATTN_T_GRAD_BIAS, max(item.batch, 0), max(item.head, 0)) +
-                i * t->stride[2] + j * t->stride[3],
-            row->dtype[CLATTN_T_GRAD_BIAS]);
+        store_element(sum, grad_bias,
+                      tensor_begin(row, &base, CLATTN_T_GRAD_BIAS, max(item.batch, 0),
+                                   max(item.head, 0)) +
+                          i * t->stride[2] + j * t->stride[3],
+                      row->dtype[CLATTN_T_GRAD_BIAS]);
     }
 }

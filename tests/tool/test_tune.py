@@ -118,7 +118,8 @@ class File(TuneCase):
                          ("dim=64", NARROW, 1.25))
         self.assertEqual(row["device"], self.device()["name"])
         self.assertRegex(self.run_tune("--show"),
-                         rf"(?s)attention_simd +dim=64 +1\.250  {NARROW} .*1 config[^\n]*{self.path}")
+                         rf"(?s)attention_simd +dim=64 +1\.250  {NARROW} "
+                         rf".*1 config[^\n]*{self.path}")
         self.assertEqual(self.run_tune("--forget", "--json"), '{\n\t"removed":\ttrue\n}\n')
         self.assertFalse(self.path.exists())
 

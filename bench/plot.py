@@ -33,13 +33,19 @@ def length_of(shape):
     return str(shape.n_kv) if shape.n_q in (1, shape.n_kv) else f"{shape.n_q}x{shape.n_kv}"
 
 
-def draw_ratio(axes, x, height, ratio):
+def draw_ratio(axes, x, height, ratio, upright):
+    """Upright where two of them stand beside each other."""
     colour = BETTER if ratio >= 1 else WORSE
     axes.annotate(f"{ratio:.2f}", (x, height), xytext=(0, 3), textcoords="offset points",
-                  ha="center", color=colour, fontsize=8.5, fontweight="bold")
+                  ha="center", color=colour, fontsize=8.5, fontweight="bold",
+                  rotation=90 if upright else 0)
 
 
 def draw_panel(axes, title, groups, colours):
+    """colours: of all contenders, by name; only those of this panel take up room."""
+    rows = [row for group in groups for row in group]
+    present, own = {row["contender"] for row in rows}, names(rows, peer=False)
+    colours = {name: colour for name, colour in colours.items() if name in present}
     width = 0.8 / len(colours)
     for position, group in enumerate(groups):
         shape, by_name = shape_of(group[0]), {row["contender"]: row for row in group}
@@ -51,12 +57,12 @@ def draw_panel(axes, title, groups, colours):
             rate = shape.rate(row["seconds_min"])
             axes.bar(x, rate, width * 0.92, color=colour)
             if "ratio" in row:
-                draw_ratio(axes, x, rate, row["ratio"])
+                draw_ratio(axes, x, rate, row["ratio"], upright=len(own) > 1)
     axes.set_title(title, fontsize=9.5, loc="left")
     axes.set_xticks(range(len(groups)), [length_of(shape_of(group[0])) for group in groups])
     axes.set_ylabel(shape_of(groups[0][0]).rate_unit, fontsize=8.5)
     axes.tick_params(labelsize=8.5)
-    axes.margins(y=0.14)
+    axes.margins(y=0.2 if len(own) > 1 else 0.14)
     axes.grid(axis="y", color="#e0e0e0", linewidth=0.7)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

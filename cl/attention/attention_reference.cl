@@ -52,32 +52,20 @@ attention_reference(__global const void *q, __global const void *k, __global con
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
-    __global const clattn_tensor_row *t = row->tensor;
     const int b = item.batch, h = item.head;
     float o[DIM_MAX];
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
         const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
                                          h / row->group, x.of.keys.first, pages);
-        const int beyond = i >= x.of.queries.count;
-        if (beyond && row->flags & CLATTN_F_RAGGED)
+        if (row->flags & CLATTN_F_RAGGED && i >= x.of.queries.count)
             continue;
-        const float logit = row->flags & CLATTN_F_SINK && !beyond
-                                ? sink[base.offset[CLATTN_T_SINK] + h * t[CLATTN_T_SINK].stride[0]]
-                                : -INFINITY;
+        const float logit = sink_of(&x.of, &base, sink, i);
         const float most = maximum(&x);
         const float m = logit > most ? logit : most;
         const float l = accumulate(&x, &values, softmax_shift(m), o) +
                         (logit == -INFINITY ? 0.0f : exp(logit - softmax_shift(m)));
-        const long token = x.of.queries.first + i;
-        const long out_begin =
-            tensor_begin(row, &base, CLATTN_T_OUT, b, h) + token * t[CLATTN_T_OUT].stride[2];
-        for (int d = 0; d < row->value_dim; d++)
-            store_element(o[d] * softmax_normaliser(l), out,
-                          out_begin + d * t[CLATTN_T_OUT].stride[3], row->dtype[CLATTN_T_OUT]);
-        if (row->flags & CLATTN_F_LSE)
-            lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + token * t[CLATTN_T_LSE].stride[2]] =
-                softmax_lse(m, l);
+        write_result(&x, &base, o, m, l, out, lse);
         if (row->flags & CLATTN_F_STATS) {
             const long at = tensor_begin(row, &base, CLATTN_T_STATS, b, h) + (long)i * 2;
             stats[at] = m;

@@ -227,15 +227,6 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
-/* -INFINITY without a sink. */
-INLINE float sink_logit(__global const clattn_problem_row *row, const clattn_base *base,
-                        __global const float *sink, int h)
-{
-    if (!(row->flags & CLATTN_F_SINK))
-        return -INFINITY;
-    return sink[base->offset[CLATTN_T_SINK] + h * row->tensor[CLATTN_T_SINK].stride[0]];
-}
-
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
                __global const void *v, __global const void *past_v, __global float *k_panels,
@@ -281,7 +272,7 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));
     }
-    const float logit = sink_logit(row, &base, sink, h);
+    const float logit = sink_of(&a.b.of, &base, sink, item.q_begin);
     for (int i = item.q_begin; i < item.q_end; i += row->block_rows) {
         const int queries = min(row->block_rows, item.q_end - i);
         set_rows(&a.b, i, queries);

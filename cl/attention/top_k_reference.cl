@@ -104,28 +104,17 @@ top_k_reference(__global const void *q, __global const void *k, __global const v
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
         const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
                                          h / row->group, x.of.keys.first, pages);
-        const int beyond = i >= x.of.queries.count;
         __global chosen *top =
             (__global chosen *)(scratch + tensor_begin(row, &base, CLATTN_T_TOP, b, h) +
                                 i * t[CLATTN_T_TOP].stride[2]);
-        const float logit = row->flags & CLATTN_F_SINK && !beyond
-                                ? sink[base.offset[CLATTN_T_SINK] + h * t[CLATTN_T_SINK].stride[0]]
-                                : -INFINITY;
+        const float logit = sink_of(&x.of, &base, sink, i);
         const int keys = choose(&x, top, min(row->top_k, row->n_kv));
         const float m = maximum(top, keys, logit), shift = softmax_shift(m);
         const float l = accumulate(&values, row->value_dim, top, keys, shift, o) +
                         (logit == -INFINITY ? 0.0f : exp(logit - shift));
         write_choice(&x, &base, top, keys, shift, l, weights, indices);
-        if (beyond && row->flags & CLATTN_F_RAGGED)
+        if (row->flags & CLATTN_F_RAGGED && i >= x.of.queries.count)
             continue;
-        const long token = x.of.queries.first + i;
-        const long out_begin =
-            tensor_begin(row, &base, CLATTN_T_OUT, b, h) + token * t[CLATTN_T_OUT].stride[2];
-        for (int d = 0; d < row->value_dim; d++)
-            store_element(o[d] * softmax_normaliser(l), out,
-                          out_begin + d * t[CLATTN_T_OUT].stride[3], row->dtype[CLATTN_T_OUT]);
-        if (row->flags & CLATTN_F_LSE)
-            lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + token * t[CLATTN_T_LSE].stride[2]] =
-                softmax_lse(m, l);
+        write_result(&x, &base, o, m, l, out, lse);
     }
 }

@@ -27,14 +27,6 @@ INLINE __global float *partial_row(__global float *parts, __global const clattn_
            part * t->stride[3];
 }
 
-/* -INFINITY without a sink, and for queries beyond the batch entry's. */
-INLINE float sink_of(const pairs *of, const clattn_base *base, __global const float *sink, int i)
-{
-    if (!(of->flags & CLATTN_F_SINK) || i >= of->queries.count)
-        return -INFINITY;
-    return sink[base->offset[CLATTN_T_SINK] + of->head * of->row->tensor[CLATTN_T_SINK].stride[0]];
-}
-
 /* Writes OUT and LSE of query i: o (width), weighted with exp(score - m), their sum l; the sink is
  * not in them yet. */
 INLINE void write_final(const pairs *of, const clattn_base *base, int i, const float *o, float m,

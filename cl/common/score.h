@@ -79,6 +79,14 @@ INLINE pairs pairs_init(__global const clattn_problem_row *row, const clattn_bas
     return of;
 }
 
+/* The sink's logit for query i: -INFINITY without a sink, and beyond the batch entry's queries. */
+INLINE float sink_of(const pairs *of, const clattn_base *base, __global const float *sink, int i)
+{
+    if (!(of->flags & CLATTN_F_SINK) || i >= of->queries.count)
+        return -INFINITY;
+    return sink[base->offset[CLATTN_T_SINK] + of->head * of->row->tensor[CLATTN_T_SINK].stride[0]];
+}
+
 /* ---- bounds: keys_from(i) <= j < keys_to(i), neither descends with i ------------------------- */
 
 INLINE int keys_from(const pairs *of, int i)

@@ -67,9 +67,6 @@ gradient_rows(__global const void *q, __global const void *k, __global const voi
     __global const clattn_problem_row *row = &rows[item.row];
     __global const clattn_tensor_row *t = row->tensor;
     const int b = item.batch, h = item.head;
-    const float logit = row->flags & CLATTN_F_SINK
-                            ? sink[base.offset[CLATTN_T_SINK] + h * t[CLATTN_T_SINK].stride[0]]
-                            : -INFINITY;
     const tokens queries = queries_of(row, &base, q_lengths, b);
     for (int i = item.q_begin + (int)get_local_id(0); i < min(item.q_end, queries.count);
          i += WG_SIZE) {
@@ -80,7 +77,7 @@ gradient_rows(__global const void *q, __global const void *k, __global const voi
             lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + token * t[CLATTN_T_LSE].stride[2]];
         of.normaliser = 1.0f;
         if (fabs(of.shift) > LARGEST_LSE && of.shift != -INFINITY)
-            of = from_scores(&x, logit);
+            of = from_scores(&x, sink_of(&x.of, &base, sink, i));
         float delta = row_product(row, &base, b, h, token, out, grad_out);
         if (row->gradients & CLATTN_G_LSE)
             delta -= grad_lse[tensor_begin(row, &base, CLATTN_T_GRAD_LSE, b, h) +

@@ -123,8 +123,6 @@ static const char *objection(const clattn__problem *problem, const clattn__caps 
 {
     const int64_t *extent = problem->extent;
     const int64_t least = tiles[tile_of(problem, caps)].vec;
-    if (caps->family != CLATTN__SIMD)
-        return "the device's work-items are lanes, not cores with vectors";
     if (clattn__needs_stats(problem))
         return "weights or scores are to be returned";
     if (problem->dropout > 0)
@@ -143,6 +141,8 @@ static const char *objection(const clattn__problem *problem, const clattn__caps 
 
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
+    if (!clattn__check_simd(caps, reason))
+        return false;
     const char *why = objection(problem, caps);
     const int64_t n_q = problem->extent[CLATTN__N_Q];
     if (why) {
@@ -156,14 +156,7 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
                          n_q, rows_of(problem), MOST_QUERIES, MOST_ROWS);
         return false;
     }
-    if (workspace_bound(problem) > (double)caps->max_allocation) {
-        clattn__text_add(reason,
-                         "partial results need %.0f bytes, more than the device's largest "
-                         "allocation of %" PRIu64,
-                         workspace_bound(problem), caps->max_allocation);
-        return false;
-    }
-    return true;
+    return clattn__check_workspace_bound(workspace_bound(problem), caps, "partial results", reason);
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)

@@ -30,19 +30,15 @@ static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
            value_dim % vec == 0;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Cuts the queries: blocks of equal size, and, fused, as many of them in one item as leave enough
  * items. What a query gives doesn't depend on it. */
 static void cut_queries(const clattn__problem *problem, const clattn__caps *caps,
                         clattn__config *config)
 {
     const int64_t n_q = problem->extent[CLATTN__N_Q] > 0 ? problem->extent[CLATTN__N_Q] : 1;
-    const int64_t cuts = divide_up(n_q, config->block_m);
-    config->block_rows = (uint32_t)(divide_up(divide_up(n_q, cuts), config->rows) * config->rows);
+    const int64_t cuts = clattn__divide_up(n_q, config->block_m);
+    config->block_rows =
+        (uint32_t)(clattn__divide_up(clattn__divide_up(n_q, cuts), config->rows) * config->rows);
     config->item_rows = config->block_rows;
     const double all = (double)problem->extent[CLATTN__BATCH] *
                        (double)problem->extent[CLATTN__N_HEAD] * (double)cuts;
@@ -52,7 +48,8 @@ static void cut_queries(const clattn__problem *problem, const clattn__caps *caps
         return;
     double together = all / (ITEMS_PER_UNIT * (double)caps->compute_units);
     together = together > (double)cuts ? (double)cuts : together < 1 ? 1 : together;
-    config->item_rows *= (uint32_t)divide_up(cuts, divide_up(cuts, (int64_t)together));
+    config->item_rows *=
+        (uint32_t)clattn__divide_up(cuts, clattn__divide_up(cuts, (int64_t)together));
 }
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
@@ -173,18 +170,9 @@ static double workspace_bound(const clattn__problem *problem)
 
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
-    if (caps->family != CLATTN__SIMD) {
-        clattn__text_add(reason, "the device's work-items are lanes, not cores with vectors");
-        return false;
-    }
-    if (workspace_bound(problem) > (double)caps->max_allocation) {
-        clattn__text_add(reason,
-                         "packed keys and values need up to %.0f bytes, more than the device's "
-                         "largest allocation of %" PRIu64,
-                         workspace_bound(problem), caps->max_allocation);
-        return false;
-    }
-    return true;
+    return clattn__check_simd(caps, reason) &&
+           clattn__check_workspace_bound(workspace_bound(problem), caps, "packed keys and values",
+                                         reason);
 }
 
 static void add_packing(const clattn__problem *problem, clattn__variant *variant)

@@ -36,11 +36,6 @@ static int64_t range_keys(const clattn__problem *problem)
     return keys;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Whether queries, keys or values get something. */
 static bool has_pass(const clattn__problem *problem)
 {
@@ -79,8 +74,8 @@ static void place_blocks(const clattn__problem *problem, clattn__variant *varian
 {
     const clattn__tiling tiling = tiling_of(variant);
     const int64_t vec = variant->config.vec, *extent = problem->extent;
-    const int64_t k_width = divide_up(extent[CLATTN__HEAD_DIM], vec) * vec;
-    const int64_t v_width = divide_up(extent[CLATTN__VALUE_DIM], vec) * vec;
+    const int64_t k_width = clattn__divide_up(extent[CLATTN__HEAD_DIM], vec) * vec;
+    const int64_t v_width = clattn__divide_up(extent[CLATTN__VALUE_DIM], vec) * vec;
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_GRADIENT_BLOCK;
     scratch->slot = -1;
@@ -93,7 +88,7 @@ static void place_parts(const clattn__problem *problem, clattn__variant *variant
 {
     const int64_t vec = variant->config.vec, *extent = problem->extent;
     const int64_t tokens = extent[problem->ragged ? CLATTN__TOTAL_Q : CLATTN__N_Q];
-    const int64_t width = divide_up(extent[CLATTN__HEAD_DIM], vec) * vec;
+    const int64_t width = clattn__divide_up(extent[CLATTN__HEAD_DIM], vec) * vec;
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_GRADIENT_PARTS;
     scratch->slot = -1;
@@ -103,7 +98,7 @@ static void place_parts(const clattn__problem *problem, clattn__variant *variant
     scratch->stride[4] =
         (problem->ragged ? 1 : extent[CLATTN__BATCH]) * extent[CLATTN__N_HEAD] * tokens * width;
     scratch->offset = clattn__take_workspace(
-        variant, divide_up(extent[CLATTN__N_KV], range_keys(problem)) * scratch->stride[4]);
+        variant, clattn__divide_up(extent[CLATTN__N_KV], range_keys(problem)) * scratch->stride[4]);
 }
 
 static clattn__tiling bias_tiling_of(const clattn__problem *problem, const clattn__variant *variant)
@@ -144,7 +139,7 @@ static double workspace_bound(const clattn__problem *problem)
     const double entries = problem->ragged ? 1 : (double)extent[CLATTN__BATCH];
     const double queries = entries * (double)extent[CLATTN__N_HEAD] *
                            (double)extent[problem->ragged ? CLATTN__TOTAL_Q : CLATTN__N_Q];
-    const double ranges = (double)divide_up(extent[CLATTN__N_KV], range_keys(problem));
+    const double ranges = (double)clattn__divide_up(extent[CLATTN__N_KV], range_keys(problem));
     const double items = (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_KV_HEAD] * ranges;
     const double dims = (double)extent[CLATTN__HEAD_DIM] + (double)extent[CLATTN__VALUE_DIM] + 32;
     const bool has_bias = clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS);
@@ -159,18 +154,9 @@ static double workspace_bound(const clattn__problem *problem)
 
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
-    if (caps->family != CLATTN__SIMD) {
-        clattn__text_add(reason, "the device's work-items are lanes, not cores with vectors");
-        return false;
-    }
-    if (workspace_bound(problem) > (double)caps->max_allocation) {
-        clattn__text_add(reason,
-                         "blocks of keys and parts of GRAD_Q need up to %.0f bytes, more than the "
-                         "device's largest allocation of %" PRIu64,
-                         workspace_bound(problem), caps->max_allocation);
-        return false;
-    }
-    return true;
+    return clattn__check_simd(caps, reason) &&
+           clattn__check_workspace_bound(workspace_bound(problem), caps,
+                                         "blocks of keys and parts of GRAD_Q", reason);
 }
 
 static void add_pass(const clattn__problem *problem, clattn__variant *variant)

@@ -1,4 +1,6 @@
 /* The pieces of launches.h. */
+#include <inttypes.h>
+
 #include "kernels/launches.h"
 
 /* Keys of an item of copy_present. */
@@ -45,6 +47,26 @@ bool clattn__returns_weights(const clattn__problem *problem)
     return has_any(problem, CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS) |
                                 CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_MEAN) |
                                 CLATTN_SLOT_BIT(CLATTN_SLOT_SCORES));
+}
+
+bool clattn__check_simd(const clattn__caps *caps, clattn__text *reason)
+{
+    if (caps->family == CLATTN__SIMD)
+        return true;
+    clattn__text_add(reason, "the device's work-items are lanes, not cores with vectors");
+    return false;
+}
+
+bool clattn__check_workspace_bound(double bytes, const clattn__caps *caps, const char *what,
+                                   clattn__text *reason)
+{
+    if (bytes <= (double)caps->max_allocation)
+        return true;
+    clattn__text_add(reason,
+                     "%s need up to %.0f bytes, more than the device's largest allocation of "
+                     "%" PRIu64,
+                     what, bytes, caps->max_allocation);
+    return false;
 }
 
 bool clattn__needs_stats(const clattn__problem *problem)

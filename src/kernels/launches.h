@@ -17,6 +17,12 @@ typedef struct clattn__launch_row {
 /* Appends a launch; base, rows, items, first and count follow in this order. */
 void clattn__launch_add(clattn__variant *variant, const clattn__launch_row *row);
 
+/* Parts of a kernel's check: declines devices of other families, and a workspace of up to `bytes`
+ * for `what` that is more than the device's largest allocation. */
+bool clattn__check_simd(const clattn__caps *caps, clattn__text *reason);
+bool clattn__check_workspace_bound(double bytes, const clattn__caps *caps, const char *what,
+                                   clattn__text *reason);
+
 /* Whether launches after attention itself need the softmax's statistics. */
 bool clattn__needs_stats(const clattn__problem *problem);
 

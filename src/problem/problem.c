@@ -172,39 +172,47 @@ static void fill_gradient(clattn__problem *problem, const clattn_attention_desc 
             problem->bias_sums |= 1u << dim;
 }
 
-static clattn_status init(clattn__problem *problem, const clattn_attention_desc *desc,
+/* Layouts come last; a problem that isn't valid leaves *problem as it is. */
+static clattn_status finish(clattn__problem *problem, clattn__problem *made, uint64_t slots,
+                            const clattn_tensor *tensor)
+{
+    fill_layouts(made, slots, tensor);
+    CLATTN__TRY(clattn__rules_check_layouts(made));
+    memcpy(problem, made, sizeof *made);
+    return CLATTN_OK;
+}
+
+/* `own` is complete, as copy_desc makes it. */
+static clattn_status init(clattn__problem *problem, const clattn_attention_desc *own,
                           clattn__kind kind)
 {
-    clattn_attention_desc own;
     clattn__problem made;
-    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
-    CLATTN__TRY(clattn__rules_check_fields(&own));
-    CLATTN__TRY(clattn__rules_check_slots(&own, kind));
+    CLATTN__TRY(clattn__rules_check_fields(own));
+    CLATTN__TRY(clattn__rules_check_slots(own, kind));
     memset(&made, 0, sizeof made); /* padding too: problems are compared as bytes */
     made.kind = kind;
-    made.ragged = own.ragged;
-    fill_extents(&made, &own);
-    fill_alignment(&made, &own);
-    fill_options(&made, &own);
+    made.ragged = own->ragged;
+    fill_extents(&made, own);
+    fill_alignment(&made, own);
+    fill_options(&made, own);
     if (kind == CLATTN__GRADIENT)
-        fill_gradient(&made, &own);
-    fill_layouts(&made, own.slots, own.tensor);
-    CLATTN__TRY(clattn__rules_check_layouts(&made));
-    memcpy(problem, &made, sizeof made);
-    return CLATTN_OK;
+        fill_gradient(&made, own);
+    return finish(problem, &made, own->slots, own->tensor);
 }
 
 clattn_status clattn__problem_init(clattn__problem *problem, const clattn_attention_desc *desc)
 {
     clattn_attention_desc own;
     CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
-    return init(problem, desc, own.top_k ? CLATTN__TOP_K : CLATTN__ATTENTION);
+    return init(problem, &own, own.top_k ? CLATTN__TOP_K : CLATTN__ATTENTION);
 }
 
 clattn_status clattn__problem_init_gradient(clattn__problem *problem,
                                             const clattn_attention_desc *desc)
 {
-    return init(problem, desc, CLATTN__GRADIENT);
+    clattn_attention_desc own;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_attention_desc_init"));
+    return init(problem, &own, CLATTN__GRADIENT);
 }
 
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc)
@@ -222,10 +230,7 @@ clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_
     made.extent[CLATTN__N_Q] = own.n_q;
     made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.value_dim;
     made.left = made.right = CLATTN__UNLIMITED;
-    fill_layouts(&made, own.slots, own.tensor);
-    CLATTN__TRY(clattn__rules_check_layouts(&made));
-    memcpy(problem, &made, sizeof made);
-    return CLATTN_OK;
+    return finish(problem, &made, own.slots, own.tensor);
 }
 
 clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc)
@@ -246,10 +251,7 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     made.extent[CLATTN__N_PAGES] = own.n_pages;
     made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
     made.left = made.right = CLATTN__UNLIMITED;
-    fill_layouts(&made, own.slots, own.tensor);
-    CLATTN__TRY(clattn__rules_check_layouts(&made));
-    memcpy(problem, &made, sizeof made);
-    return CLATTN_OK;
+    return finish(problem, &made, own.slots, own.tensor);
 }
 
 clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc)
@@ -270,10 +272,7 @@ clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn
     made.extent[CLATTN__TWO] = 2;
     made.interleaved = own.interleaved;
     made.left = made.right = CLATTN__UNLIMITED;
-    fill_layouts(&made, 0, own.tensor);
-    CLATTN__TRY(clattn__rules_check_layouts(&made));
-    memcpy(problem, &made, sizeof made);
-    return CLATTN_OK;
+    return finish(problem, &made, 0, own.tensor);
 }
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)

@@ -20,11 +20,6 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling)
 {
     grid of = {.problem = problem, .block = tiling->block};
@@ -43,8 +38,9 @@ static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling
     of.period = tiling->period && tiling->period < of.length ? tiling->period : of.length;
     if (of.period < 1)
         of.period = 1;
-    of.per_period = divide_up(of.period, of.block);
-    of.blocks = of.length / of.period * of.per_period + divide_up(of.length % of.period, of.block);
+    of.per_period = clattn__divide_up(of.period, of.block);
+    of.blocks =
+        of.length / of.period * of.per_period + clattn__divide_up(of.length % of.period, of.block);
     return of;
 }
 

@@ -21,6 +21,12 @@ typedef struct clattn__tiling {
     bool all_batches; /* one item for all batch entries: its batch is -1 */
 } clattn__tiling;
 
+/* a / b, rounded up; a is 0 or more, b 1 or more. */
+static inline int64_t clattn__divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 /* Number of items; may exceed what one launch can have. */
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling);
 

@@ -290,7 +290,7 @@ typedef enum clattn_slot {
     CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
     CLATTN_SLOT_INDICES = 37    /* (B, H, n_q, top_k)  I32, written; with top_k alone */
 } clattn_slot;
-#define CLATTN_SLOT_LIMIT     48 /* room in descriptions for slots to come */
+#define CLATTN_SLOT_LIMIT     64 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
 #define CLATTN_SLOT_BIT(slot) ((uint64_t)1 << (slot))
 

@@ -129,4 +129,16 @@ static inline float sum_of_lanes8(float8 x)
 #define sum_of_lanes(x) sum_of_lanes8((x).lo + (x).hi)
 #endif
 
+/* NO_PREFETCH: 1 where the compiler can't, see src/opencl/quirk.c. */
+#ifndef NO_PREFETCH
+#define NO_PREFETCH 0
+#endif
+/* Fetches the line at an address, a size_t, which need not be valid. A built-in function of clang,
+ * on which the OpenCL compilers for CPUs are built. */
+#if NO_PREFETCH
+#define PREFETCH(address) ((void)(address))
+#else
+#define PREFETCH(address) __builtin_prefetch((const void *)(address))
+#endif
+
 #endif

@@ -87,21 +87,38 @@ static clattn_status check_step(const passage *way, const clattn_step *step)
     return CLATTN_OK;
 }
 
-/* Binds one step; *workspace is what it needs of the dispatcher's scratch memory. */
-static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound *bound,
-                               uint64_t *workspace)
+/* What the step needs of the dispatcher's scratch memory. */
+static uint64_t scratch_of(const passage *way, const clattn_step *step)
+{
+    return way->submission->workspace ? 0 : step->plan->variant.workspace;
+}
+
+/* Binds one step. */
+static clattn_status bind_step(const passage *way, const clattn_step *step, clattn__bound *bound)
 {
     const clattn_submission *submission = way->submission;
-    const clattn_step *step = step_at(submission, index);
-    *workspace = 0;
     CLATTN__TRY(check_step(way, step));
     CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, bound));
+    if (step->plan->variant.workspace == 0 || !submission->workspace)
+        return CLATTN_OK;
+    return clattn__bind_workspace(step->plan, submission->workspace, submission->workspace_offset,
+                                  bound);
+}
+
+/* The same for a step that was bound before. */
+static clattn_status bind_step_again(const passage *way, const clattn_step *step,
+                                     clattn__bound *bound)
+{
+    const clattn_submission *submission = way->submission;
+    const clattn__memory *own = way->dispatcher->workspace;
+    clattn__bind_again(step->plan, step->bindings, step->binding_count, bound);
     if (step->plan->variant.workspace == 0)
         return CLATTN_OK;
     if (submission->workspace)
         return clattn__bind_workspace(step->plan, submission->workspace,
                                       submission->workspace_offset, bound);
-    *workspace = step->plan->variant.workspace;
+    bound->workspace.memory = way->dispatcher->workspace;
+    bound->workspace.offset = clattn__memory_offset(own);
     return CLATTN_OK;
 }
 
@@ -133,8 +150,9 @@ static clattn_status check_steps(passage *way)
 {
     for (uint32_t i = 0; i < way->submission->step_count; i++) {
         clattn__bound bound;
-        uint64_t needed;
-        CLATTN__TRY(name_step(bind_step(way, i, &bound, &needed), i, way->submission->step_count));
+        const clattn_step *step = step_at(way->submission, i);
+        CLATTN__TRY(name_step(bind_step(way, step, &bound), i, way->submission->step_count));
+        const uint64_t needed = scratch_of(way, step);
         if (needed > way->workspace)
             way->workspace = needed;
         /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
@@ -157,7 +175,8 @@ static clattn_status keep_step(const passage *way, const clattn_plan *plan,
 {
     CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, &way->event->plans, (void *)plan));
     clattn__plan_retain(plan);
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+    const uint32_t slots = clattn__slot_count();
+    for (uint32_t slot = 0; slot < slots; slot++)
         CLATTN__TRY(keep_memory(way, bound->slot[slot].memory));
     return keep_memory(way, bound->workspace.memory);
 }
@@ -188,15 +207,11 @@ static clattn_status reserve_copies(const passage *way)
 static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait,
                                  uint64_t *copied)
 {
-    const clattn_plan *plan = step_at(way->submission, index)->plan;
+    const clattn_step *step = step_at(way->submission, index);
+    const clattn_plan *plan = step->plan;
     clattn__keep *commands = &way->event->commands;
     clattn__bound bound;
-    uint64_t workspace;
-    CLATTN__TRY(bind_step(way, index, &bound, &workspace));
-    if (workspace) {
-        bound.workspace.memory = way->dispatcher->workspace;
-        bound.workspace.offset = clattn__memory_offset(way->dispatcher->workspace);
-    }
+    CLATTN__TRY(bind_step_again(way, step, &bound));
     CLATTN__TRY(clattn__bind_copies(plan, way->event->copies, *copied, &bound));
     *copied += bound.host_size;
     CLATTN__TRY(keep_step(way, plan, &bound));

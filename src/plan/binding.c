@@ -126,27 +126,32 @@ static uint64_t element_at(const clattn_binding *binding)
     return range_of(binding->buffer, binding->offset, binding->offset).begin;
 }
 
-static clattn_status check_overlap(range a, range b)
+static bool meet(const range *a, const range *b)
 {
-    const bool meet = a.object == b.object && a.begin < b.end && b.begin < a.end &&
-                      a.begin < a.end && b.begin < b.end;
-    if (!meet || !(a.written || b.written))
-        return CLATTN_OK;
+    return a->object == b->object && a->begin < b->end && b->begin < a->end && a->begin < a->end &&
+           b->begin < b->end && (a->written || b->written);
+}
+
+static clattn_status fail_overlap(const range *a, const range *b)
+{
     return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is written and shares memory with %s",
-                        a.written ? a.name : b.name, a.written ? b.name : a.name);
+                        a->written ? a->name : b->name, a->written ? b->name : a->name);
 }
 
 static clattn_status check_overlaps(const clattn_plan *plan, const clattn_binding *bindings,
                                     uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        for (uint32_t j = 0; j < i; j++) {
-            const clattn_binding *a = &bindings[i], *b = &bindings[j];
-            if (a->buffer && b->buffer &&
-                clattn__slots_collide(&plan->problem, a->slot, element_at(a), b->slot,
-                                      element_at(b)))
-                CLATTN__TRY(check_overlap(binding_range(plan, a), binding_range(plan, b)));
-        }
+    range of[CLATTN_SLOT_LIMIT];
+    for (uint32_t i = 0; i < count; i++) {
+        if (!bindings[i].buffer)
+            continue;
+        of[i] = binding_range(plan, &bindings[i]);
+        for (uint32_t j = 0; j < i; j++)
+            if (bindings[j].buffer && meet(&of[i], &of[j]) &&
+                clattn__slots_collide(&plan->problem, bindings[i].slot, element_at(&bindings[i]),
+                                      bindings[j].slot, element_at(&bindings[j])))
+                return fail_overlap(&of[i], &of[j]);
+    }
     return CLATTN_OK;
 }
 
@@ -175,31 +180,47 @@ static clattn_status check_values(const clattn_plan *plan, const clattn_binding 
     return clattn__values_check(&plan->problem, at);
 }
 
-clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
-                           uint32_t binding_count, clattn__bound *bound)
+static clattn_status check_bindings(const clattn_plan *plan, const clattn_binding *bindings,
+                                    uint32_t binding_count)
 {
     bool seen[CLATTN_SLOT_LIMIT] = {false};
-    memset(bound, 0, sizeof *bound);
     if (binding_count && !bindings)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "bindings: is NULL");
     for (uint32_t i = 0; i < binding_count; i++) {
         CLATTN__TRY(check_slot(plan, &bindings[i], seen));
         CLATTN__TRY(check_place(plan, &bindings[i]));
         seen[bindings[i].slot] = true;
-        place(plan, &bindings[i], bound);
     }
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (clattn__problem_has(&plan->problem, (clattn_slot)slot) && !seen[slot])
+    const uint32_t slots = clattn__slot_count();
+    for (uint32_t slot = 0; slot < slots; slot++)
+        if (!seen[slot] && clattn__problem_has(&plan->problem, (clattn_slot)slot))
             return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is not bound",
                                 clattn__slot_get(slot)->name);
     CLATTN__TRY(check_overlaps(plan, bindings, binding_count));
     return check_values(plan, bindings, binding_count);
 }
 
+void clattn__bind_again(const clattn_plan *plan, const clattn_binding *bindings,
+                        uint32_t binding_count, clattn__bound *bound)
+{
+    memset(bound, 0, sizeof *bound);
+    for (uint32_t i = 0; i < binding_count; i++)
+        place(plan, &bindings[i], bound);
+}
+
+clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
+                           uint32_t binding_count, clattn__bound *bound)
+{
+    CLATTN__TRY(check_bindings(plan, bindings, binding_count));
+    clattn__bind_again(plan, bindings, binding_count, bound);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
                                   clattn__bound *bound)
 {
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+    const uint32_t slots = bound->host_size ? clattn__slot_count() : 0;
+    for (uint32_t slot = 0; slot < slots; slot++) {
         int64_t low, high;
         if (!bound->host[slot])
             continue;
@@ -240,8 +261,12 @@ clattn_status clattn__check_workspace(const clattn_step *step, const clattn_buff
     range own = range_of(workspace, offset, offset + size);
     own.name = "workspace";
     own.written = true;
-    for (uint32_t i = 0; i < step->binding_count; i++)
-        if (step->bindings[i].buffer)
-            CLATTN__TRY(check_overlap(own, binding_range(step->plan, &step->bindings[i])));
+    for (uint32_t i = 0; i < step->binding_count; i++) {
+        if (!step->bindings[i].buffer)
+            continue;
+        const range other = binding_range(step->plan, &step->bindings[i]);
+        if (meet(&own, &other))
+            return fail_overlap(&own, &other);
+    }
     return CLATTN_OK;
 }

@@ -26,6 +26,10 @@ typedef struct clattn__bound {
 clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
                            uint32_t binding_count, clattn__bound *bound);
 
+/* The same for bindings that clattn__bind has accepted, without its checks. */
+void clattn__bind_again(const clattn_plan *plan, const clattn_binding *bindings,
+                        uint32_t binding_count, clattn__bound *bound);
+
 /* Copies the host arrays into `memory` (at least bound->host_size bytes from `offset`) and binds
  * the copies. */
 clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,

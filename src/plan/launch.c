@@ -31,9 +31,11 @@ static uint64_t element_size(const clattn_plan *plan, uint32_t tensor)
 static void fill_base(const clattn_plan *plan, const clattn__bound *bound, clattn_base *base)
 {
     memset(base, 0, sizeof *base);
-    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++)
-        base->offset[tensor] =
-            (int64_t)(place_of(plan, tensor, bound).offset / element_size(plan, tensor));
+    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++) {
+        const uint64_t offset = place_of(plan, tensor, bound).offset;
+        if (offset)
+            base->offset[tensor] = (int64_t)(offset / element_size(plan, tensor));
+    }
 }
 
 /* What the arguments point to while a launch is enqueued. */

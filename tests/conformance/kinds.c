@@ -17,7 +17,7 @@ static const kind kinds[] = {
     {"ragged", run_ragged},
     {"multiplicative", run_multiplicative},
     {"additive", run_not_supported},
-    {"multi_head", run_not_supported},
+    {"multi_head", run_multi_head},
     {"decode", run_decode},
     {"top_k", run_top_k},
 };

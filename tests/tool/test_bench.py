@@ -159,6 +159,20 @@ class Features(BenchCase):
         self.assertRegex(said.splitlines()[-1], rf"^{shape} mask +\w+ .*GF/s +\d+\.\d %$")
 
 
+class Linear(BenchCase):
+    def test_suite(self):
+        rows = self.rows(*SHORT, "--suite", "linear")
+        widths = (384, 768, 1024, 1536, 2048)
+        passes = ("linear", "linear_x", "linear_w")
+        self.assertEqual([(row["op"], row["rows"], row["in"], row["out"]) for row in rows],
+                         [(name, 512, width, width) for width in widths for name in passes])
+        for row in rows:
+            operations = 2 * row["rows"] * row["in"] * row["out"]
+            self.assertTrue(row["kernel"].startswith(row["op"]))
+            self.assertAlmostEqual(row["gflops"] * row["seconds_min"] * 1e9 / operations, 1)
+            self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
+
+
 class Backward(BenchCase):
     def test_five_products(self):
         shapes = [(2, 4, 2, 33, 40, 16, 1), (1, 2, 2, 1, 65, 8, 0)]

@@ -1,6 +1,7 @@
 /* What descriptions of layers are refused for: a sentence for each. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "rig.h"
@@ -111,4 +112,65 @@ Test(layer_rules, multiplicative_attention_has_some_too)
         cr_expect_null(layer);
     }
     rig_close(context);
+}
+
+/* An allocator that counts, and fails once. */
+typedef struct allocator {
+    int64_t live, until; /* blocks; allocations until it fails, negative: never */
+} allocator;
+
+static void *allocate(void *user, void *pointer, size_t size)
+{
+    allocator *of = user;
+    if (size == 0) {
+        of->live -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (of->until == 0) {
+        of->until = -1;
+        return NULL;
+    }
+    if (of->until > 0)
+        of->until--;
+    void *made = realloc(pointer, size);
+    of->live += made && !pointer;
+    return made;
+}
+
+/* Each allocation fails once: the layer is not made, and nothing of it is left. */
+Test(layer_rules, lack_of_memory_leaves_nothing)
+{
+    allocator of = {.until = -1};
+    clattn_context *context;
+    clattn_context_options options;
+    clattn_context_options_init(&options);
+    options.device = "0";
+    options.realloc = allocate;
+    options.realloc_user = &of;
+    cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK, "%s",
+                 clattn_error_message());
+    clattn_multi_head_desc desc;
+    clattn_multi_head_desc_init(&desc);
+    desc.batch = desc.n_q = 2;
+    desc.width = 16;
+    desc.n_head = 2;
+    desc.rotary_dim = 4;
+    desc.rotary_base = 10;
+    desc.optional = CLATTN_LAYER_BIASES;
+    desc.gradients = BIT(GRAD_X) | BIT(GRAD_WQ) | BIT(GRAD_BO);
+    clattn_layer *layer = NULL;
+    int64_t failed = 0;
+    for (; !layer; failed++) {
+        of.until = failed;
+        const clattn_status status = clattn_layer_create_multi_head(context, &desc, &layer);
+        of.until = -1;
+        cr_assert(status == CLATTN_OK || status == CLATTN_ERR_OUT_OF_MEMORY, "allocation %d: %s",
+                  (int)failed, clattn_error_message());
+        cr_assert_eq(status == CLATTN_OK, layer != NULL);
+    }
+    cr_expect(failed > 20);
+    clattn_layer_destroy(layer);
+    cr_expect_eq(clattn_context_destroy(context), CLATTN_OK, "%s", clattn_error_message());
+    cr_expect_eq(of.live, 0, "%d blocks are left", (int)of.live);
 }

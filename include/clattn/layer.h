@@ -279,7 +279,9 @@ typedef enum clattn_layer_tensor {
     CLATTN_LAYER_BK = 9,
     CLATTN_LAYER_BV = 10,
     CLATTN_LAYER_BO = 11,
-    CLATTN_LAYER_KV_LENGTHS = 12, /* (batch) I32, host too: keys from it on are invisible */
+    CLATTN_LAYER_KV_LENGTHS = 12, /* (batch) I32, host too: keys from it on are invisible; what
+                                     they are made of must be numbers all the same: gradients of
+                                     parameters multiply it by 0 */
     CLATTN_LAYER_WEIGHTS = 13,    /* (batch, n_head, n_q, n_kv) F32, written by the forward pass,
                                      before dropout */
     CLATTN_LAYER_SEED = 14,       /* (2) I64, host too: of the dropout, the same both ways */

@@ -103,6 +103,60 @@ CLATTN_API clattn_status clattn_rotary_angles(int64_t n_positions, int64_t rotar
                                               const double *frequencies, float *angles);
 
 /* ------------------------------------------------------------------------------------------------
+ * Additive attention
+ * --------------------------------------------------------------------------------------------- */
+
+/* Attention by a small network in the place of the product of query and key (Bahdanau et al. 2015,
+ * "Neural Machine Translation by Jointly Learning to Align and Translate", appendix A.1.2). Q and K
+ * are projected already, to `channels` numbers each:
+ *    s[b,h,i,j]  = sum over c of w_score[h,c] tanh(q[b,h,i,c] + k[b,h,j,c] + channel_bias[h,c])
+ *    out[b,h,i]  = sum over visible j of softmax_j(s[b,h,i,j]) v[b,h,j]
+ * The sums under the tanh are never stored: memory is linear in n_q and n_kv. Slots:
+ *    Q             (batch, n_head, n_q, channels)    float, read
+ *    K             (batch, n_head, n_kv, channels)   float, read
+ *    V             (batch, n_head, n_kv, value_dim)  float, read
+ *    W_SCORE       (n_head, channels)                float, read
+ *    CHANNEL_BIAS  (n_head, channels)                float, read; optional, as are those that
+ * follow MASK          (batch, n_head, n_q, n_kv)        BOOL, read; true: the key is visible
+ *    Q_LENGTHS, KV_LENGTHS  (batch)                  I32, read, host too
+ *    OUT           (batch, n_head, n_q, value_dim)   float, written; not optional
+ *    LSE           (batch, n_head, n_q)              F32, written; log of the sum of exp(score)
+ *    WEIGHTS       (batch, n_head, n_q, n_kv)        F32, written; softmax of the scores
+ * Lengths, masks, queries that see no key, NaN and infinities mean what they mean in attention. */
+typedef struct clattn_additive_desc {
+    uint32_t struct_size;
+    uint32_t reserved; /* 0 */
+    uint64_t slots;    /* optional tensors that take part */
+    int64_t batch;     /* 0 .. 2^31-1, as are n_q and n_kv */
+    int64_t n_head;    /* at least 1; heads are independent of each other */
+    int64_t n_q;
+    int64_t n_kv;
+    int64_t channels;                        /* 1 .. 4096 */
+    int64_t value_dim;                       /* 1 .. 4096 */
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_additive_desc;
+
+static inline void clattn_additive_desc_init(clattn_additive_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* As clattn_plan_attention. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_additive(clattn_context *context,
+                                              const clattn_additive_desc *desc, clattn_plan **plan);
+
+/* Its gradients, by what a loss changes with OUT (GRAD_OUT) and, if asked, with LSE (GRAD_LSE).
+ * `desc` is that of the forward pass with other slots: Q, K, V, W_SCORE, OUT, LSE and GRAD_OUT
+ * always take part and are read, as are, if they took part, CHANNEL_BIAS, MASK and lengths; of
+ * GRAD_Q, GRAD_K, GRAD_V, GRAD_W_SCORE and GRAD_CHANNEL_BIAS those that are wanted are written,
+ * each of the shape of what it is the gradient of. Scores are computed once more. The same bits
+ * come out on repetition. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_additive_gradient(clattn_context *context,
+                                                       const clattn_additive_desc *desc,
+                                                       clattn_plan **plan);
+
+/* ------------------------------------------------------------------------------------------------
  * The key/value cache
  * --------------------------------------------------------------------------------------------- */
 
@@ -300,8 +354,10 @@ typedef enum clattn_layer_tensor {
     CLATTN_LAYER_STATE = 27,   /* what the backward pass needs of the forward pass: bytes, see
                                   clattn_layer_sizes; takes part unless it has none */
     CLATTN_LAYER_SCRATCH = 28, /* bytes whose contents don't matter between calls; the same */
-    CLATTN_LAYER_W_SCORE = 29, /* of multiplicative attention */
-    CLATTN_LAYER_GRAD_W_SCORE = 30
+    CLATTN_LAYER_W_SCORE = 29, /* of multiplicative and additive attention */
+    CLATTN_LAYER_GRAD_W_SCORE = 30,
+    CLATTN_LAYER_LSE = 31 /* (batch, n_q) F32, written by the forward pass and read by the backward
+                             pass of additive attention, where `optional` names it */
 } clattn_layer_tensor;
 #define CLATTN_LAYER_BIT(tensor) ((uint64_t)1 << (tensor))
 /* All biases, or their gradients: */
@@ -386,6 +442,36 @@ static inline void clattn_multiplicative_desc_init(clattn_multiplicative_desc *d
 CLATTN_API clattn_status clattn_layer_create_multiplicative(clattn_context *context,
                                                             const clattn_multiplicative_desc *desc,
                                                             clattn_layer **layer);
+
+/* Additive attention with its projections (Bahdanau et al. 2015, appendix A.1.2):
+ *    s = W_SCORE . tanh(WQ x + WK key + BQ) for each query and key, softmax, sums of values
+ * by clattn_plan_additive, which never stores what is under the tanh. Tensors:
+ *    X (batch, n_q, width), KEY (batch, n_kv, key_width), VALUE (batch, n_kv, value_width)
+ *    OUT (batch, n_q, value_width), WQ (channels, width), WK (channels, key_width)
+ *    BQ, W_SCORE (channels) */
+typedef struct clattn_additive_layer_desc {
+    uint32_t struct_size;
+    clattn_dtype dtype; /* F32, F16 or BF16; the state is F32 in any case */
+    int64_t batch;      /* 0 .. 2^31-1, as are n_q and n_kv */
+    int64_t n_q, n_kv;
+    int64_t width;       /* at least 1, as is key_width */
+    int64_t key_width;   /* may be the width of VALUE, as in an encoder's annotations */
+    int64_t value_width; /* 1 .. 4096, as is channels */
+    int64_t channels;
+    uint64_t optional;   /* BQ, KV_LENGTHS, WEIGHTS, LSE that take part */
+    uint64_t gradients;  /* GRAD_X, _KEY, _VALUE, _WQ, _WK, _BQ, _W_SCORE; 0: no backward pass */
+    uint64_t accumulate; /* of them, those to which it adds */
+} clattn_additive_layer_desc;
+
+static inline void clattn_additive_layer_desc_init(clattn_additive_layer_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+CLATTN_API clattn_status clattn_layer_create_additive(clattn_context *context,
+                                                      const clattn_additive_layer_desc *desc,
+                                                      clattn_layer **layer);
 
 /* Passes in flight are not disturbed. NULL is allowed. */
 CLATTN_API void clattn_layer_destroy(clattn_layer *layer);

@@ -45,6 +45,17 @@ clattn_status clattn_layer_create_multiplicative(clattn_context *context,
     return clattn__multiplicative_create(context, &own, layer);
 }
 
+clattn_status clattn_layer_create_additive(clattn_context *context,
+                                           const clattn_additive_layer_desc *desc,
+                                           clattn_layer **layer)
+{
+    clattn_additive_layer_desc own;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)layer, "layer"));
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_additive_layer_desc_init"));
+    return clattn__additive_layer_create(context, &own, layer);
+}
+
 void clattn_layer_destroy(clattn_layer *layer)
 {
     if (layer && clattn__context_check(layer->context) == CLATTN_OK)

@@ -36,6 +36,7 @@ static const char *const names[CLATTN__LAYER_PUBLIC] = {
     [CLATTN_LAYER_SCRATCH] = "SCRATCH",
     [CLATTN_LAYER_W_SCORE] = "W_SCORE",
     [CLATTN_LAYER_GRAD_W_SCORE] = "GRAD_W_SCORE",
+    [CLATTN_LAYER_LSE] = "LSE",
 };
 
 const char *clattn__layer_tensor_name(uint32_t tensor)
@@ -139,6 +140,26 @@ clattn_status clattn__layer_add_linear(clattn_layer *layer, clattn__pass pass,
     packed.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_PACKED_W);
     CLATTN__TRY(add_linear(layer, CLATTN__PASS_PACKED, &packed, tensors));
     return add_linear(layer, CLATTN__PASS_PACK, desc, tensors);
+}
+
+/* As the sum over one row. */
+clattn_status clattn__layer_add_up(clattn_layer *layer, clattn_dtype dtype, uint32_t gradient,
+                                   uint32_t scratch, int64_t elements)
+{
+    clattn_linear_desc desc;
+    clattn__tensors tensors = {{0}};
+    if (elements == 0)
+        return CLATTN_OK;
+    clattn_linear_desc_init(&desc);
+    desc.pass = CLATTN_LINEAR_GRADIENT_W;
+    desc.accumulate = 1;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_B);
+    desc.batch = desc.rows = desc.in = 1;
+    desc.out = elements;
+    desc.tensor[CLATTN_SLOT_B].dtype = dtype;
+    tensors.of[CLATTN_SLOT_X] = tensors.of[CLATTN_SLOT_Y] = (uint8_t)scratch;
+    tensors.of[CLATTN_SLOT_B] = (uint8_t)gradient;
+    return clattn__layer_add_linear(layer, CLATTN__PASS_BACKWARD, &desc, &tensors);
 }
 
 clattn_status clattn__layer_reserve_packed(clattn_layer *layer)

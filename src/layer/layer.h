@@ -7,7 +7,7 @@
 
 /* Tensors: those of clattn_layer_tensor, then what a layer makes for itself. */
 enum {
-    CLATTN__LAYER_PUBLIC = 31, /* number of the former */
+    CLATTN__LAYER_PUBLIC = 32, /* number of the former */
     CLATTN__LAYER_Q = CLATTN__LAYER_PUBLIC,
     CLATTN__LAYER_K,
     CLATTN__LAYER_V,
@@ -29,6 +29,8 @@ enum {
     CLATTN__LAYER_PACKED_WV,
     CLATTN__LAYER_PACKED_WO,
     CLATTN__LAYER_PACKED_W_SCORE,
+    CLATTN__LAYER_GRAD_BIAS, /* of additive attention */
+    CLATTN__LAYER_GRAD_SCORE,
     CLATTN__LAYER_TENSORS
 };
 
@@ -40,7 +42,7 @@ typedef enum clattn__pass {
     CLATTN__PASSES
 } clattn__pass;
 
-#define CLATTN__MOST_PAIRS      12
+#define CLATTN__MOST_PAIRS      16
 #define CLATTN__MOST_OPERATIONS 16
 
 /* A slot of a plan and its tensor. */
@@ -99,6 +101,10 @@ clattn_status clattn__layer_add_linear(clattn_layer *layer, clattn__pass pass,
                                        const clattn_linear_desc *desc,
                                        const clattn__tensors *tensors);
 
+/* In a backward pass: gradient += scratch, `elements` of them, the former of type `dtype`. */
+clattn_status clattn__layer_add_up(clattn_layer *layer, clattn_dtype dtype, uint32_t gradient,
+                                   uint32_t scratch, int64_t elements);
+
 /* Memory for packed weights, if it isn't there yet. */
 clattn_status clattn__layer_reserve_packed(clattn_layer *layer);
 
@@ -116,6 +122,9 @@ clattn_status clattn__multi_head_create(clattn_context *context, const clattn_mu
                                         clattn_layer **layer);
 clattn_status clattn__multiplicative_create(clattn_context *context,
                                             const clattn_multiplicative_desc *desc,
+                                            clattn_layer **layer);
+clattn_status clattn__additive_layer_create(clattn_context *context,
+                                            const clattn_additive_layer_desc *desc,
                                             clattn_layer **layer);
 
 #endif

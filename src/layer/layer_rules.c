@@ -140,3 +140,25 @@ clattn_status clattn__multiplicative_check(const clattn_multiplicative_desc *d)
                            BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE)));
     return check_bits("accumulate", d->accumulate, d->gradients);
 }
+
+clattn_status clattn__additive_layer_check(const clattn_additive_layer_desc *d)
+{
+    const field_range rows[] = {
+        {"batch", d->batch, 0, INT32_MAX},         {"n_q", d->n_q, 0, INT32_MAX},
+        {"n_kv", d->n_kv, 0, INT32_MAX},           {"width", d->width, 1, INT32_MAX},
+        {"key_width", d->key_width, 1, INT32_MAX}, {"value_width", d->value_width, 1, 4096},
+        {"channels", d->channels, 1, 4096},
+    };
+    uint64_t gradients = BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_WQ) |
+                         BIT(GRAD_WK) | BIT(GRAD_W_SCORE);
+    if (d->optional & BIT(BQ))
+        gradients |= BIT(GRAD_BQ);
+    CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
+    const double largest = (double)d->batch * ((double)d->n_q + (double)d->n_kv) * 8192;
+    if (largest > 0x1p58)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "desc: the state has more than 2^58 bytes");
+    CLATTN__TRY(
+        check_bits("optional", d->optional, BIT(BQ) | BIT(KV_LENGTHS) | BIT(WEIGHTS) | BIT(LSE)));
+    CLATTN__TRY(check_bits("gradients", d->gradients, gradients));
+    return check_bits("accumulate", d->accumulate, d->gradients);
+}

@@ -156,23 +156,11 @@ static clattn_status attend_back(builder *b)
     return clattn__layer_add_attention(b->layer, CLATTN__PASS_BACKWARD, &desc, &tensors);
 }
 
-/* gradient += scratch, as the sum over one row. */
 static clattn_status add_up(builder *b, uint32_t gradient, uint32_t scratch, int64_t elements)
 {
-    clattn_linear_desc desc;
-    clattn__tensors tensors = {{0}};
-    if (!accumulates(b, gradient) || elements == 0)
+    if (!accumulates(b, gradient))
         return CLATTN_OK;
-    clattn_linear_desc_init(&desc);
-    desc.pass = CLATTN_LINEAR_GRADIENT_W;
-    desc.accumulate = 1;
-    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_B);
-    desc.batch = desc.rows = desc.in = 1;
-    desc.out = elements;
-    desc.tensor[CLATTN_SLOT_B].dtype = b->d.dtype;
-    tensors.of[CLATTN_SLOT_X] = tensors.of[CLATTN_SLOT_Y] = (uint8_t)scratch;
-    tensors.of[CLATTN_SLOT_B] = (uint8_t)gradient;
-    return clattn__layer_add_linear(b->layer, CLATTN__PASS_BACKWARD, &desc, &tensors);
+    return clattn__layer_add_up(b->layer, b->d.dtype, gradient, scratch, elements);
 }
 
 /* ---- the passes ------------------------------------------------------------------------------ */

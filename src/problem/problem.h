@@ -44,7 +44,7 @@ typedef struct clattn__problem {
     clattn__hash score_function, mask_function; /* of the texts; 0: none */
     clattn__hash score_gradient;                /* the same; gradients only */
     uint32_t bias_sums; /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
-    uint32_t padding;   /* 0 */
+    uint32_t sample;    /* 1: one of the keys of highest score is drawn */
 } clattn__problem;
 
 /* Copies and checks a description; every violation has its own sentence. */

@@ -118,7 +118,9 @@ static clattn_status seed_goes_with_dropout(const clattn_attention_desc *desc)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "slots: SEED must take part, because dropout is %g",
                             (double)desc->dropout);
-    if (desc->dropout == 0 && has(desc, CLATTN_SLOT_SEED))
+    if (desc->sample && !has(desc, CLATTN_SLOT_SEED))
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "slots: SEED must take part, because sample is 1");
+    if (desc->dropout == 0 && !desc->sample && has(desc, CLATTN_SLOT_SEED))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "slots: SEED takes part, but dropout is 0");
     return CLATTN_OK;
 }
@@ -192,6 +194,8 @@ static clattn_status pages_hold_all(const clattn_attention_desc *desc)
 
 static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
 {
+    if (desc->sample && !desc->top_k)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "sample: is 1, must be 0 without top_k");
     if (desc->top_k && desc->dropout > 0)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dropout: is %g, must be 0 with top_k",
                             (double)desc->dropout);

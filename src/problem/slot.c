@@ -156,7 +156,8 @@ static const clattn__slot_info table[] = {
     ROW(POSITIONS, 1, SHAPE(B), BIT(CLATTN_I32), OF_POSITIONS, false, true, PLAIN),
     ROW(ANGLES, 3, SHAPE(CLATTN__N_POSITIONS, CLATTN__N_ANGLES, CLATTN__TWO), BIT(CLATTN_F32),
         OF_ANGLES, false, false, PLAIN),
-    ROW(INDICES, 4, SHAPE(B, H, NQ, CLATTN__TOP), BIT(CLATTN_I32), OF_TOP, WRITTEN, false, PLAIN),
+    ROW(INDICES, 4, SHAPE(B, H, NQ, CLATTN__LISTED), BIT(CLATTN_I32), OF_TOP, WRITTEN, false,
+        PLAIN),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -181,6 +182,7 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__N_POSITIONS] = "n_positions",
     [CLATTN__N_ANGLES] = "rotary_dim / 2",
     [CLATTN__TOP] = "top_k",
+    [CLATTN__LISTED] = "number of indices",
     [CLATTN__PARTS] = "parts",
     [CLATTN__ONE] = "1",
     [CLATTN__TWO] = "2",

@@ -40,7 +40,8 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
-    CLATTN__TOP, /* keys that a query attends to; 0: all */
+    CLATTN__TOP,    /* keys that a query attends to; 0: all */
+    CLATTN__LISTED, /* of them, those that INDICES has: all, or the one that was drawn */
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -79,7 +79,8 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
-FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "lengths")
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "top-k",
+            "lengths")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 WINDOW = 256
 
@@ -134,7 +135,7 @@ class Features(BenchCase):
 
     def test_features_and_causal(self):
         shapes = [(2, 2, 2, 21, 300, 8, 1), (2, 2, 2, 21, 8, 8, 1)]
-        self.check_all(("mask", "window", "lengths", "alibi"), shapes, "bf16")
+        self.check_all(("mask", "window", "lengths", "alibi", "top-k"), shapes, "bf16")
 
     def test_suite(self):
         rows = self.rows(*SHORT, "--suite", "features")

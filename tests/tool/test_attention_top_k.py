@@ -1,5 +1,5 @@
-"""clattn attention --top-k and --sample: the weights of the highest, which they are, the one that is
-drawn, and the options that they go without."""
+"""clattn attention --top-k and --sample: the weights of the highest, which they are, the one that
+is drawn, and the options that they go without."""
 
 import arrays
 import tool_case

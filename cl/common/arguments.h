@@ -167,6 +167,7 @@ typedef struct clattn_problem_row {
     clattn_i32 n_positions, n_angles;          /* rotary */
     clattn_i32 top_k;                          /* keys of a query, 0: all */
     clattn_i32 sample;                         /* 1: one of them is drawn */
+    clattn_i32 cascade;                        /* 1: batch entries may have the same pages */
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_i32 range_keys;                     /* of an item of gradient_simd */
     clattn_i32 key_block;                      /* keys that it has at a time */
@@ -175,7 +176,7 @@ typedef struct clattn_problem_row {
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 180 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 184 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -416,8 +416,12 @@ typedef struct clattn_attention_desc {
      * mapping. OUT is the value of the key that was drawn, INDICES (B, H, n_q, 1) the key, WEIGHTS
      * the weight by which it was drawn in its place; LSE is that of all top_k. Where nothing is
      * visible, or the sink was drawn: 0, and -1 for the key. */
-    uint32_t sample;    /* 1 or 0; with top_k alone */
-    uint32_t reserved2; /* 0 */
+    uint32_t sample; /* 1 or 0; with top_k alone */
+    /* With PAGES: 1: batch entries may begin with the same pages, as forks of a sequence do. Few
+     * queries then read a split of 512 keys, all of whose pages several entries have in the same
+     * place, once for all of them. Results have the same bits with 0 and 1; without shared pages 1
+     * is slower. */
+    uint32_t cascade;
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)

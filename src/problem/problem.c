@@ -151,6 +151,7 @@ static void fill_options(clattn__problem *problem, const clattn_attention_desc *
         desc->dropout > 0 && (desc->flags & CLATTN_ATTENTION_WEIGHTS_DROPPED) != 0;
     problem->score_stage = (uint32_t)desc->score_stage;
     problem->sample = desc->sample;
+    problem->cascade = desc->cascade;
     problem->block_q = desc->block_q;
     problem->block_kv = desc->block_kv;
     if (desc->score_function)

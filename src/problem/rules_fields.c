@@ -24,9 +24,9 @@ clattn_status clattn__rules_check_ranges(const void *desc, const clattn__range *
 
 static clattn_status reserved_is_zero(const clattn_attention_desc *desc)
 {
-    const uint32_t reserved = desc->reserved ? desc->reserved : desc->reserved2;
-    if (reserved != 0)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "reserved: is %" PRIu32 ", must be 0", reserved);
+    if (desc->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "reserved: is %" PRIu32 ", must be 0",
+                            desc->reserved);
     return CLATTN_OK;
 }
 
@@ -99,6 +99,7 @@ static clattn_status switches_are_boolean(const clattn_attention_desc *desc)
     CLATTN__TRY(is_switch("causal", desc->causal));
     CLATTN__TRY(is_switch("has_window", desc->has_window));
     CLATTN__TRY(is_switch("sample", desc->sample));
+    CLATTN__TRY(is_switch("cascade", desc->cascade));
     return is_switch("ragged", desc->ragged);
 }
 

@@ -79,7 +79,8 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
-FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "lengths")
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "top-k",
+            "lengths")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 WINDOW = 256
 
@@ -134,7 +135,7 @@ class Features(BenchCase):
 
     def test_features_and_causal(self):
         shapes = [(2, 2, 2, 21, 300, 8, 1), (2, 2, 2, 21, 8, 8, 1)]
-        self.check_all(("mask", "window", "lengths", "alibi"), shapes, "bf16")
+        self.check_all(("mask", "window", "lengths", "alibi", "top-k"), shapes, "bf16")
 
     def test_suite(self):
         rows = self.rows(*SHORT, "--suite", "features")
@@ -189,10 +190,11 @@ class Backward(BenchCase):
 
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
-        words = (word for name in FEATURES for word in ("--feature", name))
+        features = [name for name in FEATURES if name != "top-k"]  # it has no gradient
+        words = [word for name in features for word in ("--feature", name)]
         rows = self.rows(*SHORT, *shape, *words)
-        self.assertEqual(len(rows), len(FEATURES))
-        for name, row in zip(FEATURES, rows, strict=True):
+        self.assertEqual(len(rows), len(features))
+        for name, row in zip(features, rows, strict=True):
             expected = "gradient" if name in BYTES else f"gradient+{name}"
             self.assertEqual(row["op"], expected)
 

@@ -202,9 +202,7 @@ static clattn_status copy_pages(const clattn_kv_cache *cache, clattn_dispatcher 
 {
     if (count == 0)
         return CLATTN_OK;
-    clattn__mutex_lock(&dispatcher->lock);
-    clattn_status status = clattn__queue_finish(dispatcher->queue);
-    clattn__mutex_unlock(&dispatcher->lock);
+    clattn_status status = clattn__dispatcher_drain(dispatcher);
     for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
         status = copy_page(cache, copies[i]);
     return status;

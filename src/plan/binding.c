@@ -13,6 +13,7 @@ typedef struct range {
     bool written;
     const void *object;  /* the cl_mem, or NULL where `begin` is a host address */
     uint64_t begin, end; /* bytes within the object; empty if equal */
+    bool foreign;        /* another object may be the same memory */
 } range;
 
 static clattn_status check_slot(const clattn_plan *plan, const clattn_binding *binding,
@@ -196,22 +197,77 @@ clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindin
     return check_values(plan, bindings, binding_count);
 }
 
-clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
-                                  clattn__bound *bound)
+/* The span of a slot that was given as a host array; false: it was not. */
+static bool host_span(const clattn_plan *plan, const clattn__bound *bound, uint32_t slot,
+                      int64_t *low, int64_t *high)
 {
+    if (!bound->host[slot])
+        return false;
+    clattn__slot_span(&plan->problem, (clattn_slot)slot, low, high);
+    return true;
+}
+
+void clattn__copy_host(const clattn_plan *plan, const clattn__bound *bound, unsigned char *bytes)
+{
+    int64_t low, high;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        if (host_span(plan, bound, slot, &low, &high))
+            memcpy(bytes + bound->host_offset[slot], bound->host[slot], (size_t)(high - low));
+}
+
+void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                         clattn__bound *bound)
+{
+    int64_t low, high;
     for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
-        int64_t low, high;
-        if (!bound->host[slot])
+        if (!host_span(plan, bound, slot, &low, &high))
             continue;
-        clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
-        const uint64_t begin = offset + bound->host_offset[slot];
-        if (high > low)
-            CLATTN__TRY(
-                clattn__memory_write(memory, begin, bound->host[slot], (uint64_t)(high - low)));
         bound->slot[slot].memory = memory;
-        bound->slot[slot].offset = clattn__memory_offset(memory) + begin + (uint64_t)-low;
+        bound->slot[slot].offset =
+            clattn__memory_offset(memory) + offset + bound->host_offset[slot] + (uint64_t)-low;
     }
-    return CLATTN_OK;
+}
+
+/* The bytes of a slot within its cl_mem; false: it has none, or is a host array. */
+static bool slot_range(const clattn_plan *plan, const clattn__bound *bound, uint32_t slot,
+                       range *made)
+{
+    int64_t low, high;
+    if (!bound->slot[slot].memory || bound->host[slot])
+        return false;
+    clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
+    made->object = clattn__memory_cl(bound->slot[slot].memory);
+    made->begin = bound->slot[slot].offset - (uint64_t)-low;
+    made->end = bound->slot[slot].offset + (uint64_t)high;
+    made->written = clattn__problem_writes(&plan->problem, (clattn_slot)slot);
+    made->foreign = !clattn__memory_is_slice(bound->slot[slot].memory);
+    return true;
+}
+
+static bool ranges_meet(const range *a, const range *b)
+{
+    if (!(a->written || b->written) || a->begin == a->end || b->begin == b->end)
+        return false;
+    if (a->object != b->object)
+        return a->foreign && b->foreign;
+    return a->begin < b->end && b->begin < a->end;
+}
+
+bool clattn__bound_meet(const clattn_plan *a, const clattn__bound *a_bound, const clattn_plan *b,
+                        const clattn__bound *b_bound)
+{
+    range of_b[CLATTN_SLOT_LIMIT], one;
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        count += slot_range(b, b_bound, slot, &of_b[count]);
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        if (!slot_range(a, a_bound, slot, &one))
+            continue;
+        for (uint32_t i = 0; i < count; i++)
+            if (ranges_meet(&one, &of_b[i]))
+                return true;
+    }
+    return false;
 }
 
 clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,

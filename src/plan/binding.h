@@ -26,10 +26,15 @@ typedef struct clattn__bound {
 clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
                            uint32_t binding_count, clattn__bound *bound);
 
-/* Copies the host arrays into `memory` (at least bound->host_size bytes from `offset`) and binds
- * the copies. */
-clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
-                                  clattn__bound *bound);
+/* Copies the host arrays to `bytes` (at least bound->host_size). */
+void clattn__copy_host(const clattn_plan *plan, const clattn__bound *bound, unsigned char *bytes);
+/* Binds the copies, which are in `memory` from `offset` on. */
+void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                         clattn__bound *bound);
+/* Whether what one step writes is read or written by the other, as far as their spans tell. Both
+ * have been bound by clattn__bind, host arrays aside. */
+bool clattn__bound_meet(const clattn_plan *a, const clattn__bound *a_bound, const clattn_plan *b,
+                        const clattn__bound *b_bound);
 
 /* Checks a workspace of the caller's and fills bound->workspace. */
 clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,

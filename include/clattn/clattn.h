@@ -589,6 +589,10 @@ typedef struct clattn_dispatcher_options {
      * else can be preferred. UINT64_MAX: without bound. 0: 1 ms while submissions meet in the
      * dispatcher or did within the last 100 ms; whole otherwise. */
     uint64_t launch_ns;
+    /* 1: hold nothing back. Everything goes to one lane's queue as it comes, in the order of
+     * submission, without priorities, deadlines, callbacks, and any thread. */
+    uint32_t direct;
+    uint32_t reserved; /* 0 */
 } clattn_dispatcher_options;
 
 static inline void clattn_dispatcher_options_init(clattn_dispatcher_options *options)

@@ -21,6 +21,13 @@ static clattn_status check_options(const clattn_dispatcher_options *options, uin
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "options: has fields that version %s does not know",
                             clattn_version_string());
+    if (options->reserved != 0 || options->direct > 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "options: direct is %" PRIu32 " and reserved %" PRIu32
+                            ", must be 0 or 1, and 0",
+                            options->direct, options->reserved);
+    if (options->direct && options->lanes > 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "options: direct is for one lane");
     if (options->lanes > most_lanes)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "options: %" PRIu32 " lanes, but the context's device has %" PRIu32
@@ -44,6 +51,9 @@ clattn_status clattn_dispatcher_create(clattn_context *context,
     if (options) {
         CLATTN__TRY(check_options(options, settings.lanes));
         settings.lanes = options->lanes ? options->lanes : settings.lanes;
+        settings.direct = options->direct == 1;
+        if (settings.direct)
+            settings.lanes = 1;
         settings.workspace = options->workspace;
         settings.limit = options->queue_limit;
         settings.launch_ns = options->launch_ns;

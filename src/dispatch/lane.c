@@ -46,6 +46,7 @@ void clattn__lane_flies(clattn__lane *lane, clattn_event *of, uint32_t from, dou
     const clattn__job *job = lane->dispatcher->backlog.flying[lane->index].last;
     for (uint32_t i = 0; i < jobs && job; i++, job = job->previous)
         made.entries += ((const clattn_event *)job)->entry_count;
+    lane->dispatcher->backlog.lane[lane->index].flights++;
     lane->flight[(lane->flight_first + lane->flight_count++) % lane->flight_capacity] = made;
     lane->done.launches += made.launches;
     lane->done.submissions += jobs;

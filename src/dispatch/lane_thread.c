@@ -97,9 +97,9 @@ bool clattn__lane_feed(clattn__lane *lane)
     clattn__backlog *backlog = &dispatcher->backlog;
     clattn__job *jobs[MOST_TOGETHER];
     bool fed = false;
-    while (clattn__backlog_has_room(backlog, lane->index)) {
+    while (clattn__backlog_has_room(backlog, lane->index, 0)) {
         const uint32_t count = clattn__backlog_pick(backlog, lane->index, jobs, MOST_TOGETHER);
-        if (count == 0)
+        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family))
             break;
         clattn_event *event = event_of(jobs[0]);
         const uint64_t left = count == 1 ? clattn__items_left(event) : 0;

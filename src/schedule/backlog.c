@@ -83,10 +83,10 @@ static void look_again(clattn__backlog *backlog, const clattn__job *moved)
             look_ahead(backlog, at);
 }
 
-bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane)
+bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uint64_t family)
 {
     const clattn__lane_state *state = &backlog->lane[lane];
-    if (state->dead)
+    if (state->dead || (family && state->flights >= CLATTN__MOST_FLIGHTS))
         return false;
     return !(state->flying > 0) || backlog->launch_ns <= 0 ||
            clattn__lane_time(state, 0) < backlog->launch_ns;
@@ -103,7 +103,7 @@ int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job)
     const int32_t lane = job->tied >= 0 ? job->tied
                                         : clattn__lane_choose(backlog->lane, backlog->lane_count,
                                                               job->home, job->work);
-    return lane >= 0 && clattn__backlog_has_room(backlog, (uint32_t)lane) ? lane : -1;
+    return lane >= 0 && clattn__backlog_has_room(backlog, (uint32_t)lane, job->family) ? lane : -1;
 }
 
 void clattn__backlog_passed(clattn__backlog *backlog, clattn__job *job, uint32_t lane)

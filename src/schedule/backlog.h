@@ -57,8 +57,10 @@ int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job);
 /* Enters that job as launched. */
 void clattn__backlog_passed(clattn__backlog *backlog, clattn__job *job, uint32_t lane);
 
-/* Whether the lane has room for another launch: less than one launch's time in flight. */
-bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane);
+/* Whether the lane has room for another launch of a family: less than one launch's time in flight;
+ * and, where launches can be shared, one to run and one to follow at most, so that what comes
+ * meanwhile comes together. */
+bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uint64_t family);
 
 /* What the lane should launch next, into chosen (capacity): the job that is due first, and those of
  * its family that fit into the time of a launch. Returns their number; 0: nothing is ready for it.

@@ -17,6 +17,7 @@ void clattn__lane_state_init(clattn__lane_state *lane)
 void clattn__lane_landed(clattn__lane_state *lane, double work, double ns, bool last)
 {
     lane->flying -= work;
+    lane->flights -= lane->flights > 0;
     if (last || lane->flying < 0)
         lane->flying = 0;
     if (!(work > 0) || !(ns > 0))
@@ -39,7 +40,8 @@ bool clattn__lane_should_take(const clattn__lane_state *lanes, uint32_t count, u
 {
     const double here = clattn__lane_time(&lanes[lane], work);
     for (uint32_t i = 0; i < count; i++)
-        if (i != lane && !lanes[i].dead && clattn__lane_time(&lanes[i], ahead) < soon &&
+        if (i != lane && !lanes[i].dead && lanes[i].flights < CLATTN__MOST_FLIGHTS &&
+            clattn__lane_time(&lanes[i], ahead) < soon &&
             clattn__lane_time(&lanes[i], ahead + work) < CLEARLY * here)
             return false;
     return true;

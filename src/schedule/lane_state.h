@@ -6,10 +6,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Launches of a family that can share them: one runs, one follows it without a pause. */
+#define CLATTN__MOST_FLIGHTS 2
+
 typedef struct clattn__lane_state {
-    double speed;  /* estimated work done in a nanosecond, measured; > 0 */
-    double flying; /* work launched and not done */
-    bool dead;     /* its device failed: it gets nothing more */
+    double speed;     /* estimated work done in a nanosecond, measured; > 0 */
+    double flying;    /* work launched and not done */
+    uint32_t flights; /* in how many launches; counted up by whoever launches */
+    bool dead;        /* its device failed: it gets nothing more */
 } clattn__lane_state;
 
 void clattn__lane_state_init(clattn__lane_state *lane);

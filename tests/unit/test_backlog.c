@@ -174,6 +174,7 @@ static void put(sim *s, uint32_t lane, double work, sim_job *const *done, uint32
     f->count = count;
     for (uint32_t i = 0; i < count; i++)
         f->done[i] = done[i];
+    s->backlog.lane[lane].flights++;
     s->busy_until[lane] = f->ends;
     s->longest = f->took > s->longest ? f->took : s->longest;
 }
@@ -216,10 +217,10 @@ static void launch_whole(sim *s, uint32_t lane, clattn__job *const *chosen, uint
 static bool launch_one(sim *s, uint32_t lane)
 {
     clattn__job *chosen[BATCH];
-    if (!clattn__backlog_has_room(&s->backlog, lane))
+    if (!clattn__backlog_has_room(&s->backlog, lane, 0))
         return false;
     const uint32_t count = clattn__backlog_pick(&s->backlog, lane, chosen, BATCH);
-    if (count == 0)
+    if (count == 0 || !clattn__backlog_has_room(&s->backlog, lane, chosen[0]->family))
         return false;
     sim_job *j = of(chosen[0]);
     check_order(s, j, lane);
@@ -439,7 +440,7 @@ Test(backlog, chunks_and_turns)
     clattn__backlog_begun(&backlog, &prefill, 0, 1e6, 3000);
     clattn__backlog_pick(&backlog, 0, chosen, 4);
     cr_assert_eq(chosen[0], &decode, "between two parts others have their turn");
-    cr_assert(!clattn__backlog_has_room(&backlog, 0), "a launch's time is in flight");
+    cr_assert(!clattn__backlog_has_room(&backlog, 0, 0), "a launch's time is in flight");
 }
 
 Test(backlog, lanes_by_speed_and_home)

@@ -199,7 +199,7 @@ static clattn_status bench_mixed(const dispatch_bench *of, dispatch_row *row)
 
 static clattn_status bench_serving(const dispatch_bench *of, dispatch_row *row)
 {
-    const serving_load full = {.requests = 64, .steps = 64, .rate = 400, .prefill = 1};
+    const serving_load full = {.requests = 96, .steps = 128, .rate = 2000, .prefill = 1};
     serving_load decode = full;
     serving_result own = {0}, naive = {0}, alone = {0}, once;
     decode.prefill = 0;

@@ -3,7 +3,11 @@
 #ifndef TESTS_DEVICE_DISPATCH_RIG_H
 #define TESTS_DEVICE_DISPATCH_RIG_H
 
+#ifdef CLATTN_PLAIN_TESTS
+#include "plain_tests.h"
+#else
 #include <criterion/criterion.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 

@@ -26,6 +26,7 @@ typedef struct dispatch_row {
         const char *key;
         double value;
     } figure[FIGURES]; /* those with a key */
+    double fairness;   /* for people: best request's mean latency by the worst's; 0: none */
 } dispatch_row;
 
 typedef struct dispatch_bench {
@@ -224,7 +225,8 @@ static clattn_status bench_serving(const dispatch_bench *of, dispatch_row *row)
                            {"p50_ms", own.p50 * 1e3},
                            {"p95_ms", own.p95 * 1e3},
                            {"p99_ms", own.p99 * 1e3},
-                           {"p99_ms_without_prefill", alone.p99 * 1e3}}};
+                           {"p99_ms_without_prefill", alone.p99 * 1e3}},
+                          own.least / own.most};
     return CLATTN_OK;
 }
 
@@ -327,6 +329,8 @@ static int print_row(const dispatch_row *row, bool json)
         printf("%-14s", row->name);
         for (int i = 0; i < FIGURES && row->figure[i].key; i++)
             printf("  %s %.6g", row->figure[i].key, row->figure[i].value);
+        if (row->fairness > 0)
+            printf("  fairness %.3f", row->fairness);
         printf("\n");
         return EXIT_RAN;
     }

@@ -190,4 +190,5 @@ const clattn__kernel clattn__attention_decode_simd = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .shares = true,
 };

@@ -67,7 +67,7 @@ bool bench_list_add(bench_list *list, const bench_shape *shape);
 void bench_list_finish(bench_list *list);
 
 /* The choice of --suite: 1, 2, ... in the order of the names. */
-#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|linear|all"
+#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|linear|all|dispatch"
 enum {
     BENCH_SUITE_NONE,
     BENCH_SUITE_SHORT,
@@ -76,7 +76,8 @@ enum {
     BENCH_SUITE_BACKWARD,
     BENCH_SUITE_DECODE,
     BENCH_SUITE_LINEAR,
-    BENCH_SUITE_ALL
+    BENCH_SUITE_ALL,     /* of shapes */
+    BENCH_SUITE_DISPATCH /* not of shapes: bench_dispatch.h */
 };
 
 /* Adds the shapes of a suite, in this type. false where no memory is left. */

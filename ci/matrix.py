@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The tests on every implementation of OpenCL that can be had: see ci/matrix.sh.
 
 matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--list]

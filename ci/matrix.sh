@@ -43,7 +43,7 @@ install_debian13() {
     rm -rf "$system"
     debootstrap --variant=minbase trixie "$system"
     cp /etc/resolv.conf /etc/hosts "$system/etc"
-    find /etc/apt/apt.conf.d -type f -iname '*registry*' -exec cp {} "$system/etc/apt/apt.conf.d" ';'
+    cp /etc/apt/apt.conf.d/*registry* "$system/etc/apt/apt.conf.d" 2>/dev/null || true
     # shellcheck disable=SC2016 # for the shell inside
     unshare -m bash -ec 'mount -t proc proc "$1/proc"; mount --bind /dev "$1/dev"
         chroot "$1" apt-get update -q

@@ -4,8 +4,8 @@
 matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--list]
 
 Prints a table, writes build/matrix.json (a list of objects `implementation, family, suite, passed,
-failed, skipped`), and ends with "N passed, M failed". The exit status is 0 only if M is 0. FOLDER is
-where ci/matrix.sh has put what isn't the system's.
+failed, skipped`), and ends with "N passed, M failed". The exit status is 0 only if M is 0. FOLDER
+is where ci/matrix.sh has put what isn't the system's.
 """
 
 import argparse
@@ -238,8 +238,8 @@ def device_few(runner, names):
 
 def onnx(runner, names):
     kernel = ["--kernel", ",".join(names)] if names else []
-    status, text = runner.run([BUILD / "venv/bin/python", ROOT / "tests/conformance/onnx_backend.py",
-                               BUILD / "src/libclattn.so", "--count", onnx.count, "--seed",
+    script = ROOT / "tests/conformance/onnx_backend.py"
+    status, text = runner.run([BUILD / "venv/bin/python", script, BUILD / "src/libclattn.so", "--count", onnx.count, "--seed",
                                onnx.seed, *kernel], limit=3600)
     totals = re.findall(r"^(\d+) passed, (\d+) failed$", text, flags=re.M)
     declined = sum(map(int, re.findall(r"^(\d+) declined by", text, flags=re.M)))

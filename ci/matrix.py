@@ -239,8 +239,9 @@ def device_few(runner, names):
 def onnx(runner, names):
     kernel = ["--kernel", ",".join(names)] if names else []
     script = ROOT / "tests/conformance/onnx_backend.py"
-    status, text = runner.run([BUILD / "venv/bin/python", script, BUILD / "src/libclattn.so", "--count", onnx.count, "--seed",
-                               onnx.seed, *kernel], limit=3600)
+    words = [BUILD / "venv/bin/python", script, BUILD / "src/libclattn.so", "--count", onnx.count,
+             "--seed", onnx.seed, *kernel]
+    status, text = runner.run(words, limit=3600)
     totals = re.findall(r"^(\d+) passed, (\d+) failed$", text, flags=re.M)
     declined = sum(map(int, re.findall(r"^(\d+) declined by", text, flags=re.M)))
     if not totals or (status != 0 and totals[-1][1] == "0"):

@@ -34,6 +34,9 @@
 #define KEYS (ROWS * 4 > VEC ? VEC / ROWS : 4)
 /* Values of a block, which stay in the first cache while all columns and rows go through them. */
 #define VALUES 32
+/* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
+ * in the time that memory takes to answer. */
+#define AHEAD (STORAGE == 0 ? VEC : 2 * VEC)
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
@@ -72,8 +75,9 @@ INLINE vfloat last_elements(__global const uchar *at, int d, int dim)
     return LANES < (vint)(d - (dim - VEC)) ? (vfloat)(0.0f) : x;
 }
 
-/* Products of ROWS queries with KEYS keys, lane by lane. */
-INLINE void product_keys(const float *q, int dim, __global const uchar *const *at,
+/* Products of ROWS queries with KEYS keys, lane by lane; prefetches what is `ahead` bytes further.
+ */
+INLINE void product_keys(const float *q, int dim, __global const uchar *const *at, long ahead,
                          vfloat sum[ROWS][KEYS])
 {
     int d = 0;
@@ -85,8 +89,10 @@ INLINE void product_keys(const float *q, int dim, __global const uchar *const *a
     for (; d + VEC <= dim; d += VEC) {
         vfloat k[KEYS];
 #pragma unroll
-        for (int c = 0; c < KEYS; c++)
+        for (int c = 0; c < KEYS; c++) {
             k[c] = load_elements(at[c], d, STORAGE);
+            PREFETCH((size_t)(at[c] + d * size_of(STORAGE)) + ahead);
+        }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             const vfloat x = load_vector(q + r * DIM_MAX + d);
@@ -107,13 +113,14 @@ INLINE void product_keys(const float *q, int dim, __global const uchar *const *a
 }
 
 /* Scores of the rows of a tile with the VEC keys from `key` on. */
-INLINE void score_keys(const decode *x, int tile, int key, __global const uchar *const *at)
+INLINE void score_keys(const decode *x, int tile, int key, __global const uchar *const *at,
+                       long ahead)
 {
     vfloat part[ROWS][VEC];
 #pragma unroll
     for (int c = 0; c < VEC; c += KEYS) {
         vfloat sum[ROWS][KEYS];
-        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, at + c, sum);
+        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, at + c, ahead, sum);
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -156,8 +163,9 @@ INLINE void score_split(const decode *x)
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         __global const uchar *at[VEC];
         place_keys(x, key, at);
+        const long ahead = address_of(&x->keys, min(key + AHEAD, x->to - 1)) - at[0];
         for (int tile = 0; tile < x->rows; tile += ROWS)
-            score_keys(x, tile, key, at);
+            score_keys(x, tile, key, at, tile == 0 ? ahead : 0);
     }
 }
 
@@ -193,7 +201,7 @@ INLINE void softmax_row(const decode *x, int r, int careful)
 /* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS is a
  * constant; at: first value, `d` its first dimension. */
 INLINE void value_tile(const decode *x, int tile, int key, int count, __global const uchar *at,
-                       long step, int d, const int cols)
+                       long step, long ahead, int d, const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
     float *o = x->o + tile * DIM_MAX + d;
@@ -207,8 +215,10 @@ INLINE void value_tile(const decode *x, int tile, int key, int count, __global c
     for (int j = 0; j < count; j++) {
         vfloat v[VALUE_COLS];
 #pragma unroll
-        for (int c = 0; c < cols; c++)
+        for (int c = 0; c < cols; c++) {
             v[c] = load_elements(at + j * step, begin + c * VEC, STORAGE);
+            PREFETCH((size_t)(at + j * step + (begin + c * VEC) * size_of(STORAGE)) + ahead);
+        }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             const vfloat w = p[r * CLATTN_SPLIT + j];
@@ -245,15 +255,16 @@ INLINE void value_block(const decode *x, int key, int count, __global const ucha
                         int careful)
 {
     const int dim = x->row->value_dim;
+    const long ahead = address_of(&x->values, min(key + count, x->to - 1)) - at;
     for (int r = 0; careful && r < x->rows; r++)
         for (int d = 0; d < dim; d += VEC)
             value_row_carefully(x, r, key, count, at, step, d);
     for (int tile = 0; !careful && tile < x->rows; tile += ROWS) {
         int d = 0;
         for (; d + VALUE_COLS * VEC <= dim; d += VALUE_COLS * VEC)
-            value_tile(x, tile, key, count, at, step, d, VALUE_COLS);
+            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, VALUE_COLS);
         for (; d < dim; d += VEC)
-            value_tile(x, tile, key, count, at, step, d, 1);
+            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, 1);
     }
 }
 

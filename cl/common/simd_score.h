@@ -27,16 +27,6 @@ typedef struct tile_keys {
  * ------ */
 
 #define LINE 64 /* bytes, or more */
-/* NO_PREFETCH: 1 where the compiler can't, see src/opencl/quirk.c. */
-#ifndef NO_PREFETCH
-#define NO_PREFETCH 0
-#endif
-#if NO_PREFETCH
-#define PREFETCH(address) ((void)(address))
-#else
-/* A built-in function of clang, on which the OpenCL compilers for CPUs are built. */
-#define PREFETCH(address) __builtin_prefetch((const void *)(address))
-#endif
 
 typedef struct lines {
     size_t at, row; /* addresses: of the next line, of the row's first */

@@ -288,7 +288,13 @@ typedef enum clattn_slot {
     /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
     CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
     CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
-    CLATTN_SLOT_INDICES = 37    /* (B, H, n_q, top_k)  I32, written; with top_k alone */
+    CLATTN_SLOT_INDICES = 37,   /* (B, H, n_q, top_k)  I32, written; with top_k alone */
+    /* Of clattn_plan_linear, see clattn/layer.h: what is read and written depends on the pass. */
+    CLATTN_SLOT_X = 38,       /* (batch, rows, in)   float */
+    CLATTN_SLOT_W = 39,       /* (out, in)           float */
+    CLATTN_SLOT_B = 40,       /* (out)               float */
+    CLATTN_SLOT_Y = 41,       /* (batch, rows, out)  float */
+    CLATTN_SLOT_PACKED_W = 42 /* F32, what clattn_plan_linear_pack made of W */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     64 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */

@@ -103,7 +103,7 @@ const rules_row rules_rows[] = {
     {EVERYTHING, BAD, "score_gradient: is an empty text", {TEXT(score_gradient, "")}},
     {PLAIN, BAD, "score_gradient: is given, but score_function", {TEXT(score_gradient, "x")}},
 
-    {PLAIN, NOT, "slots: this version has no slot 38", {SLOTS(CLATTN_SLOT_BIT(38))}},
+    {PLAIN, NOT, "slots: this version has no slot 63", {SLOTS(CLATTN_SLOT_BIT(63))}},
     {PLAIN, NOT, "slots: this version has no slot 63", {SLOTS(CLATTN_SLOT_BIT(63))}},
     {PLAIN, BAD, "slots: Q always takes part", {SLOTS(BIT(Q))}},
     {PLAIN, BAD, "slots: OUT always takes part", {SLOTS(BIT(LSE) | BIT(OUT))}},

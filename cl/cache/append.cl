@@ -49,9 +49,9 @@ append(__global const void *k, __global const void *v, __global void *present_k,
     keys.begin[1] += b * keys.page_step; /* the new ones aren't in pages */
     values.begin[1] += b * values.page_step;
     const int limit = (int)min((long)row->page_size * row->page_limit, (long)INT_MAX);
-    const int position = clamp(
-        positions[base.offset[CLATTN_T_POSITIONS] + b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
-        0, limit);
+    const int position = clamp(positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
+                                         b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
+                               0, limit);
     const int end =
         min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
     append_rows(&keys, &to_keys, item.k_begin, end, position, row->head_dim);

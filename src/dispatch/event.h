@@ -18,10 +18,12 @@ typedef struct clattn__keep {
 typedef struct clattn__entry {
     const clattn_plan *plan; /* kept by the record */
     clattn__bound bound;
-    uint64_t copies;    /* where its host arrays are among the record's */
-    uint64_t workspace; /* bytes of scratch memory that it needs of the dispatcher's */
-    uint64_t family;    /* entries of one can share launches; 0: it shares none */
-    uint32_t level;     /* steps of a lower one must be done before; those of one are independent */
+    uint64_t copies;     /* where its host arrays are among the record's */
+    uint64_t workspace;  /* bytes of scratch memory that it needs of the dispatcher's */
+    uint64_t family;     /* entries of one can share launches; 0: it shares none */
+    uint32_t span_count; /* of `span`, which is only filled where there are several steps */
+    clattn__span span[CLATTN_SLOT_LIMIT];
+    uint32_t level; /* steps of a lower one must be done before; those of one are independent */
 } clattn__entry;
 
 /* A function to call when a submission is done. */

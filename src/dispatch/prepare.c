@@ -181,13 +181,18 @@ static clattn_status copy_arrays(clattn_event *event)
 /* Steps that share nothing that is written are of one level, and may run in any order. */
 static void find_levels(clattn_event *event)
 {
+    for (uint32_t i = 0; i < event->entry_count; i++) {
+        clattn__entry *entry = &event->entry[i];
+        entry->span_count = clattn__bound_spans(entry->plan, &entry->bound, entry->span);
+    }
     for (uint32_t i = 1; i < event->entry_count; i++) {
         clattn__entry *entry = &event->entry[i];
         for (uint32_t j = 0; j < i; j++) {
             const clattn__entry *before = &event->entry[j];
             if (before->level >= entry->level &&
                 (!entry->family || !before->family ||
-                 clattn__bound_meet(entry->plan, &entry->bound, before->plan, &before->bound)))
+                 clattn__spans_meet(entry->span, entry->span_count, before->span,
+                                    before->span_count)))
                 entry->level = before->level + 1;
         }
     }

@@ -186,13 +186,13 @@ static void account(clattn__lane *lane, const clattn__flight *flight, bool good)
         ns = (double)(last.ended - first.began);
         lane->done.busy_ns += last.ended - first.began;
         if (dispatcher->trace.capacity) {
-            const clattn__span span = {.began = first.began,
-                                       .ended = last.ended,
-                                       .number = flight->number,
-                                       .lane = lane->index,
-                                       .launches = flight->launches,
-                                       .entries = flight->entries,
-                                       .jobs = flight->jobs};
+            const clattn__trace_span span = {.began = first.began,
+                                             .ended = last.ended,
+                                             .number = flight->number,
+                                             .lane = lane->index,
+                                             .launches = flight->launches,
+                                             .entries = flight->entries,
+                                             .jobs = flight->jobs};
             clattn__trace_add(&dispatcher->trace, &span, clattn__now_ns());
         }
     }

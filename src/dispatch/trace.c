@@ -23,7 +23,7 @@ void clattn__trace_finish(clattn__trace *trace)
     trace->capacity = trace->count = 0;
 }
 
-void clattn__trace_add(clattn__trace *trace, const clattn__span *span, uint64_t now)
+void clattn__trace_add(clattn__trace *trace, const clattn__trace_span *span, uint64_t now)
 {
     const int64_t shift = (int64_t)now - (int64_t)span->ended;
     if (trace->capacity == 0)
@@ -37,7 +37,8 @@ void clattn__trace_add(clattn__trace *trace, const clattn__span *span, uint64_t 
         trace->count++;
 }
 
-static void write_span(const clattn__trace *trace, const clattn__span *span, clattn__text *text)
+static void write_span(const clattn__trace *trace, const clattn__trace_span *span,
+                       clattn__text *text)
 {
     const double began = (double)((int64_t)span->began + trace->shift) * 1e-3;
     clattn__text_add(text,

@@ -13,7 +13,6 @@ typedef struct range {
     bool written;
     const void *object;  /* the cl_mem, or NULL where `begin` is a host address */
     uint64_t begin, end; /* bytes within the object; empty if equal */
-    bool foreign;        /* another object may be the same memory */
 } range;
 
 static clattn_status check_slot(const clattn_plan *plan, const clattn_binding *binding,
@@ -228,23 +227,27 @@ void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64
     }
 }
 
-/* The bytes of a slot within its cl_mem; false: it has none, or is a host array. */
-static bool slot_range(const clattn_plan *plan, const clattn__bound *bound, uint32_t slot,
-                       range *made)
+uint32_t clattn__bound_spans(const clattn_plan *plan, const clattn__bound *bound,
+                             clattn__span spans[CLATTN_SLOT_LIMIT])
 {
-    int64_t low, high;
-    if (!bound->slot[slot].memory || bound->host[slot])
-        return false;
-    clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
-    made->object = clattn__memory_cl(bound->slot[slot].memory);
-    made->begin = bound->slot[slot].offset - (uint64_t)-low;
-    made->end = bound->slot[slot].offset + (uint64_t)high;
-    made->written = clattn__problem_writes(&plan->problem, (clattn_slot)slot);
-    made->foreign = !clattn__memory_is_slice(bound->slot[slot].memory);
-    return true;
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        const clattn__place *place = &bound->slot[slot];
+        int64_t low, high;
+        if (!place->memory || bound->host[slot])
+            continue;
+        clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
+        spans[count++] =
+            (clattn__span){.object = clattn__memory_cl(place->memory),
+                           .begin = place->offset - (uint64_t)-low,
+                           .end = place->offset + (uint64_t)high,
+                           .written = clattn__problem_writes(&plan->problem, (clattn_slot)slot),
+                           .foreign = !clattn__memory_is_slice(place->memory)};
+    }
+    return count;
 }
 
-static bool ranges_meet(const range *a, const range *b)
+static bool span_meets(const clattn__span *a, const clattn__span *b)
 {
     if (!(a->written || b->written) || a->begin == a->end || b->begin == b->end)
         return false;
@@ -253,20 +256,13 @@ static bool ranges_meet(const range *a, const range *b)
     return a->begin < b->end && b->begin < a->end;
 }
 
-bool clattn__bound_meet(const clattn_plan *a, const clattn__bound *a_bound, const clattn_plan *b,
-                        const clattn__bound *b_bound)
+bool clattn__spans_meet(const clattn__span *a, uint32_t a_count, const clattn__span *b,
+                        uint32_t b_count)
 {
-    range of_b[CLATTN_SLOT_LIMIT], one;
-    uint32_t count = 0;
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        count += slot_range(b, b_bound, slot, &of_b[count]);
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
-        if (!slot_range(a, a_bound, slot, &one))
-            continue;
-        for (uint32_t i = 0; i < count; i++)
-            if (ranges_meet(&one, &of_b[i]))
+    for (uint32_t i = 0; i < a_count; i++)
+        for (uint32_t j = 0; j < b_count; j++)
+            if (span_meets(&a[i], &b[j]))
                 return true;
-    }
     return false;
 }
 

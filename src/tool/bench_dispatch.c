@@ -26,6 +26,7 @@ typedef struct dispatch_row {
         const char *key;
         double value;
     } figure[FIGURES]; /* those with a key */
+    double fairness;   /* for people: best request's mean latency by the worst's; 0: none */
 } dispatch_row;
 
 typedef struct dispatch_bench {
@@ -99,7 +100,7 @@ static clattn_status bench_submit(const dispatch_bench *of, dispatch_row *row)
     clattn_dispatcher *dispatcher = NULL;
     bench_rig rig = {0};
     bench_piece piece;
-    *row = (dispatch_row){"submit", {{"seconds", 0}, {"raw_seconds", 0}}};
+    *row = (dispatch_row){.name = "submit", .figure = {{"seconds", 0}, {"raw_seconds", 0}}};
     clattn_status status = make_context(of, 0, true, &context);
     if (status == CLATTN_OK)
         status = bench_rig_init(&rig, context, (bench_extents){8, 8, 96, 96}, 1);
@@ -170,10 +171,11 @@ static clattn_status time_mixed(const dispatch_bench *of, clattn_dispatcher *tog
     }
     if (status == CLATTN_OK)
         status = clattn_dispatcher_get_statistics(together, &made);
-    *row = (dispatch_row){"mixed_lengths",
-                          {{"seconds", best},
-                           {"seconds_one_launch_a_head", each},
-                           {"launches", (double)made.lane[0].launches / (double)(runs + !runs)}}};
+    *row = (dispatch_row){
+        .name = "mixed_lengths",
+        .figure = {{"seconds", best},
+                   {"seconds_one_launch_a_head", each},
+                   {"launches", (double)made.lane[0].launches / (double)(runs + !runs)}}};
     return status;
 }
 
@@ -224,7 +226,8 @@ static clattn_status bench_serving(const dispatch_bench *of, dispatch_row *row)
                            {"p50_ms", own.p50 * 1e3},
                            {"p95_ms", own.p95 * 1e3},
                            {"p99_ms", own.p99 * 1e3},
-                           {"p99_ms_without_prefill", alone.p99 * 1e3}}};
+                           {"p99_ms_without_prefill", alone.p99 * 1e3}},
+                          own.least / own.most};
     return CLATTN_OK;
 }
 
@@ -302,7 +305,8 @@ static clattn_status bench_lanes(const dispatch_bench *of, bool slowed, dispatch
 {
     side one, two;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    *row = (dispatch_row){slowed ? "slowed_lane" : "two_lanes", {{"speedup_over_one_lane", 0}}};
+    *row = (dispatch_row){.name = slowed ? "slowed_lane" : "two_lanes",
+                          .figure = {{"speedup_over_one_lane", 0}}};
     clattn_status status = open_side(of, slowed ? 2 : 0, 1, &one);
     const clattn_status opened = open_side(of, 2, 2, &two);
     status = status == CLATTN_OK ? opened : status;
@@ -327,6 +331,8 @@ static int print_row(const dispatch_row *row, bool json)
         printf("%-14s", row->name);
         for (int i = 0; i < FIGURES && row->figure[i].key; i++)
             printf("  %s %.6g", row->figure[i].key, row->figure[i].value);
+        if (row->fairness > 0)
+            printf("  fairness %.3f", row->fairness);
         printf("\n");
         return EXIT_RAN;
     }

@@ -18,65 +18,79 @@ typedef int64_t clattn_i64;
 #endif
 
 /* Tensors of a problem row: first the slots, with the numbers of clattn_slot, then scratch. */
-#define CLATTN_T_Q             0
-#define CLATTN_T_K             1
-#define CLATTN_T_V             2
-#define CLATTN_T_OUT           3
-#define CLATTN_T_LSE           4
-#define CLATTN_T_WEIGHTS       5
-#define CLATTN_T_MASK          6
-#define CLATTN_T_BIAS          7
-#define CLATTN_T_ALIBI         8
-#define CLATTN_T_SINK          9
-#define CLATTN_T_Q_LENGTHS     10
-#define CLATTN_T_KV_LENGTHS    11
-#define CLATTN_T_BLOCK_COUNT   12
-#define CLATTN_T_BLOCK_INDEX   13
-#define CLATTN_T_PARAMS        14
-#define CLATTN_T_SEED          15
-#define CLATTN_T_PAST_K        16
-#define CLATTN_T_PAST_V        17
-#define CLATTN_T_PRESENT_K     18
-#define CLATTN_T_PRESENT_V     19
-#define CLATTN_T_WEIGHTS_MEAN  20
-#define CLATTN_T_WEIGHTS_SUM   21
-#define CLATTN_T_SCORES        22
-#define CLATTN_T_PARTIAL_OUT   23
-#define CLATTN_T_PARTIAL_LSE   24
-#define CLATTN_T_GRAD_OUT      25
-#define CLATTN_T_GRAD_LSE      26
-#define CLATTN_T_GRAD_Q        27
-#define CLATTN_T_GRAD_K        28
-#define CLATTN_T_GRAD_V        29
-#define CLATTN_T_GRAD_BIAS     30
-#define CLATTN_T_GRAD_SINK     31
-#define CLATTN_T_GRAD_PAST_K   32
-#define CLATTN_T_GRAD_PAST_V   33
-#define CLATTN_T_PAGES         34
-#define CLATTN_T_POSITIONS     35
-#define CLATTN_T_ANGLES        36
-#define CLATTN_T_INDICES       37
-#define CLATTN_T_X             38
-#define CLATTN_T_W             39
-#define CLATTN_T_B             40
-#define CLATTN_T_Y             41
-#define CLATTN_T_PACKED_W      42
-#define CLATTN_T_SLOTS         43 /* number of slots */
-#define CLATTN_T_K_PANELS      43 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        44 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         45 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 46 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_Q                 0
+#define CLATTN_T_K                 1
+#define CLATTN_T_V                 2
+#define CLATTN_T_OUT               3
+#define CLATTN_T_LSE               4
+#define CLATTN_T_WEIGHTS           5
+#define CLATTN_T_MASK              6
+#define CLATTN_T_BIAS              7
+#define CLATTN_T_ALIBI             8
+#define CLATTN_T_SINK              9
+#define CLATTN_T_Q_LENGTHS         10
+#define CLATTN_T_KV_LENGTHS        11
+#define CLATTN_T_BLOCK_COUNT       12
+#define CLATTN_T_BLOCK_INDEX       13
+#define CLATTN_T_PARAMS            14
+#define CLATTN_T_SEED              15
+#define CLATTN_T_PAST_K            16
+#define CLATTN_T_PAST_V            17
+#define CLATTN_T_PRESENT_K         18
+#define CLATTN_T_PRESENT_V         19
+#define CLATTN_T_WEIGHTS_MEAN      20
+#define CLATTN_T_WEIGHTS_SUM       21
+#define CLATTN_T_SCORES            22
+#define CLATTN_T_PARTIAL_OUT       23
+#define CLATTN_T_PARTIAL_LSE       24
+#define CLATTN_T_GRAD_OUT          25
+#define CLATTN_T_GRAD_LSE          26
+#define CLATTN_T_GRAD_Q            27
+#define CLATTN_T_GRAD_K            28
+#define CLATTN_T_GRAD_V            29
+#define CLATTN_T_GRAD_BIAS         30
+#define CLATTN_T_GRAD_SINK         31
+#define CLATTN_T_GRAD_PAST_K       32
+#define CLATTN_T_GRAD_PAST_V       33
+#define CLATTN_T_PAGES             34
+#define CLATTN_T_POSITIONS         35
+#define CLATTN_T_ANGLES            36
+#define CLATTN_T_INDICES           37
+#define CLATTN_T_X                 38
+#define CLATTN_T_W                 39
+#define CLATTN_T_B                 40
+#define CLATTN_T_Y                 41
+#define CLATTN_T_PACKED_W          42
+#define CLATTN_T_W_SCORE           43
+#define CLATTN_T_CHANNEL_BIAS      44
+#define CLATTN_T_GRAD_W_SCORE      45
+#define CLATTN_T_GRAD_CHANNEL_BIAS 46
+#define CLATTN_T_SLOTS             47 /* number of slots */
+
+#define CLATTN_T_K_PANELS      47 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        48 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         49 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 50 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    47 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  48 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 49 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           50 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             51 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+    51 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  52 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 53 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           54 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             55 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
-#define CLATTN_T_LEFT   52 /* (batch, pieces, rows, depth) */
-#define CLATTN_T_RIGHT  53 /* (batch, pieces, columns, depth), or panels */
-#define CLATTN_T_RESULT 54 /* (batch, rows, columns) */
-#define CLATTN_T_COUNT  55
+#define CLATTN_T_LEFT           56 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT          57 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT         58 /* (batch, rows, columns) */
+#define CLATTN_T_ADDITIVE_BLOCK 59 /* of each item, stride[4] apart: see common/additive.h */
+#define CLATTN_T_ADDITIVE_ROWS  60 /* (B, H, blocks of queries), the same */
+#define CLATTN_T_ADDITIVE_SUMS  61 /* (B, H, ranges of keys, 2 rows of channels) */
+#define CLATTN_T_COUNT          62
+
+/* Channels of additive attention, rounded up, and floats of a strip of `width` rows of so many, see
+ * common/additive.h. */
+#define CLATTN_ADDITIVE_CHANNELS(channels) (((channels) + 15) / 16 * 16)
+#define CLATTN_ADDITIVE_STRIP(channels, width)                                                     \
+    ((channels) * (width)*2 + ((channels) / 4 + 1 + 15) / 16 * 16)
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -112,14 +126,17 @@ typedef int64_t clattn_i64;
 
 /* Bits of a problem row's `gradients`: those that are wanted, where there are any; and dimensions
  * of GRAD_BIAS that are summed over: bit CLATTN_G_BIAS_SUM + d. */
-#define CLATTN_G_LSE      (1u << 0) /* GRAD_LSE takes part */
-#define CLATTN_G_K        (1u << 1)
-#define CLATTN_G_V        (1u << 2)
-#define CLATTN_G_PAST_K   (1u << 3)
-#define CLATTN_G_PAST_V   (1u << 4)
-#define CLATTN_G_BIAS_SUM 8
+#define CLATTN_G_LSE          (1u << 0) /* GRAD_LSE takes part */
+#define CLATTN_G_K            (1u << 1)
+#define CLATTN_G_V            (1u << 2)
+#define CLATTN_G_PAST_K       (1u << 3)
+#define CLATTN_G_PAST_V       (1u << 4)
+#define CLATTN_G_W_SCORE      (1u << 5)
+#define CLATTN_G_CHANNEL_BIAS (1u << 6)
+#define CLATTN_G_BIAS_SUM     8
 
-#define CLATTN_F_INDICES (1u << 23)
+#define CLATTN_F_INDICES      (1u << 23)
+#define CLATTN_F_CHANNEL_BIAS (1u << 24)
 
 /* Bits of a problem row's `product`. */
 #define CLATTN_P_ADD        (1u << 0) /* to what is in the result */
@@ -166,6 +183,8 @@ typedef struct clattn_problem_row {
     clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
     clattn_i32 n_positions, n_angles;          /* rotary */
     clattn_i32 top_k;                          /* keys of a query, 0: all */
+    clattn_i32 sample;                         /* 1: one of them is drawn */
+    clattn_i32 cascade;                        /* 1: batch entries may have the same pages */
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_i32 range_keys;                     /* of an item of gradient_simd */
     clattn_i32 key_block;                      /* keys that it has at a time */
@@ -174,7 +193,7 @@ typedef struct clattn_problem_row {
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 176 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 184 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -5,18 +5,8 @@
 #include <string.h>
 
 #include "api/check.h"
-#include "dispatch/dispatcher.h"
-#include "layer/page_pool.h"
+#include "api/kv_cache.h"
 #include "problem/dtype.h"
-
-struct clattn_kv_cache {
-    clattn_context *context; /* borrowed, held */
-    clattn_kv_cache_desc desc;
-    clattn__mutex lock; /* guards `pool` */
-    clattn__page_pool pool;
-    clattn_buffer *memory[2]; /* keys, values; owned */
-    void *page;               /* room for a page of one layer on its way, owned */
-};
 
 /* Bytes of one row of a key or value. */
 static uint64_t row_bytes(const clattn_kv_cache_desc *desc, int values)
@@ -82,6 +72,7 @@ static clattn_status make_memory(clattn_kv_cache *made)
 static void free_cache(clattn_kv_cache *cache)
 {
     clattn_context *context = cache->context;
+    clattn__kv_guards_finish(cache);
     for (int values = 0; values < 2; values++)
         clattn_buffer_destroy(cache->memory[values]);
     clattn__free(&context->env, cache->page);
@@ -128,8 +119,7 @@ void clattn_kv_cache_destroy(clattn_kv_cache *cache)
 
 /* ---- sequences ------------------------------------------------------------------------------- */
 
-/* Locks the cache, where CLATTN_OK. */
-static clattn_status enter(clattn_kv_cache *cache)
+clattn_status clattn__kv_cache_enter(clattn_kv_cache *cache)
 {
     CLATTN__TRY(clattn__require(cache, "cache"));
     CLATTN__TRY(clattn__context_check(cache->context));
@@ -137,7 +127,7 @@ static clattn_status enter(clattn_kv_cache *cache)
     return CLATTN_OK;
 }
 
-static clattn_status leave(clattn_kv_cache *cache, clattn_status status)
+clattn_status clattn__kv_cache_leave(clattn_kv_cache *cache, clattn_status status)
 {
     clattn__mutex_unlock(&cache->lock);
     return status;
@@ -145,37 +135,37 @@ static clattn_status leave(clattn_kv_cache *cache, clattn_status status)
 
 clattn_status clattn_kv_cache_add(clattn_kv_cache *cache, uint64_t id)
 {
-    CLATTN__TRY(enter(cache));
-    return leave(cache, clattn__page_pool_add(&cache->pool, id));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    return clattn__kv_cache_leave(cache, clattn__page_pool_add(&cache->pool, id));
 }
 
 clattn_status clattn_kv_cache_fork(clattn_kv_cache *cache, uint64_t id, uint64_t from,
                                    int64_t length)
 {
-    CLATTN__TRY(enter(cache));
-    return leave(cache, clattn__page_pool_fork(&cache->pool, id, from, length));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    return clattn__kv_cache_leave(cache, clattn__page_pool_fork(&cache->pool, id, from, length));
 }
 
 clattn_status clattn_kv_cache_truncate(clattn_kv_cache *cache, uint64_t id, int64_t length)
 {
-    CLATTN__TRY(enter(cache));
-    return leave(cache, clattn__page_pool_truncate(&cache->pool, id, length));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    return clattn__kv_cache_leave(cache, clattn__page_pool_truncate(&cache->pool, id, length));
 }
 
 clattn_status clattn_kv_cache_remove(clattn_kv_cache *cache, uint64_t id)
 {
-    CLATTN__TRY(enter(cache));
-    return leave(cache, clattn__page_pool_remove(&cache->pool, id));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    return clattn__kv_cache_leave(cache, clattn__page_pool_remove(&cache->pool, id));
 }
 
 clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id, int64_t *length)
 {
     CLATTN__TRY(clattn__require(length, "length"));
-    CLATTN__TRY(enter(cache));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
     const clattn__page_sequence *of = clattn__page_pool_find(&cache->pool, id);
     if (of)
         *length = of->length;
-    return leave(cache, of ? CLATTN_OK : CLATTN_ERR_ARGUMENT);
+    return clattn__kv_cache_leave(cache, of ? CLATTN_OK : CLATTN_ERR_ARGUMENT);
 }
 
 /* ---- room for tokens ------------------------------------------------------------------------- */
@@ -196,13 +186,20 @@ static clattn_status copy_page(const clattn_kv_cache *cache, clattn__page_copy c
     return CLATTN_OK;
 }
 
+clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher)
+{
+    if (dispatcher->context != cache->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context");
+    return clattn__dispatcher_drain(dispatcher);
+}
+
 /* After everything in flight, which may still write the pages. */
 static clattn_status copy_pages(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
                                 const clattn__page_copy *copies, uint32_t count)
 {
     if (count == 0)
         return CLATTN_OK;
-    clattn_status status = clattn__dispatcher_drain(dispatcher);
+    clattn_status status = clattn__kv_cache_quiet(cache, dispatcher);
     for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
         status = copy_page(cache, copies[i]);
     return status;
@@ -216,6 +213,7 @@ static clattn_status extend(clattn_kv_cache *cache, clattn_dispatcher *dispatche
     clattn__page_copy *copies = clattn__alloc_array(env, count, sizeof *copies);
     if (!copies)
         return CLATTN_ERR_OUT_OF_MEMORY;
+    clattn__kv_guards_settle(cache);
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, ids, tokens, count, copies, &copied);
     if (status == CLATTN_OK)
@@ -232,11 +230,11 @@ clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache, clattn_dispatcher *
         return CLATTN_OK;
     CLATTN__TRY(clattn__require(ids, "ids"));
     CLATTN__TRY(clattn__require(tokens, "tokens"));
-    CLATTN__TRY(enter(cache));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
     if (dispatcher->context != cache->context)
-        return leave(cache,
-                     clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context"));
-    return leave(cache, extend(cache, dispatcher, ids, tokens, count));
+        return clattn__kv_cache_leave(
+            cache, clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context"));
+    return clattn__kv_cache_leave(cache, extend(cache, dispatcher, ids, tokens, count));
 }
 
 /* ---- what steps need ------------------------------------------------------------------------- */
@@ -267,12 +265,12 @@ clattn_status clattn_kv_cache_tables(clattn_kv_cache *cache, const uint64_t *ids
     CLATTN__TRY(clattn__require(ids, "ids"));
     CLATTN__TRY(clattn__require(pages, "pages"));
     CLATTN__TRY(check_field("limit", limit, INT32_MAX));
-    CLATTN__TRY(enter(cache));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
     clattn_status status = CLATTN_OK;
     for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
         status = fill_table(&cache->pool, ids[i], limit, pages + (int64_t)i * limit,
                             lengths ? &lengths[i] : NULL);
-    return leave(cache, status);
+    return clattn__kv_cache_leave(cache, status);
 }
 
 static void describe_tensor(const clattn_kv_cache *cache, int values, clattn_tensor *tensor)
@@ -351,39 +349,43 @@ clattn_status clattn_kv_cache_bind(clattn_kv_cache *cache, int64_t layer, uint32
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Rows of one layer of a sequence. */
-typedef struct rows {
-    const clattn__page_sequence *of;
-    int64_t layer, begin, end; /* tokens */
-} rows;
+uint64_t clattn__kv_cache_row_bytes(const clattn_kv_cache *cache, int values)
+{
+    return row_bytes(&cache->desc, values);
+}
 
-/* One head's keys or values, page by page. */
-static clattn_status read_head(const clattn_kv_cache *cache, const rows *from, int values,
-                               int64_t head, char *to)
+clattn_status clattn__kv_cache_move_head(const clattn_kv_cache *cache, const clattn__kv_rows *rows,
+                                         int values, int64_t head, void *data, bool write)
 {
     const int64_t size = cache->desc.page_size;
     const uint64_t row = row_bytes(&cache->desc, values);
+    char *at = data;
     int64_t next;
-    for (int64_t i = from->begin; i < from->end; i = next) {
-        next = (i / size + 1) * size < from->end ? (i / size + 1) * size : from->end;
-        const uint64_t offset = page_offset(cache, values, from->layer, from->of->page[i / size]) +
+    for (int64_t i = rows->begin; i < rows->end; i = next) {
+        next = (i / size + 1) * size < rows->end ? (i / size + 1) * size : rows->end;
+        const uint64_t offset = page_offset(cache, values, rows->layer, rows->of->page[i / size]) +
                                 (uint64_t)(head * size + i % size) * row;
         const uint64_t bytes = (uint64_t)(next - i) * row;
-        CLATTN__TRY(clattn_buffer_read(cache->memory[values], offset, to, bytes));
-        to += bytes;
+        clattn_buffer *memory = cache->memory[values];
+        CLATTN__TRY(write ? clattn_buffer_write(memory, offset, at, bytes)
+                          : clattn_buffer_read(memory, offset, at, bytes));
+        at += bytes;
     }
     return CLATTN_OK;
 }
 
-static clattn_status read_rows(const clattn_kv_cache *cache, const rows *from, int values, void *to)
+static clattn_status read_rows(const clattn_kv_cache *cache, const clattn__kv_rows *from,
+                               int values, void *to)
 {
     const uint64_t bytes = (uint64_t)(from->end - from->begin) * row_bytes(&cache->desc, values);
     for (int64_t head = 0; to && head < cache->desc.n_kv_head; head++)
-        CLATTN__TRY(read_head(cache, from, values, head, (char *)to + (uint64_t)head * bytes));
+        CLATTN__TRY(clattn__kv_cache_move_head(cache, from, values, head,
+                                               (char *)to + (uint64_t)head * bytes, false));
     return CLATTN_OK;
 }
 
-static clattn_status read_both(const clattn_kv_cache *cache, const rows *from, void *k, void *v)
+static clattn_status read_both(const clattn_kv_cache *cache, const clattn__kv_rows *from, void *k,
+                               void *v)
 {
     if (from->begin < 0 || from->end < from->begin || from->end > from->of->length)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
@@ -403,22 +405,28 @@ clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range
     if (range->count < 0 || range->count > INT32_MAX || range->begin > INT32_MAX)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "count: is %" PRId64 ", must be 0 to 2^31-1",
                             range->count);
-    CLATTN__TRY(enter(cache));
-    const rows from = {clattn__page_pool_find(&cache->pool, range->id), range->layer, range->begin,
-                       range->begin + range->count};
-    return leave(cache, from.of ? read_both(cache, &from, k, v) : CLATTN_ERR_ARGUMENT);
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    const clattn__kv_rows from = {clattn__page_pool_find(&cache->pool, range->id), range->layer,
+                                  range->begin, range->begin + range->count};
+    return clattn__kv_cache_leave(cache,
+                                  from.of ? read_both(cache, &from, k, v) : CLATTN_ERR_ARGUMENT);
 }
 
 clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache, clattn_kv_cache_info *info)
 {
     CLATTN__TRY(clattn__require(info, "info"));
-    CLATTN__TRY(enter(cache));
+    CLATTN__TRY(clattn__kv_cache_enter(cache));
+    clattn__kv_guards_settle(cache);
     const clattn__page_pool *pool = &cache->pool;
-    clattn_kv_cache_info made = {
-        .pages = pool->count, .free_pages = pool->free_count, .sequences = pool->sequences};
+    clattn_kv_cache_info made = {.pages = pool->count,
+                                 .free_pages = pool->free_count,
+                                 .sequences = pool->sequences,
+                                 .waiting_pages = pool->waiting_count,
+                                 .used_pages =
+                                     pool->count - pool->free_count - pool->waiting_count};
     for (int64_t i = 0; i < pool->sequences; i++)
         made.tokens += pool->sequence[i].length;
     for (int values = 0; values < 2; values++)
         made.bytes += clattn_buffer_size(cache->memory[values]);
-    return leave(cache, clattn__struct_copy(info, &made, sizeof made, "info"));
+    return clattn__kv_cache_leave(cache, clattn__struct_copy(info, &made, sizeof made, "info"));
 }

@@ -152,6 +152,11 @@ clattn_status clattn__dispatcher_take_event(clattn_dispatcher *dispatcher, clatt
     return CLATTN_OK;
 }
 
+void clattn__event_ref(clattn_event *event)
+{
+    atomic_fetch_add(&event->references, 1);
+}
+
 void clattn__event_unref_locked(clattn_event *event)
 {
     if (atomic_fetch_sub(&event->references, 1) != 1)

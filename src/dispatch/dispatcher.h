@@ -72,6 +72,8 @@ void clattn__dispatcher_leave(clattn_dispatcher *dispatcher);
 
 /* With the lock held: a record with one reference, which goes to the caller. */
 clattn_status clattn__dispatcher_take_event(clattn_dispatcher *dispatcher, clattn_event **event);
+/* One more reference to a record that the caller has one to. */
+void clattn__event_ref(clattn_event *event);
 /* With the lock held: gives a reference back. */
 void clattn__event_unref_locked(clattn_event *event);
 /* The same, when no lock is held. */

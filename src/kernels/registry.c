@@ -5,6 +5,7 @@
 
 extern const clattn__kernel clattn__append;
 extern const clattn__kernel clattn__rotary;
+extern const clattn__kernel clattn__top_k_simd;
 extern const clattn__kernel clattn__top_k_reference;
 extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
@@ -16,6 +17,10 @@ extern const clattn__kernel clattn__linear_simd, clattn__linear_reference;
 extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_reference;
 extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_reference;
 extern const clattn__kernel clattn__linear_pack;
+extern const clattn__kernel clattn__additive_simd;
+extern const clattn__kernel clattn__additive_reference;
+extern const clattn__kernel clattn__additive_gradient_simd;
+extern const clattn__kernel clattn__additive_gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
@@ -27,6 +32,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__gradient_reference,
     &clattn__append,
     &clattn__rotary,
+    &clattn__top_k_simd,
     &clattn__top_k_reference,
     &clattn__linear_simd,
     &clattn__linear_reference,
@@ -35,6 +41,10 @@ static const clattn__kernel *const kernels[] = {
     &clattn__linear_w_simd,
     &clattn__linear_w_reference,
     &clattn__linear_pack,
+    &clattn__additive_simd,
+    &clattn__additive_reference,
+    &clattn__additive_gradient_simd,
+    &clattn__additive_gradient_reference,
 };
 
 uint32_t clattn__kernel_count(void)

@@ -46,6 +46,8 @@ typedef struct clattn__problem {
     uint32_t bias_sums;  /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
     uint32_t accumulate; /* linear: results are added to what is there */
     uint32_t linear_pass; /* clattn_linear_pass */
+    uint32_t sample;      /* 1: one of the keys of highest score is drawn */
+    uint32_t cascade;     /* 1: batch entries may have the same pages */
     uint32_t padding;     /* 0 */
 } clattn__problem;
 
@@ -58,6 +60,9 @@ clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn
 /* `kind` is CLATTN__LINEAR for what the description's pass says, or CLATTN__LINEAR_PACK. */
 clattn_status clattn__problem_init_linear(clattn__problem *problem, const clattn_linear_desc *desc,
                                           clattn__kind kind);
+/* kind: CLATTN__ADDITIVE or CLATTN__ADDITIVE_GRADIENT */
+clattn_status clattn__problem_init_additive(clattn__problem *problem,
+                                            const clattn_additive_desc *desc, clattn__kind kind);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);

@@ -17,6 +17,7 @@ static const bench_feature table[] = {
     {.name = "f16", .type = "f16"},
     {.name = "bf16", .type = "bf16"},
     {.name = "dropout", .slots = SLOT(SEED), .dropout = 0.1f},
+    {.name = "top-k", .top_k = 64},
     {.name = "lengths", .slots = SLOT(KV_LENGTHS)},
 };
 

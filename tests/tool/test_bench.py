@@ -79,7 +79,8 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
-FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "lengths")
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "top-k",
+            "lengths")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 WINDOW = 256
 
@@ -134,7 +135,7 @@ class Features(BenchCase):
 
     def test_features_and_causal(self):
         shapes = [(2, 2, 2, 21, 300, 8, 1), (2, 2, 2, 21, 8, 8, 1)]
-        self.check_all(("mask", "window", "lengths", "alibi"), shapes, "bf16")
+        self.check_all(("mask", "window", "lengths", "alibi", "top-k"), shapes, "bf16")
 
     def test_suite(self):
         rows = self.rows(*SHORT, "--suite", "features")
@@ -159,6 +160,20 @@ class Features(BenchCase):
         self.assertRegex(said.splitlines()[-1], rf"^{shape} mask +\w+ .*GF/s +\d+\.\d %$")
 
 
+class Linear(BenchCase):
+    def test_suite(self):
+        rows = self.rows(*SHORT, "--suite", "linear")
+        widths = (384, 768, 1024, 1536, 2048)
+        passes = ("linear", "linear_x", "linear_w")
+        self.assertEqual([(row["op"], row["rows"], row["in"], row["out"]) for row in rows],
+                         [(name, 512, width, width) for width in widths for name in passes])
+        for row in rows:
+            operations = 2 * row["rows"] * row["in"] * row["out"]
+            self.assertTrue(row["kernel"].startswith(row["op"]))
+            self.assertAlmostEqual(row["gflops"] * row["seconds_min"] * 1e9 / operations, 1)
+            self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
+
+
 class Backward(BenchCase):
     def test_five_products(self):
         shapes = [(2, 4, 2, 33, 40, 16, 1), (1, 2, 2, 1, 65, 8, 0)]
@@ -175,10 +190,11 @@ class Backward(BenchCase):
 
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
-        words = (word for name in FEATURES for word in ("--feature", name))
+        features = [name for name in FEATURES if name != "top-k"]  # it has no gradient
+        words = [word for name in features for word in ("--feature", name)]
         rows = self.rows(*SHORT, *shape, *words)
-        self.assertEqual(len(rows), len(FEATURES))
-        for name, row in zip(FEATURES, rows, strict=True):
+        self.assertEqual(len(rows), len(features))
+        for name, row in zip(features, rows, strict=True):
             expected = "gradient" if name in BYTES else f"gradient+{name}"
             self.assertEqual(row["op"], expected)
 

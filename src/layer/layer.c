@@ -235,7 +235,7 @@ clattn_status clattn__layer_submit(clattn_layer *layer, clattn__pass pass,
                                    clattn_event **event)
 {
     bound from = {{NULL}};
-    clattn_step steps[CLATTN__MOST_OPERATIONS] = {{.first_kv_head = 0}};
+    clattn_step steps[CLATTN__MOST_OPERATIONS] = {{.plan = NULL}};
     clattn_binding resolved[CLATTN__MOST_OPERATIONS][CLATTN__MOST_PAIRS];
     clattn_submission submission;
     for (uint32_t i = 0; i < count; i++)

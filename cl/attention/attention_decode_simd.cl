@@ -25,10 +25,31 @@
 #ifndef DIM_MAX
 #define DIM_MAX 64
 #endif
-#if STORAGE < 0 || STORAGE > 2 || ROWS < 1 || BLOCK_M < 1 || BLOCK_M % ROWS != 0 ||                \
-    DIM_MAX % 16 != 0
-#error "STORAGE must be 0 to 2, BLOCK_M a positive multiple of ROWS, DIM_MAX of 16"
+/* SCALE_CHANNELS: of integers, elements that share a scale: 32, or 0: all of a row. */
+#ifndef SCALE_CHANNELS
+#define SCALE_CHANNELS 0
 #endif
+#if STORAGE != CLATTN_D_F32 && STORAGE != CLATTN_D_F16 && STORAGE != CLATTN_D_BF16 &&              \
+    STORAGE != CLATTN_D_I8 && STORAGE != CLATTN_D_I4
+#error "STORAGE must be one of CLATTN_D_F32, F16, BF16, I8, I4"
+#endif
+#if ROWS < 1 || BLOCK_M < 1 || BLOCK_M % ROWS != 0 || DIM_MAX % 16 != 0 ||                         \
+    (SCALE_CHANNELS != 0 && SCALE_CHANNELS != 32)
+#error "BLOCK_M must be a positive multiple of ROWS, DIM_MAX of 16, SCALE_CHANNELS 0 or 32"
+#endif
+
+/* A piece of a row is what is converted at once: a vector, or, of bytes with two elements, the
+ * vector of the even ones and that of the odd ones. Queries and results are in the same order. */
+#if STORAGE == CLATTN_D_I4
+#define PIECES 2
+#else
+#define PIECES 1
+#endif
+#define STEP (PIECES * VEC)
+#define WHOLE_PIECES(dim) (((dim) + STEP - 1) / STEP * STEP)
+/* Integers have a scale a row, for scores and weights, or more, for elements. */
+#define ROW_SCALES   (STORAGE >= CLATTN_D_I8 && SCALE_CHANNELS == 0)
+#define GROUP_SCALES (STORAGE >= CLATTN_D_I8 && SCALE_CHANNELS != 0)
 
 /* Keys whose sums are in registers at the same time. */
 #define KEYS (ROWS * 4 > VEC ? VEC / ROWS : 4)
@@ -50,7 +71,65 @@ typedef struct decode {
     float *p;       /* (BLOCK_M, CLATTN_SPLIT) scores, then weights relative to m */
     float *o;       /* (BLOCK_M, DIM_MAX) likewise */
     float *m, *l;   /* (BLOCK_M) */
+    float *k_scale; /* (CLATTN_SPLIT) of each row, from key `begin` on; with ROW_SCALES */
+    float *v_scale;
 } decode;
+
+/* Where piece d / STEP of a row of `dim` elements, at least STEP of them, begins: the last one
+ * overlaps the one before, so that no piece reaches beyond the row. */
+INLINE int piece_begin(int d, int dim)
+{
+    return min(d, dim - STEP);
+}
+
+/* The piece from element d on of the row at `at`; `scale`: of its group. */
+INLINE void load_piece(__global const uchar *at, int d, float scale, vfloat x[PIECES])
+{
+#if STORAGE == CLATTN_D_I4
+    const vint pairs = convert_vint(VECTOR_JOIN(vload, VEC)(0, (__global const char *)at + d / 2));
+    x[0] = convert_vfloat((pairs << 28) >> 28);
+    x[1] = convert_vfloat(pairs >> 4);
+#elif STORAGE == CLATTN_D_I8
+    x[0] = convert_vfloat(VECTOR_JOIN(vload, VEC)(0, (__global const char *)at + d));
+#else
+    x[0] = load_elements(at, d, STORAGE);
+#endif
+#if GROUP_SCALES
+#pragma unroll
+    for (int n = 0; n < PIECES; n++)
+        x[n] *= scale;
+#endif
+}
+
+/* ---- scales ---------------------------------------------------------------------------------- */
+
+#if ROW_SCALES
+/* The scales of rows `from` to `to` - 1, side by side. */
+INLINE void load_scales(const rows_of *rows, int begin, int from, int to, float *scale)
+{
+    int count;
+    for (int key = from / VEC * VEC; key < to; key += VEC) /* what nobody sees */
+        store_vector((vfloat)(0.0f), scale + key - begin);
+    for (int key = from; key < to; key += count) {
+        __global const float *at = rows->scales + scale_begin(rows, key);
+        const int size = rows->page_size;
+        count = size ? min(to - key, size - key % size) : to - key;
+        int i = 0;
+        for (; rows->scale_step == 1 && i + VEC <= count; i += VEC)
+            store_vector(load_vector(at + i), scale + key - begin + i);
+        for (; i < count; i++)
+            scale[key - begin + i] = at[i * rows->scale_step];
+    }
+}
+#endif
+
+#if GROUP_SCALES
+/* The scales of row j. */
+INLINE __global const float *scales_at(const rows_of *rows, int j)
+{
+    return rows->scales + scale_begin(rows, j);
+}
+#endif
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
@@ -65,15 +144,48 @@ INLINE vfloat sums_of_lanes(vfloat *x)
     return x[0];
 }
 
-/* The dimensions from `d` on of the last vector of a row; those of the vector before are 0. */
-INLINE vfloat last_elements(__global const uchar *at, int d, int dim)
+/* Where VEC keys are, and their scales by group. */
+typedef struct places {
+    __global const uchar *at[VEC];
+#if GROUP_SCALES
+    __global const float *scales[VEC];
+    long inner;
+#endif
+} places;
+
+/* The piece from dimension d on of one of the keys. */
+INLINE void load_key(const places *keys, int key, int d, vfloat x[PIECES])
 {
-    const vfloat x = load_elements(at, dim - VEC, STORAGE);
-    return LANES < (vint)(d - (dim - VEC)) ? (vfloat)(0.0f) : x;
+#if GROUP_SCALES
+    load_piece(keys->at[key], d, keys->scales[key][d / SCALE_CHANNELS * keys->inner], x);
+#else
+    load_piece(keys->at[key], d, 1.0f, x);
+#endif
 }
 
-/* Products of ROWS queries with KEYS keys, lane by lane. */
-INLINE void product_keys(const float *q, int dim, __global const uchar *const *at,
+/* The dimensions from `d` on of the last piece of a row; those of the piece before are 0, as they
+ * are in queries: numbers that aren't finite would show. */
+INLINE void load_end(const places *keys, int key, int d, int dim, vfloat x[PIECES])
+{
+    load_key(keys, key, dim - STEP, x);
+#if STORAGE < CLATTN_D_I8
+    x[0] = LANES < (vint)(d - (dim - VEC)) ? (vfloat)(0.0f) : x[0];
+#endif
+}
+
+/* Adds the products of ROWS queries, from dimension `d` on, with one key's piece. */
+INLINE void add_products(const float *q, int d, const vfloat k[PIECES], int c,
+                         vfloat sum[ROWS][KEYS])
+{
+#pragma unroll
+    for (int n = 0; n < PIECES; n++)
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            sum[r][c] = fma(load_vector(q + r * DIM_MAX + d + n * VEC), k[n], sum[r][c]);
+}
+
+/* Products of ROWS queries with KEYS keys from `first` of the places on, lane by lane. */
+INLINE void product_keys(const float *q, int dim, const places *keys, int first,
                          vfloat sum[ROWS][KEYS])
 {
     int d = 0;
@@ -82,47 +194,45 @@ INLINE void product_keys(const float *q, int dim, __global const uchar *const *a
 #pragma unroll
         for (int c = 0; c < KEYS; c++)
             sum[r][c] = 0.0f;
-    for (; d + VEC <= dim; d += VEC) {
-        vfloat k[KEYS];
+    for (; d + STEP <= dim; d += STEP)
 #pragma unroll
-        for (int c = 0; c < KEYS; c++)
-            k[c] = load_elements(at[c], d, STORAGE);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const vfloat x = load_vector(q + r * DIM_MAX + d);
-#pragma unroll
-            for (int c = 0; c < KEYS; c++)
-                sum[r][c] = fma(x, k[c], sum[r][c]);
+        for (int c = 0; c < KEYS; c++) {
+            vfloat k[PIECES];
+            load_key(keys, first + c, d, k);
+            add_products(q, d, k, c, sum);
         }
-    }
     if (d == dim)
         return;
 #pragma unroll
     for (int c = 0; c < KEYS; c++) {
-        const vfloat k = last_elements(at[c], d, dim);
-#pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            sum[r][c] = fma(load_vector(q + r * DIM_MAX + d), k, sum[r][c]);
+        vfloat k[PIECES];
+        load_end(keys, first + c, d, dim, k);
+        add_products(q, d, k, c, sum);
     }
 }
 
 /* Scores of the rows of a tile with the VEC keys from `key` on. */
-INLINE void score_keys(const decode *x, int tile, int key, __global const uchar *const *at)
+INLINE void score_keys(const decode *x, int tile, int key, const places *keys)
 {
     vfloat part[ROWS][VEC];
 #pragma unroll
     for (int c = 0; c < VEC; c += KEYS) {
         vfloat sum[ROWS][KEYS];
-        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, at + c, sum);
+        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, keys, c, sum);
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
 #pragma unroll
             for (int j = 0; j < KEYS; j++)
                 part[r][c + j] = sum[r][j];
     }
+#if ROW_SCALES
+    const vfloat scale = load_vector(x->k_scale + key - x->begin) * x->row->scale;
+#else
+    const vfloat scale = x->row->scale;
+#endif
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        store_vector(sums_of_lanes(part[r]) * x->row->scale,
+        store_vector(sums_of_lanes(part[r]) * scale,
                      x->p + (tile + r) * CLATTN_SPLIT + key - x->begin);
 }
 
@@ -133,31 +243,40 @@ INLINE __global const uchar *address_of(const rows_of *of, int j)
 
 /* Where the VEC keys from `key` on are; in the place of those that nobody sees, the next one that
  * is seen. */
-INLINE void place_keys(const decode *x, int key, __global const uchar **at)
+INLINE void place_keys(const decode *x, int key, places *to)
 {
     const rows_of *keys = &x->keys;
     const int first = max(key, x->from), last = min(key + VEC, x->to) - 1;
     const int side_by_side = (last < keys->n_past || first >= keys->n_past) &&
                              (keys->page_size == 0 || keys->page_size % VEC == 0);
+#if GROUP_SCALES
+    to->inner = keys->scale_inner;
+    for (int c = 0; c < VEC; c++)
+        to->scales[c] = scales_at(keys, clamp(key + c, first, last));
+#endif
     if (side_by_side) {
         __global const uchar *begin = address_of(keys, first);
-        const long step = keys->step[first < keys->n_past ? 0 : 1] * size_of(STORAGE);
+        const long step = bytes_of(keys->step[first < keys->n_past ? 0 : 1], STORAGE);
 #pragma unroll
         for (int c = 0; c < VEC; c++)
-            at[c] = begin + (clamp(key + c, first, last) - first) * step;
+            to->at[c] = begin + (clamp(key + c, first, last) - first) * step;
         return;
     }
     for (int c = 0; c < VEC; c++)
-        at[c] = address_of(keys, clamp(key + c, first, last));
+        to->at[c] = address_of(keys, clamp(key + c, first, last));
 }
 
 INLINE void score_split(const decode *x)
 {
+#if ROW_SCALES
+    load_scales(&x->keys, x->begin, x->from, x->to, x->k_scale);
+    load_scales(&x->values, x->begin, x->from, x->to, x->v_scale);
+#endif
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
-        __global const uchar *at[VEC];
-        place_keys(x, key, at);
+        places keys;
+        place_keys(x, key, &keys);
         for (int tile = 0; tile < x->rows; tile += ROWS)
-            score_keys(x, tile, key, at);
+            score_keys(x, tile, key, &keys);
     }
 }
 
@@ -181,8 +300,11 @@ INLINE void softmax_row(const decode *x, int r, int careful)
     const float shift = softmax_shift(x->m[r]);
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         const vfloat s = load_vector(p + key);
-        const vfloat w = exp_of_lanes(s - shift);
+        vfloat w = exp_of_lanes(s - shift);
         sum += w;
+#if ROW_SCALES
+        w *= load_vector(x->v_scale + key - x->begin);
+#endif
         store_vector(careful && s == (vfloat)(-INFINITY) ? (vfloat)(INVISIBLE) : w, p + key);
     }
     x->l[r] = sum_of_lanes(sum);
@@ -190,15 +312,30 @@ INLINE void softmax_row(const decode *x, int r, int careful)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS is a
- * constant; at: first value, `d` its first dimension. */
+/* The piece from dimension d on of value `key` + j; at: value `key`. */
+INLINE void load_value(const decode *x, int key, int j, __global const uchar *at, long step, int d,
+                       vfloat v[PIECES])
+{
+#if GROUP_SCALES
+    const float scale = scales_at(
+        &x->values, key)[j * x->values.scale_step + d / SCALE_CHANNELS * x->values.scale_inner];
+#else
+    const float scale = 1.0f;
+    (void)x;
+    (void)key;
+#endif
+    load_piece(at + j * step, d, scale, v);
+}
+
+/* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS, whole
+ * pieces, is a constant; at: first value, `d` its first dimension. */
 INLINE void value_tile(const decode *x, int tile, int key, int count, __global const uchar *at,
                        long step, int d, const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
     float *o = x->o + tile * DIM_MAX + d;
     const float *p = x->p + tile * CLATTN_SPLIT + key - x->begin;
-    const int begin = vector_begin(d, x->row->value_dim);
+    const int begin = piece_begin(d, x->row->value_dim);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -207,8 +344,8 @@ INLINE void value_tile(const decode *x, int tile, int key, int count, __global c
     for (int j = 0; j < count; j++) {
         vfloat v[VALUE_COLS];
 #pragma unroll
-        for (int c = 0; c < cols; c++)
-            v[c] = load_elements(at + j * step, begin + c * VEC, STORAGE);
+        for (int c = 0; c < cols; c += PIECES)
+            load_value(x, key, j, at, step, begin + c * VEC, v + c);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             const vfloat w = p[r * CLATTN_SPLIT + j];
@@ -224,20 +361,20 @@ INLINE void value_tile(const decode *x, int tile, int key, int count, __global c
             store_vector(sum[r][c], o + r * DIM_MAX + c * VEC);
 }
 
-/* The same for one row and one vector, invisible pairs left out: 0 * NaN must not show. */
+/* The same for one row and one piece, invisible pairs left out: 0 * NaN must not show. */
 INLINE void value_row_carefully(const decode *x, int r, int key, int count,
                                 __global const uchar *at, long step, int d)
 {
     float *o = x->o + r * DIM_MAX + d;
-    vfloat sum = load_vector(o);
     for (int j = 0; j < count; j++) {
         const float w = x->p[r * CLATTN_SPLIT + key - x->begin + j];
-        if (w != INVISIBLE)
-            sum =
-                fma((vfloat)(w),
-                    load_elements(at + j * step, vector_begin(d, x->row->value_dim), STORAGE), sum);
+        vfloat v[PIECES];
+        if (w == INVISIBLE)
+            continue;
+        load_value(x, key, j, at, step, piece_begin(d, x->row->value_dim), v);
+        for (int n = 0; n < PIECES; n++)
+            store_vector(fma((vfloat)(w), v[n], load_vector(o + n * VEC)), o + n * VEC);
     }
-    store_vector(sum, o);
 }
 
 /* Values of `count` keys in one tensor. */
@@ -246,14 +383,14 @@ INLINE void value_block(const decode *x, int key, int count, __global const ucha
 {
     const int dim = x->row->value_dim;
     for (int r = 0; careful && r < x->rows; r++)
-        for (int d = 0; d < dim; d += VEC)
+        for (int d = 0; d < dim; d += STEP)
             value_row_carefully(x, r, key, count, at, step, d);
     for (int tile = 0; !careful && tile < x->rows; tile += ROWS) {
         int d = 0;
         for (; d + VALUE_COLS * VEC <= dim; d += VALUE_COLS * VEC)
             value_tile(x, tile, key, count, at, step, d, VALUE_COLS);
-        for (; d < dim; d += VEC)
-            value_tile(x, tile, key, count, at, step, d, 1);
+        for (; d < dim; d += STEP)
+            value_tile(x, tile, key, count, at, step, d, PIECES);
     }
 }
 
@@ -270,7 +407,7 @@ INLINE void value_split(const decode *x, int careful)
 {
     int count;
     for (int key = x->from; key < x->to; key += count) {
-        const long step = x->values.step[key < x->values.n_past ? 0 : 1] * size_of(STORAGE);
+        const long step = bytes_of(x->values.step[key < x->values.n_past ? 0 : 1], STORAGE);
         count = values_of_block(x, key);
         value_block(x, key, count, address_of(&x->values, key), step, careful);
     }
@@ -282,7 +419,7 @@ INLINE int all_finite(const decode *x)
 {
     vfloat check = 0.0f; /* becomes NaN */
     for (int r = 0; r < x->rows; r++)
-        for (int d = 0; d < x->row->value_dim; d += VEC)
+        for (int d = 0; d < WHOLE_PIECES(x->row->value_dim); d += VEC)
             check += load_vector(x->o + r * DIM_MAX + d) * 0.0f;
     return sum_of_lanes(check) == 0.0f;
 }
@@ -291,7 +428,7 @@ INLINE void clear_results(const decode *x)
 {
     const int tiled = (x->rows + ROWS - 1) / ROWS * ROWS;
     for (int r = 0; r < tiled; r++)
-        for (int d = 0; d < x->row->value_dim; d += VEC)
+        for (int d = 0; d < WHOLE_PIECES(x->row->value_dim); d += VEC)
             store_vector((vfloat)(0.0f), x->o + r * DIM_MAX + d);
 }
 
@@ -310,26 +447,53 @@ INLINE void attend(const decode *x)
     }
 }
 
-/* A query into private memory; of its last vector what another one has too is 0. */
+/* A query into private memory; of its last piece what another one has too is 0. */
 INLINE void load_query(const decode *x, int r, const clattn_base *base, __global const void *q)
 {
     __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_Q];
     const int dim = x->row->head_dim;
     const long begin = tensor_begin(x->row, base, CLATTN_T_Q, x->of[r].batch, x->of[r].head) +
                        (x->of[r].queries.first + x->i[r]) * t->stride[2];
-    for (int d = 0; d < dim; d += VEC) {
-        const int at = vector_begin(d, dim);
-        const vfloat all = gather_elements(q, begin + at * t->stride[3], t->stride[3], VEC,
-                                           x->row->dtype[CLATTN_T_Q]);
-        store_vector(LANES < (vint)(d - at) ? (vfloat)(0.0f) : all, x->q + r * DIM_MAX + d);
+    for (int d = 0; d < dim; d += STEP) {
+        const int at = piece_begin(d, dim);
+        vfloat own[PIECES];
+        for (int n = 0; n < PIECES; n++) {
+            const int from = at + n * VEC;
+            const vfloat all = gather_elements(q, begin + from * t->stride[3], t->stride[3], VEC,
+                                               x->row->dtype[CLATTN_T_Q]);
+            own[n] = LANES < (vint)(d - from) ? (vfloat)(0.0f) : all;
+        }
+#if PIECES == 2
+        const vfloat even = (vfloat)(own[0].even, own[1].even);
+        own[1] = (vfloat)(own[0].odd, own[1].odd);
+        own[0] = even;
+#endif
+        for (int n = 0; n < PIECES; n++)
+            store_vector(own[n], x->q + r * DIM_MAX + d + n * VEC);
     }
 }
+
+#if PIECES == 2
+/* Results from the order of pieces into that of vectors; `p` isn't needed any more. */
+INLINE void order_results(const decode *x, int r)
+{
+    const int dim = x->row->value_dim;
+    float *o = x->o + r * DIM_MAX, *line = x->p;
+    for (int d = 0; d < dim; d += STEP) {
+        const vfloat even = load_vector(o + d), odd = load_vector(o + d + VEC);
+        store_vector(LOWER(even, odd), line + piece_begin(d, dim));
+        store_vector(UPPER(even, odd), line + piece_begin(d, dim) + VEC);
+    }
+    for (int d = 0; d < dim; d += VEC)
+        store_vector(load_vector(line + vector_begin(d, dim)), o + d);
+}
+#endif
 
 /* Rows of padding have query 0 and see nothing. */
 INLINE void clear_padding(const decode *x)
 {
     for (int r = x->rows; r % ROWS != 0; r++) {
-        for (int d = 0; d < x->row->head_dim; d += VEC)
+        for (int d = 0; d < WHOLE_PIECES(x->row->head_dim); d += VEC)
             store_vector((vfloat)(0.0f), x->q + r * DIM_MAX + d);
     }
 }
@@ -373,6 +537,10 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     float block_p[BLOCK_M * CLATTN_SPLIT] __attribute__((aligned(64)));
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     float m[BLOCK_M], l[BLOCK_M];
+#if ROW_SCALES
+    float k_scale[CLATTN_SPLIT] __attribute__((aligned(64)));
+    float v_scale[CLATTN_SPLIT] __attribute__((aligned(64)));
+#endif
     pairs of[BLOCK_M];
     int query[BLOCK_M];
     decode x = {row, of, query, .begin = item.k_begin, .end = item.k_end};
@@ -381,9 +549,15 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     x.o = block_o;
     x.m = m;
     x.l = l;
+#if ROW_SCALES
+    x.k_scale = k_scale;
+    x.v_scale = v_scale;
+#endif
     const int all = row->group * row->n_q, token = keys_of(row, &base, kv_lengths, b).first;
     x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
     x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
+    rows_scale(&x.keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
+    rows_scale(&x.values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, token);
     for (int begin = 0; begin < all; begin += BLOCK_M) {
         x.rows = min(BLOCK_M, all - begin);
         for (int r = 0; r < x.rows; r++) {
@@ -400,6 +574,10 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
                 load_query(&x, r, &base, q);
             clear_padding(&x);
             attend(&x);
+#if PIECES == 2
+            for (int r = 0; r < x.rows; r++)
+                order_results(&x, r);
+#endif
         }
         for (int r = 0; r < x.rows; r++) {
             if (row->n_kv > CLATTN_SPLIT)

@@ -51,12 +51,10 @@ static float accumulate(const rows_of *values, int value_dim, __global const cho
         o[d] = 0.0f;
     for (int n = 0; n < count; n++) {
         const float p = exp(top[n].score - shift);
-        const int past = top[n].key < values->n_past ? 0 : 1;
         const long v = row_begin(values, top[n].key);
         l += p;
         for (int d = 0; d < value_dim; d++)
-            o[d] += p * load_element(values->memory[past], v + d * values->inner[past],
-                                     values->dtype[past]);
+            o[d] += p * element_of(values, top[n].key, v, d);
     }
     return l;
 }
@@ -102,8 +100,10 @@ top_k_reference(__global const void *q, __global const void *k, __global const v
     float o[DIM_MAX];
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
-        const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
-                                         h / row->group, x.of.keys.first, pages);
+        rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
+                                   h / row->group, x.of.keys.first, pages);
+        rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, h / row->group,
+                   x.of.keys.first);
         __global chosen *top =
             (__global chosen *)(scratch + tensor_begin(row, &base, CLATTN_T_TOP, b, h) +
                                 i * t[CLATTN_T_TOP].stride[2]);

@@ -56,18 +56,20 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_POSITIONS     35
 #define CLATTN_T_ANGLES        36
 #define CLATTN_T_INDICES       37
-#define CLATTN_T_SLOTS         38 /* number of slots */
-#define CLATTN_T_K_PANELS      38 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        39 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         40 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 41 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_K_SCALES      38
+#define CLATTN_T_V_SCALES      39
+#define CLATTN_T_SLOTS         40 /* number of slots */
+#define CLATTN_T_K_PANELS      40 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        41 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         42 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 43 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    42 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  43 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 44 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           45 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             46 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
-#define CLATTN_T_COUNT           47
+    44 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  45 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 46 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           47 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             48 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+#define CLATTN_T_COUNT           49
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -75,6 +77,8 @@ typedef int64_t clattn_i64;
 #define CLATTN_D_F32  0
 #define CLATTN_D_F16  1
 #define CLATTN_D_BF16 2
+#define CLATTN_D_I8   6
+#define CLATTN_D_I4   7
 
 /* Flags of a problem row: slots that take part, and options that are on. */
 #define CLATTN_F_LSE             (1u << 0)
@@ -153,10 +157,11 @@ typedef struct clattn_problem_row {
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_i32 range_keys;                     /* of an item of gradient_simd */
     clattn_i32 key_block;                      /* keys that it has at a time */
+    clattn_i32 scale_channels;                 /* that share a scale; 0: all of a row */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 156 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 160 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

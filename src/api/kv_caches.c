@@ -1,5 +1,5 @@
 /* Key/value caches: the public functions. The books are src/layer/page_pool.c's; here is the memory
- * that pages are of, (layer, page, head, token, dim) of keys and of values. */
+ * that pages are of, (layer, page, head, token, dim) of keys and of values, and of their scales. */
 #include <clattn/layer.h>
 #include <inttypes.h>
 #include <string.h>
@@ -9,32 +9,52 @@
 #include "layer/page_pool.h"
 #include "problem/dtype.h"
 
+/* The memory objects of a cache; scales where keys and values are integers. */
+enum { KEYS, VALUES, K_SCALES, V_SCALES, PARTS };
+
 struct clattn_kv_cache {
     clattn_context *context; /* borrowed, held */
     clattn_kv_cache_desc desc;
     clattn__mutex lock; /* guards `pool` */
     clattn__page_pool pool;
-    clattn_buffer *memory[2]; /* keys, values; owned */
-    void *page;               /* room for a page of one layer on its way, owned */
+    clattn_buffer *memory[PARTS]; /* owned; those of parts_of */
+    void *page;                   /* room for a page of one layer on its way, owned */
 };
 
-/* Bytes of one row of a key or value. */
-static uint64_t row_bytes(const clattn_kv_cache_desc *desc, int values)
+static int parts_of(const clattn_kv_cache_desc *desc)
 {
-    return (uint64_t)(values ? desc->value_dim : desc->head_dim) *
-           clattn__dtype_get(desc->dtype)->size;
+    return clattn__dtype_is_quantised(desc->dtype) ? PARTS : K_SCALES;
+}
+
+/* Elements of one row. */
+static int64_t row_elements(const clattn_kv_cache_desc *desc, int part)
+{
+    const int64_t dim = part == KEYS || part == K_SCALES ? desc->head_dim : desc->value_dim;
+    const int64_t channels = desc->scale_channels ? desc->scale_channels : dim;
+    return part < K_SCALES ? dim : (dim + channels - 1) / channels;
+}
+
+static clattn_dtype type_of(const clattn_kv_cache_desc *desc, int part)
+{
+    return part < K_SCALES ? desc->dtype : CLATTN_F32;
+}
+
+/* Bytes of one row. */
+static uint64_t row_bytes(const clattn_kv_cache_desc *desc, int part)
+{
+    return (uint64_t)clattn__dtype_bytes(type_of(desc, part), row_elements(desc, part));
 }
 
 /* Bytes of a page of one layer. */
-static uint64_t page_bytes(const clattn_kv_cache_desc *desc, int values)
+static uint64_t page_bytes(const clattn_kv_cache_desc *desc, int part)
 {
-    return row_bytes(desc, values) * (uint64_t)desc->n_kv_head * (uint64_t)desc->page_size;
+    return row_bytes(desc, part) * (uint64_t)desc->n_kv_head * (uint64_t)desc->page_size;
 }
 
-static uint64_t page_offset(const clattn_kv_cache *cache, int values, int64_t layer, int32_t page)
+static uint64_t page_offset(const clattn_kv_cache *cache, int part, int64_t layer, int32_t page)
 {
     return ((uint64_t)layer * (uint64_t)cache->desc.pages + (uint64_t)page) *
-           page_bytes(&cache->desc, values);
+           page_bytes(&cache->desc, part);
 }
 
 /* ---- from birth to death --------------------------------------------------------------------- */
@@ -47,15 +67,32 @@ static clattn_status check_field(const char *name, int64_t value, int64_t most)
     return CLATTN_OK;
 }
 
+static clattn_status check_type(const clattn_kv_cache_desc *desc)
+{
+    const bool quantised = clattn__dtype_is_quantised(desc->dtype);
+    if (!quantised && desc->dtype != CLATTN_F32 && desc->dtype != CLATTN_F16 &&
+        desc->dtype != CLATTN_BF16)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dtype: %d is none of F32, F16, BF16, I8, I4",
+                            (int)desc->dtype);
+    if (desc->scale_channels != 0 && (desc->scale_channels != 32 || !quantised))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "scale_channels: is %" PRId64 ", must be 0, or 32 with I8 or I4",
+                            desc->scale_channels);
+    if (desc->dtype == CLATTN_I4 && (desc->head_dim % 2 || desc->value_dim % 2))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "dtype: I4 needs an even head_dim and value_dim, not %" PRId64
+                            " and %" PRId64,
+                            desc->head_dim, desc->value_dim);
+    return CLATTN_OK;
+}
+
 static clattn_status check_desc(const clattn_kv_cache_desc *desc)
 {
     if (desc->struct_size != sizeof *desc)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "desc: struct_size is %" PRIu32 "; use clattn_kv_cache_desc_init",
                             desc->struct_size);
-    if (desc->dtype != CLATTN_F32 && desc->dtype != CLATTN_F16 && desc->dtype != CLATTN_BF16)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dtype: %d is none of F32, F16 and BF16",
-                            (int)desc->dtype);
+    CLATTN__TRY(check_type(desc));
     CLATTN__TRY(check_field("layers", desc->layers, INT32_MAX));
     CLATTN__TRY(check_field("n_kv_head", desc->n_kv_head, INT32_MAX));
     CLATTN__TRY(check_field("head_dim", desc->head_dim, 576));
@@ -71,19 +108,22 @@ static clattn_status check_desc(const clattn_kv_cache_desc *desc)
 
 static clattn_status make_memory(clattn_kv_cache *made)
 {
-    for (int values = 0; values < 2; values++)
+    uint64_t largest = 0;
+    for (int part = 0; part < parts_of(&made->desc); part++) {
+        const uint64_t size = page_bytes(&made->desc, part);
+        largest = size > largest ? size : largest;
         CLATTN__TRY(clattn_buffer_create(
-            made->context, page_offset(made, values, made->desc.layers, 0), &made->memory[values]));
-    const uint64_t keys = page_bytes(&made->desc, 0), values = page_bytes(&made->desc, 1);
-    made->page = clattn__alloc(&made->context->env, (size_t)(keys > values ? keys : values));
+            made->context, page_offset(made, part, made->desc.layers, 0), &made->memory[part]));
+    }
+    made->page = clattn__alloc(&made->context->env, (size_t)largest);
     return made->page ? CLATTN_OK : CLATTN_ERR_OUT_OF_MEMORY;
 }
 
 static void free_cache(clattn_kv_cache *cache)
 {
     clattn_context *context = cache->context;
-    for (int values = 0; values < 2; values++)
-        clattn_buffer_destroy(cache->memory[values]);
+    for (int part = 0; part < PARTS; part++)
+        clattn_buffer_destroy(cache->memory[part]);
     clattn__free(&context->env, cache->page);
     clattn__page_pool_finish(&cache->pool);
     clattn__mutex_finish(&cache->lock);
@@ -183,15 +223,14 @@ clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id, int64_
 /* Copies a page of all layers. */
 static clattn_status copy_page(const clattn_kv_cache *cache, clattn__page_copy copy)
 {
-    for (int values = 0; values < 2; values++)
+    for (int part = 0; part < parts_of(&cache->desc); part++)
         for (int64_t layer = 0; layer < cache->desc.layers; layer++) {
-            const uint64_t size = page_bytes(&cache->desc, values);
-            CLATTN__TRY(clattn_buffer_read(cache->memory[values],
-                                           page_offset(cache, values, layer, copy.from),
-                                           cache->page, size));
-            CLATTN__TRY(clattn_buffer_write(cache->memory[values],
-                                            page_offset(cache, values, layer, copy.to), cache->page,
-                                            size));
+            const uint64_t size = page_bytes(&cache->desc, part);
+            CLATTN__TRY(clattn_buffer_read(cache->memory[part],
+                                           page_offset(cache, part, layer, copy.from), cache->page,
+                                           size));
+            CLATTN__TRY(clattn_buffer_write(
+                cache->memory[part], page_offset(cache, part, layer, copy.to), cache->page, size));
         }
     return CLATTN_OK;
 }
@@ -277,15 +316,36 @@ clattn_status clattn_kv_cache_tables(clattn_kv_cache *cache, const uint64_t *ids
     return leave(cache, status);
 }
 
-static void describe_tensor(const clattn_kv_cache *cache, int values, clattn_tensor *tensor)
+static void describe_tensor(const clattn_kv_cache *cache, int part, clattn_tensor *tensor)
 {
-    const int64_t dim = values ? cache->desc.value_dim : cache->desc.head_dim;
-    tensor->dtype = cache->desc.dtype;
+    const int64_t row = row_elements(&cache->desc, part);
+    tensor->dtype = type_of(&cache->desc, part);
     tensor->strided = 1;
     tensor->stride[3] = 1;
-    tensor->stride[2] = dim;
-    tensor->stride[1] = cache->desc.page_size * dim;
+    tensor->stride[2] = row;
+    tensor->stride[1] = cache->desc.page_size * row;
     tensor->stride[0] = cache->desc.n_kv_head * tensor->stride[1];
+}
+
+/* The slots of a part, and what descriptions say about it: `tensor` (CLATTN_SLOT_LIMIT), and their
+ * `slots`. */
+static clattn_slot slot_of(int part, bool append)
+{
+    static const clattn_slot slots[2][PARTS] = {
+        {CLATTN_SLOT_K, CLATTN_SLOT_V, CLATTN_SLOT_K_SCALES, CLATTN_SLOT_V_SCALES},
+        {CLATTN_SLOT_PRESENT_K, CLATTN_SLOT_PRESENT_V, CLATTN_SLOT_K_SCALES, CLATTN_SLOT_V_SCALES}};
+    return slots[append][part];
+}
+
+static void describe_tensors(const clattn_kv_cache *cache, bool append, clattn_tensor *tensor,
+                             uint64_t *slots)
+{
+    for (int part = 0; part < parts_of(&cache->desc); part++) {
+        const clattn_slot slot = slot_of(part, append);
+        describe_tensor(cache, part, &tensor[slot]);
+        if (part >= K_SCALES)
+            *slots |= CLATTN_SLOT_BIT(slot);
+    }
 }
 
 static int64_t limit_of(const clattn_kv_cache *cache, int64_t tokens)
@@ -306,8 +366,8 @@ clattn_status clattn_kv_cache_describe_attention(clattn_kv_cache *cache,
     desc->page_size = cache->desc.page_size;
     desc->n_pages = cache->desc.pages;
     desc->page_limit = limit_of(cache, desc->n_kv);
-    describe_tensor(cache, 0, &desc->tensor[CLATTN_SLOT_K]);
-    describe_tensor(cache, 1, &desc->tensor[CLATTN_SLOT_V]);
+    desc->scale_channels = cache->desc.scale_channels;
+    describe_tensors(cache, false, desc->tensor, &desc->slots);
     return CLATTN_OK;
 }
 
@@ -323,8 +383,8 @@ clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache, int64_t to
     desc->page_size = cache->desc.page_size;
     desc->n_pages = cache->desc.pages;
     desc->page_limit = limit_of(cache, tokens);
-    describe_tensor(cache, 0, &desc->tensor[CLATTN_SLOT_PRESENT_K]);
-    describe_tensor(cache, 1, &desc->tensor[CLATTN_SLOT_PRESENT_V]);
+    desc->scale_channels = cache->desc.scale_channels;
+    describe_tensors(cache, true, desc->tensor, &desc->slots);
     return CLATTN_OK;
 }
 
@@ -336,19 +396,40 @@ static clattn_status check_layer(const clattn_kv_cache *cache, int64_t layer)
     return CLATTN_OK;
 }
 
+/* Bindings of two parts of a layer, from `first` on. */
+static clattn_status bind(clattn_kv_cache *cache, int64_t layer, bool append, int first,
+                          clattn_binding bindings[2])
+{
+    CLATTN__TRY(clattn__require(bindings, "bindings"));
+    CLATTN__TRY(check_layer(cache, layer));
+    for (int i = 0; i < 2; i++)
+        bindings[i] = (clattn_binding){.slot = slot_of(first + i, append),
+                                       .buffer = cache->memory[first + i],
+                                       .offset = page_offset(cache, first + i, layer, 0)};
+    return CLATTN_OK;
+}
+
 clattn_status clattn_kv_cache_bind(clattn_kv_cache *cache, int64_t layer, uint32_t append,
                                    clattn_binding bindings[2])
 {
-    static const clattn_slot slots[2][2] = {{CLATTN_SLOT_K, CLATTN_SLOT_V},
-                                            {CLATTN_SLOT_PRESENT_K, CLATTN_SLOT_PRESENT_V}};
     CLATTN__TRY(clattn__require(cache, "cache"));
-    CLATTN__TRY(clattn__require(bindings, "bindings"));
-    CLATTN__TRY(check_layer(cache, layer));
-    for (int values = 0; values < 2; values++)
-        bindings[values] = (clattn_binding){.slot = slots[append != 0][values],
-                                            .buffer = cache->memory[values],
-                                            .offset = page_offset(cache, values, layer, 0)};
-    return CLATTN_OK;
+    return bind(cache, layer, append != 0, KEYS, bindings);
+}
+
+static clattn_status check_scales(const clattn_kv_cache *cache)
+{
+    if (parts_of(&cache->desc) == PARTS)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_ARGUMENT, "cache: its type, %s, has no scales",
+                        clattn__dtype_get(cache->desc.dtype)->name);
+}
+
+clattn_status clattn_kv_cache_bind_scales(clattn_kv_cache *cache, int64_t layer,
+                                          clattn_binding bindings[2])
+{
+    CLATTN__TRY(clattn__require(cache, "cache"));
+    CLATTN__TRY(check_scales(cache));
+    return bind(cache, layer, false, K_SCALES, bindings);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -359,47 +440,48 @@ typedef struct rows {
     int64_t layer, begin, end; /* tokens */
 } rows;
 
-/* One head's keys or values, page by page. */
-static clattn_status read_head(const clattn_kv_cache *cache, const rows *from, int values,
+/* One part of one head, page by page. */
+static clattn_status read_head(const clattn_kv_cache *cache, const rows *from, int part,
                                int64_t head, char *to)
 {
     const int64_t size = cache->desc.page_size;
-    const uint64_t row = row_bytes(&cache->desc, values);
+    const uint64_t row = row_bytes(&cache->desc, part);
     int64_t next;
     for (int64_t i = from->begin; i < from->end; i = next) {
         next = (i / size + 1) * size < from->end ? (i / size + 1) * size : from->end;
-        const uint64_t offset = page_offset(cache, values, from->layer, from->of->page[i / size]) +
+        const uint64_t offset = page_offset(cache, part, from->layer, from->of->page[i / size]) +
                                 (uint64_t)(head * size + i % size) * row;
         const uint64_t bytes = (uint64_t)(next - i) * row;
-        CLATTN__TRY(clattn_buffer_read(cache->memory[values], offset, to, bytes));
+        CLATTN__TRY(clattn_buffer_read(cache->memory[part], offset, to, bytes));
         to += bytes;
     }
     return CLATTN_OK;
 }
 
-static clattn_status read_rows(const clattn_kv_cache *cache, const rows *from, int values, void *to)
+static clattn_status read_rows(const clattn_kv_cache *cache, const rows *from, int part, void *to)
 {
-    const uint64_t bytes = (uint64_t)(from->end - from->begin) * row_bytes(&cache->desc, values);
+    const uint64_t bytes = (uint64_t)(from->end - from->begin) * row_bytes(&cache->desc, part);
     for (int64_t head = 0; to && head < cache->desc.n_kv_head; head++)
-        CLATTN__TRY(read_head(cache, from, values, head, (char *)to + (uint64_t)head * bytes));
+        CLATTN__TRY(read_head(cache, from, part, head, (char *)to + (uint64_t)head * bytes));
     return CLATTN_OK;
 }
 
-static clattn_status read_both(const clattn_kv_cache *cache, const rows *from, void *k, void *v)
+/* Two parts, from `first` on. */
+static clattn_status read_both(const clattn_kv_cache *cache, const rows *from, int first, void *k,
+                               void *v)
 {
     if (from->begin < 0 || from->end < from->begin || from->end > from->of->length)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "begin: %" PRId64 " to %" PRId64 " is not within the %" PRId64
                             " tokens of sequence %" PRIu64,
                             from->begin, from->end, from->of->length, from->of->id);
-    CLATTN__TRY(read_rows(cache, from, 0, k));
-    return read_rows(cache, from, 1, v);
+    CLATTN__TRY(read_rows(cache, from, first, k));
+    return read_rows(cache, from, first + 1, v);
 }
 
-clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range *range, void *k,
-                                   void *v)
+static clattn_status read(clattn_kv_cache *cache, const clattn_kv_range *range, int first, void *k,
+                          void *v)
 {
-    CLATTN__TRY(clattn__require(cache, "cache"));
     CLATTN__TRY(clattn__require(range, "range"));
     CLATTN__TRY(check_layer(cache, range->layer));
     if (range->count < 0 || range->count > INT32_MAX || range->begin > INT32_MAX)
@@ -408,7 +490,22 @@ clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range
     CLATTN__TRY(enter(cache));
     const rows from = {clattn__page_pool_find(&cache->pool, range->id), range->layer, range->begin,
                        range->begin + range->count};
-    return leave(cache, from.of ? read_both(cache, &from, k, v) : CLATTN_ERR_ARGUMENT);
+    return leave(cache, from.of ? read_both(cache, &from, first, k, v) : CLATTN_ERR_ARGUMENT);
+}
+
+clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range *range, void *k,
+                                   void *v)
+{
+    CLATTN__TRY(clattn__require(cache, "cache"));
+    return read(cache, range, KEYS, k, v);
+}
+
+clattn_status clattn_kv_cache_read_scales(clattn_kv_cache *cache, const clattn_kv_range *range,
+                                          float *k_scales, float *v_scales)
+{
+    CLATTN__TRY(clattn__require(cache, "cache"));
+    CLATTN__TRY(check_scales(cache));
+    return read(cache, range, K_SCALES, k_scales, v_scales);
 }
 
 clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache, clattn_kv_cache_info *info)
@@ -420,7 +517,7 @@ clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache, clattn_kv_cache_i
         .pages = pool->count, .free_pages = pool->free_count, .sequences = pool->sequences};
     for (int64_t i = 0; i < pool->sequences; i++)
         made.tokens += pool->sequence[i].length;
-    for (int values = 0; values < 2; values++)
-        made.bytes += clattn_buffer_size(cache->memory[values]);
+    for (int part = 0; part < parts_of(&cache->desc); part++)
+        made.bytes += clattn_buffer_size(cache->memory[part]);
     return leave(cache, clattn__struct_copy(info, &made, sizeof made, "info"));
 }

@@ -21,5 +21,7 @@ clattn_status clattn__rules_check_append(const clattn_append_desc *desc)
                             desc->reserved);
     CLATTN__TRY(clattn__rules_check_ranges(desc, ranges, sizeof ranges / sizeof ranges[0]));
     CLATTN__TRY(clattn__rules_check_optional(CLATTN__APPEND, desc->slots));
-    return clattn__rules_check_tensors(CLATTN__APPEND, desc->slots, desc->tensor);
+    CLATTN__TRY(clattn__rules_check_tensors(CLATTN__APPEND, desc->slots, desc->tensor));
+    return clattn__rules_check_scales(CLATTN__APPEND, desc->slots, desc->tensor,
+                                      desc->scale_channels);
 }

@@ -40,7 +40,9 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
-    CLATTN__TOP, /* keys that a query attends to; 0: all */
+    CLATTN__TOP,      /* keys that a query attends to; 0: all */
+    CLATTN__K_GROUPS, /* scales of a key, at least 1 */
+    CLATTN__V_GROUPS,
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -45,7 +45,7 @@
 #else
 #define PIECES 1
 #endif
-#define STEP (PIECES * VEC)
+#define STEP              (PIECES * VEC)
 #define WHOLE_PIECES(dim) (((dim) + STEP - 1) / STEP * STEP)
 /* Integers have a scale a row, for scores and weights, or more, for elements. */
 #define ROW_SCALES   (STORAGE >= CLATTN_D_I8 && SCALE_CHANNELS == 0)
@@ -55,6 +55,10 @@
 #define KEYS (ROWS * 4 > VEC ? VEC / ROWS : 4)
 /* Values of a block, which stay in the first cache while all columns and rows go through them. */
 #define VALUES 32
+/* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
+ * in the time that memory takes to answer. */
+#define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
+#define LINE  64 /* bytes, or more */
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
@@ -99,6 +103,14 @@ INLINE void load_piece(__global const uchar *at, int d, float scale, vfloat x[PI
     for (int n = 0; n < PIECES; n++)
         x[n] *= scale;
 #endif
+}
+
+/* Prefetches what is `ahead` bytes behind the piece from element d on, once a line. */
+INLINE void prefetch_piece(__global const uchar *at, int d, long ahead)
+{
+    const int byte = (int)bytes_of(d, STORAGE);
+    if (bytes_of(STEP, STORAGE) >= LINE || byte % LINE == 0)
+        PREFETCH((size_t)at + byte + ahead);
 }
 
 /* ---- scales ---------------------------------------------------------------------------------- */
@@ -184,8 +196,9 @@ INLINE void add_products(const float *q, int d, const vfloat k[PIECES], int c,
             sum[r][c] = fma(load_vector(q + r * DIM_MAX + d + n * VEC), k[n], sum[r][c]);
 }
 
-/* Products of ROWS queries with KEYS keys from `first` of the places on, lane by lane. */
-INLINE void product_keys(const float *q, int dim, const places *keys, int first,
+/* Products of ROWS queries with KEYS keys from `first` of the places on, lane by lane; prefetches
+ * what is `ahead` bytes further. */
+INLINE void product_keys(const float *q, int dim, const places *keys, int first, long ahead,
                          vfloat sum[ROWS][KEYS])
 {
     int d = 0;
@@ -199,6 +212,7 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int first,
         for (int c = 0; c < KEYS; c++) {
             vfloat k[PIECES];
             load_key(keys, first + c, d, k);
+            prefetch_piece(keys->at[first + c], d, ahead);
             add_products(q, d, k, c, sum);
         }
     if (d == dim)
@@ -212,13 +226,13 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int first,
 }
 
 /* Scores of the rows of a tile with the VEC keys from `key` on. */
-INLINE void score_keys(const decode *x, int tile, int key, const places *keys)
+INLINE void score_keys(const decode *x, int tile, int key, const places *keys, long ahead)
 {
     vfloat part[ROWS][VEC];
 #pragma unroll
     for (int c = 0; c < VEC; c += KEYS) {
         vfloat sum[ROWS][KEYS];
-        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, keys, c, sum);
+        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, keys, c, ahead, sum);
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -275,8 +289,9 @@ INLINE void score_split(const decode *x)
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         places keys;
         place_keys(x, key, &keys);
+        const long ahead = address_of(&x->keys, min(key + AHEAD, x->to - 1)) - keys.at[0];
         for (int tile = 0; tile < x->rows; tile += ROWS)
-            score_keys(x, tile, key, &keys);
+            score_keys(x, tile, key, &keys, tile == 0 ? ahead : 0);
     }
 }
 
@@ -330,7 +345,7 @@ INLINE void load_value(const decode *x, int key, int j, __global const uchar *at
 /* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS, whole
  * pieces, is a constant; at: first value, `d` its first dimension. */
 INLINE void value_tile(const decode *x, int tile, int key, int count, __global const uchar *at,
-                       long step, int d, const int cols)
+                       long step, long ahead, int d, const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
     float *o = x->o + tile * DIM_MAX + d;
@@ -344,8 +359,10 @@ INLINE void value_tile(const decode *x, int tile, int key, int count, __global c
     for (int j = 0; j < count; j++) {
         vfloat v[VALUE_COLS];
 #pragma unroll
-        for (int c = 0; c < cols; c += PIECES)
+        for (int c = 0; c < cols; c += PIECES) {
             load_value(x, key, j, at, step, begin + c * VEC, v + c);
+            prefetch_piece(at + j * step, begin + c * VEC, ahead);
+        }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
             const vfloat w = p[r * CLATTN_SPLIT + j];
@@ -382,15 +399,16 @@ INLINE void value_block(const decode *x, int key, int count, __global const ucha
                         int careful)
 {
     const int dim = x->row->value_dim;
+    const long ahead = address_of(&x->values, min(key + count, x->to - 1)) - at;
     for (int r = 0; careful && r < x->rows; r++)
         for (int d = 0; d < dim; d += STEP)
             value_row_carefully(x, r, key, count, at, step, d);
     for (int tile = 0; !careful && tile < x->rows; tile += ROWS) {
         int d = 0;
         for (; d + VALUE_COLS * VEC <= dim; d += VALUE_COLS * VEC)
-            value_tile(x, tile, key, count, at, step, d, VALUE_COLS);
+            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, VALUE_COLS);
         for (; d < dim; d += STEP)
-            value_tile(x, tile, key, count, at, step, d, PIECES);
+            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, PIECES);
     }
 }
 

@@ -27,8 +27,6 @@ typedef struct tile_keys {
  * ------ */
 
 #define LINE 64 /* bytes, or more */
-/* A built-in function of clang, on which the OpenCL compilers for CPUs are built. */
-#define PREFETCH(address) __builtin_prefetch((const void *)(address))
 
 typedef struct lines {
     size_t at, row; /* addresses: of the next line, of the row's first */

@@ -106,4 +106,8 @@ static inline float sum_of_lanes8(float8 x)
 #define sum_of_lanes(x) sum_of_lanes8((x).lo + (x).hi)
 #endif
 
+/* Fetches the line at an address, a size_t, which need not be valid. A built-in function of clang,
+ * on which the OpenCL compilers for CPUs are built. */
+#define PREFETCH(address) __builtin_prefetch((const void *)(address))
+
 #endif

@@ -11,9 +11,10 @@
  *        clattn_plan_append      their keys and values into the cache
  *        clattn_plan_attention   attention with CLATTN_SLOT_PAGES, which reads it
  *
- * Steps copy `pages` and `lengths`, so the cache may change while they are in flight. A page that
- * nobody has any more may become another sequence's at once: submissions that use a cache go to
- * one dispatcher, which executes them in order. */
+ * Steps copy `pages` and `lengths`, so the cache may change while they are in flight. What they
+ * read must not change under them: either everything that uses a cache goes to one dispatcher of
+ * one lane, which executes in order, or clattn_kv_cache_guard tells the cache of the submission's
+ * event, and the steps name their sequences (clattn_step.sequences), whose own order is kept. */
 #ifndef CLATTN_LAYER_H
 #define CLATTN_LAYER_H
 
@@ -154,10 +155,48 @@ CLATTN_API clattn_status clattn_kv_cache_remove(clattn_kv_cache *cache, uint64_t
 CLATTN_API clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id,
                                                 int64_t *length);
 
+/* Forgets tokens in the middle: the first `sink` tokens stay, and the last `window` (Xiao et al.
+ * 2024, "Efficient Streaming Language Models with Attention Sinks"). Whole pages go, so up to
+ * page_size - 1 tokens more stay on either side. Call it as often as you like, say before each
+ * extend; *evicted (may be NULL) counts the tokens that went, often 0. A sequence has one gap: with
+ * a `sink` of other pages than before, CLATTN_ERR_ARGUMENT.
+ *
+ * Afterwards tokens are counted as if the others had never been: in lengths, tables, reading,
+ * truncating and in attention, where causal, window and ALiBi see the distances of this counting,
+ * as in the paper. Those within the sinks and within the window are as before, those across are
+ * shorter by the gap. Keys that were rotated stay as they were appended. */
+CLATTN_API clattn_status clattn_kv_cache_evict(clattn_kv_cache *cache, uint64_t id, int64_t sink,
+                                               int64_t window, int64_t *evicted);
+
+typedef struct clattn_kv_sequence_info {
+    uint32_t struct_size;
+    uint32_t reserved;
+    int64_t length;    /* tokens that it has, as clattn_kv_cache_length */
+    int64_t pages;     /* that hold them */
+    int64_t gap_begin; /* tokens before those that were evicted */
+    int64_t gap;       /* tokens evicted: token j >= gap_begin was appended as number j + gap */
+    int64_t position;  /* number of the next token, counting those that were evicted */
+} clattn_kv_sequence_info;
+
+/* info->struct_size must be set to sizeof *info. */
+CLATTN_API clattn_status clattn_kv_cache_get_sequence(clattn_kv_cache *cache, uint64_t id,
+                                                      clattn_kv_sequence_info *info);
+
+/* The pages of `count` sequences, as they are now, are in use until `event` is done: call it after
+ * clattn_submit, for the sequences whose tables the submission has, before one of them is
+ * truncated, evicted from or removed. `ids` NULL with count 0: all sequences. The cache keeps a
+ * reference to the event until it has seen that it is done. Until then
+ *  - pages that no sequence has any more wait, and are no other sequence's;
+ *  - a page that sequences shared isn't written for one of them in the place of what another one,
+ *    which has left it, is read for: it is copied, as if that one still had it. */
+CLATTN_API clattn_status clattn_kv_cache_guard(clattn_kv_cache *cache, clattn_event *event,
+                                               const uint64_t *ids, uint32_t count);
+
 /* Makes room for tokens[i] more tokens of ids[i], all different. CLATTN_ERR_OUT_OF_MEMORY, and
- * nothing has changed, where the free pages aren't enough. The first time that one of several
- * sequences writes to a page that they share, the page is copied: only then the call waits for
- * what `dispatcher` still does. */
+ * nothing has changed, where the free pages aren't enough; CLATTN_ERR_BUSY, and nothing has
+ * changed, where they will be when the events are done that pages wait for. The first time that one
+ * of several sequences writes to a page that they share, the page is copied: only then the call
+ * waits for what `dispatcher` still does. */
 CLATTN_API clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache,
                                                 clattn_dispatcher *dispatcher, const uint64_t *ids,
                                                 const int64_t *tokens, uint32_t count);
@@ -207,13 +246,28 @@ CLATTN_API clattn_status clattn_kv_cache_read_scales(clattn_kv_cache *cache,
                                                      const clattn_kv_range *range, float *k_scales,
                                                      float *v_scales);
 
+/* Saves a sequence, all layers, to a file, and loads it as a new sequence `id`. The file is the
+ * same for every device and page size: rows of the cache's type with checksums; docs/memory.md has
+ * its form. It appears whole or not at all. Wait for submissions that write the sequence before
+ * saving; load waits for what `dispatcher` does. CLATTN_ERR_IO for files that can't be written or
+ * read, are truncated, damaged or foreign; CLATTN_ERR_ARGUMENT where type or extents aren't the
+ * cache's, or the id is there already; CLATTN_ERR_OUT_OF_MEMORY and CLATTN_ERR_BUSY as extend. A
+ * call that fails changes nothing. */
+CLATTN_API clattn_status clattn_kv_cache_save(clattn_kv_cache *cache, uint64_t id,
+                                              const char *path);
+CLATTN_API clattn_status clattn_kv_cache_load(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                              uint64_t id, const char *path);
+
 typedef struct clattn_kv_cache_info {
     uint32_t struct_size;
     uint32_t reserved;
-    int64_t pages, free_pages; /* free_pages: nobody has them */
+    int64_t pages, free_pages; /* free_pages: nobody has or reads them */
     int64_t sequences;
     int64_t tokens; /* of all sequences, shared ones counted once for each */
     uint64_t bytes; /* of keys and values, all pages */
+    int64_t
+        waiting_pages;  /* no sequence has them, but events of clattn_kv_cache_guard aren't done */
+    int64_t used_pages; /* of sequences; free, waiting and used ones are all */
 } clattn_kv_cache_info;
 
 /* info->struct_size must be set to sizeof *info. */

@@ -14,6 +14,23 @@ clattn_status clattn__file_read(const clattn__env *env, const char *path, uint64
 clattn_status clattn__file_write_atomic(const clattn__env *env, const char *path, const void *data,
                                         size_t size);
 
+/* The same piece by piece, for what is too large to be in memory whole, with the rights that the
+ * user's umask gives. commit and cancel end it; after either, or a create that failed, *out is
+ * gone.
+ */
+typedef struct clattn__file_out clattn__file_out;
+clattn_status clattn__file_create(const clattn__env *env, const char *path, clattn__file_out **out);
+clattn_status clattn__file_put(clattn__file_out *out, const void *data, size_t size);
+clattn_status clattn__file_commit(clattn__file_out *out);
+void clattn__file_cancel(clattn__file_out *out);
+
+/* Reading piece by piece. get: exactly `size` bytes, CLATTN_ERR_IO where the file ends before. */
+typedef struct clattn__file_in clattn__file_in;
+clattn_status clattn__file_open(const clattn__env *env, const char *path, clattn__file_in **in);
+uint64_t clattn__file_size(const clattn__file_in *in);
+clattn_status clattn__file_get(clattn__file_in *in, void *data, size_t size);
+void clattn__file_close(clattn__file_in *in);
+
 /* Creates the folder and its parents, private to the user (0700); CLATTN_ERR_IO if it is a link to
  * elsewhere, belongs to someone else, or others may write to it. */
 clattn_status clattn__folder_make_private(const clattn__env *env, const char *path);

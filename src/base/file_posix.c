@@ -105,6 +105,136 @@ clattn_status clattn__file_write_atomic(const clattn__env *env, const char *path
     return status;
 }
 
+/* ---- piece by piece -------------------------------------------------------------------------- */
+
+struct clattn__file_out {
+    const clattn__env *env;
+    int file;
+    char *path, *temporary; /* owned */
+};
+
+static void free_out(clattn__file_out *out)
+{
+    const clattn__env *env = out->env;
+    clattn__free(env, out->path);
+    clattn__free(env, out->temporary);
+    clattn__free(env, out);
+}
+
+/* A file that is new beside out->path. */
+static clattn_status open_temporary(clattn__file_out *out)
+{
+    const size_t size = strlen(out->path) + 48;
+    out->temporary = clattn__alloc(out->env, size);
+    if (!out->temporary)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        snprintf(out->temporary, size, "%s.%ld-%d.tmp", out->path, (long)getpid(), attempt);
+        out->file = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (out->file >= 0 || errno != EEXIST)
+            break;
+    }
+    return out->file >= 0 ? CLATTN_OK : fail_io(out->path, "can't be written");
+}
+
+clattn_status clattn__file_create(const clattn__env *env, const char *path, clattn__file_out **out)
+{
+    clattn__file_out *made = clattn__alloc_array(env, 1, sizeof *made);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    made->env = env;
+    made->path = clattn__copy_text(env, path);
+    const clattn_status status = made->path ? open_temporary(made) : CLATTN_ERR_OUT_OF_MEMORY;
+    if (status == CLATTN_OK)
+        *out = made;
+    else
+        free_out(made);
+    return status;
+}
+
+clattn_status clattn__file_put(clattn__file_out *out, const void *data, size_t size)
+{
+    return write_all(out->file, data, size) ? CLATTN_OK : fail_io(out->path, "can't be written");
+}
+
+clattn_status clattn__file_commit(clattn__file_out *out)
+{
+    clattn_status status = CLATTN_OK;
+    if (close(out->file) != 0 || rename(out->temporary, out->path) != 0) {
+        status = fail_io(out->path, "can't be written");
+        unlink(out->temporary);
+    }
+    free_out(out);
+    return status;
+}
+
+void clattn__file_cancel(clattn__file_out *out)
+{
+    close(out->file);
+    unlink(out->temporary);
+    free_out(out);
+}
+
+struct clattn__file_in {
+    const clattn__env *env;
+    int file;
+    uint64_t size;
+    char *path; /* owned */
+};
+
+static clattn_status begin_reading(clattn__file_in *in)
+{
+    struct stat state;
+    if (fstat(in->file, &state) != 0)
+        return fail_io(in->path, "can't be read");
+    if (!S_ISREG(state.st_mode))
+        return clattn__fail(CLATTN_ERR_IO, "%s: is not a file", in->path);
+    in->size = (uint64_t)state.st_size;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__file_open(const clattn__env *env, const char *path, clattn__file_in **in)
+{
+    clattn__file_in *made = clattn__alloc_array(env, 1, sizeof *made);
+    if (!made)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    made->env = env;
+    made->file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    clattn_status status = made->file < 0 ? fail_io(path, "can't be opened") : CLATTN_OK;
+    if (status == CLATTN_OK) {
+        made->path = clattn__copy_text(env, path);
+        status = made->path ? begin_reading(made) : CLATTN_ERR_OUT_OF_MEMORY;
+    }
+    if (status == CLATTN_OK)
+        *in = made;
+    else
+        clattn__file_close(made);
+    return status;
+}
+
+uint64_t clattn__file_size(const clattn__file_in *in)
+{
+    return in->size;
+}
+
+clattn_status clattn__file_get(clattn__file_in *in, void *data, size_t size)
+{
+    if (read_all(in->file, data, size))
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_IO, "%s: could not be read to its end", in->path);
+}
+
+void clattn__file_close(clattn__file_in *in)
+{
+    const clattn__env *env = in->env;
+    if (in->file >= 0)
+        close(in->file);
+    clattn__free(env, in->path);
+    clattn__free(env, in);
+}
+
+/* ---- folders --------------------------------------------------------------------------------- */
+
 /* Creates the folders above the last one, which may exist and belong to anyone. */
 static clattn_status make_parents(const clattn__env *env, const char *path)
 {

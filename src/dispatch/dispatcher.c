@@ -92,6 +92,11 @@ static void make_spare(clattn_event *event)
     event->dispatcher->spare = event;
 }
 
+void clattn__event_ref(clattn_event *event)
+{
+    atomic_fetch_add(&event->references, 1);
+}
+
 void clattn__event_unref(clattn_event *event)
 {
     if (atomic_fetch_sub(&event->references, 1) != 1)

@@ -33,6 +33,8 @@ void clattn__dispatcher_reap(clattn_dispatcher *dispatcher);
 /* With the lock held: scratch memory of at least `size` bytes. */
 clattn_status clattn__dispatcher_reserve(clattn_dispatcher *dispatcher, uint64_t size);
 
+/* One more reference to a record that the caller has one to. */
+void clattn__event_ref(clattn_event *event);
 /* Gives a record back when its last reference goes. The lock must not be held. */
 void clattn__event_unref(clattn_event *event);
 

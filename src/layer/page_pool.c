@@ -1,9 +1,17 @@
 /* See page_pool.h. A page belongs to as many sequences as its count of references says; the last
- * page of a sequence is written behind its tokens only while it belongs to no other. */
+ * page of a sequence is written behind its tokens only while it belongs to no other, and is not
+ * read for one that has had it: what that one read is what the next would write. */
 #include "layer/page_pool.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+/* States of a page, or-ed. */
+enum {
+    LEFT = 1,       /* a sequence left it to others while it was held */
+    WILL_LEAVE = 2, /* the same, while it is only being counted what an extension needs */
+    LISTED = 4      /* is in the hold that is being made */
+};
 
 clattn_status clattn__page_pool_init(clattn__page_pool *pool, const clattn__env *env,
                                      int64_t page_size, int32_t count)
@@ -14,7 +22,9 @@ clattn_status clattn__page_pool_init(clattn__page_pool *pool, const clattn__env 
     pool->count = pool->free_count = count;
     pool->free_page = clattn__alloc_array(env, (size_t)count, sizeof *pool->free_page);
     pool->references = clattn__alloc_array(env, (size_t)count, sizeof *pool->references);
-    if (!pool->free_page || !pool->references) {
+    pool->readers = clattn__alloc_array(env, (size_t)count, sizeof *pool->readers);
+    pool->state = clattn__alloc_array(env, (size_t)count, sizeof *pool->state);
+    if (!pool->free_page || !pool->references || !pool->readers || !pool->state) {
         clattn__page_pool_finish(pool);
         return CLATTN_ERR_OUT_OF_MEMORY;
     }
@@ -28,6 +38,8 @@ void clattn__page_pool_finish(clattn__page_pool *pool)
     for (int64_t i = 0; i < pool->sequences; i++)
         clattn__free(pool->env, pool->sequence[i].page);
     clattn__free(pool->env, pool->sequence);
+    clattn__free(pool->env, pool->state);
+    clattn__free(pool->env, pool->readers);
     clattn__free(pool->env, pool->references);
     clattn__free(pool->env, pool->free_page);
     memset(pool, 0, sizeof *pool);
@@ -71,9 +83,20 @@ const clattn__page_sequence *clattn__page_pool_find(const clattn__page_pool *poo
     return find(pool, id);
 }
 
+/* Whether the gap is still there when the sequence ends at `length`. */
+static bool keeps_gap(const clattn__page_sequence *of, int64_t length)
+{
+    return length > of->gap_begin || length == of->length;
+}
+
 static void drop_page(clattn__page_pool *pool, int32_t page)
 {
-    if (--pool->references[page] == 0)
+    const bool held = pool->readers[page] > 0;
+    if (--pool->references[page] > 0)
+        pool->state[page] |= held ? LEFT : 0;
+    else if (held)
+        pool->waiting_count++;
+    else
         pool->free_page[pool->free_count++] = page;
 }
 
@@ -165,6 +188,10 @@ clattn_status clattn__page_pool_fork(clattn__page_pool *pool, uint64_t id, uint6
         made.page[i] = of->page[i];
         pool->references[of->page[i]]++;
     }
+    if (keeps_gap(of, length)) {
+        made.gap_begin = of->gap_begin;
+        made.gap = of->gap;
+    }
     insert(pool, &made);
     return CLATTN_OK;
 }
@@ -174,6 +201,8 @@ static void shorten(clattn__page_pool *pool, clattn__page_sequence *of, int64_t 
     const int64_t kept = clattn__page_pool_pages(pool, length);
     for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
         drop_page(pool, of->page[i]);
+    if (!keeps_gap(of, length))
+        of->gap_begin = of->gap = 0;
     of->length = length;
 }
 
@@ -197,6 +226,128 @@ clattn_status clattn__page_pool_remove(clattn__page_pool *pool, uint64_t id)
     pool->sequences--;
     memmove(of, of + 1, (size_t)(&pool->sequence[pool->sequences] - of) * sizeof *of);
     return CLATTN_OK;
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+static clattn_status check_window(const clattn__page_pool *pool, const clattn__page_sequence *of,
+                                  int64_t sink, int64_t window)
+{
+    if (sink < 0 || sink > INT32_MAX || window < 0 || window > INT32_MAX)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is %" PRId64 ", must be 0 to 2^31-1 tokens",
+                            sink < 0 || sink > INT32_MAX ? "sink" : "window",
+                            sink < 0 || sink > INT32_MAX ? sink : window);
+    if (of->gap > 0 && clattn__page_pool_pages(pool, sink) * pool->page_size != of->gap_begin)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "sink: is %" PRId64 " tokens, in pages of %" PRId64
+                            ", but sequence %" PRIu64 " has kept the first %" PRId64,
+                            sink, pool->page_size, of->id, of->gap_begin);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__page_pool_evict(clattn__page_pool *pool, uint64_t id, int64_t sink,
+                                      int64_t window, int64_t *evicted)
+{
+    clattn__page_sequence *of = find(pool, id);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    CLATTN__TRY(check_window(pool, of, sink, window));
+    const int64_t begin = clattn__page_pool_pages(pool, sink);
+    const int64_t end = of->length > window ? (of->length - window) / pool->page_size : 0;
+    const int64_t pages = clattn__page_pool_pages(pool, of->length);
+    *evicted = 0;
+    if (end <= begin)
+        return CLATTN_OK;
+    for (int64_t i = begin; i < end; i++)
+        drop_page(pool, of->page[i]);
+    memmove(&of->page[begin], &of->page[end], (size_t)(pages - end) * sizeof *of->page);
+    *evicted = (end - begin) * pool->page_size;
+    of->length -= *evicted;
+    of->gap_begin = begin * pool->page_size;
+    of->gap += *evicted;
+    return CLATTN_OK;
+}
+
+void clattn__page_pool_set_gap(clattn__page_pool *pool, uint64_t id, int64_t begin, int64_t gap)
+{
+    clattn__page_sequence *of = find(pool, id);
+    of->gap_begin = begin;
+    of->gap = gap;
+}
+
+int64_t clattn__page_sequence_position(const clattn__page_sequence *of, int64_t index)
+{
+    return index < of->gap_begin ? index : index + of->gap;
+}
+
+/* ---- pages that are read --------------------------------------------------------------------- */
+
+static clattn_status reserve_hold(const clattn__page_pool *pool, int64_t pages,
+                                  clattn__page_hold *hold)
+{
+    const int32_t capacity = pages < pool->count ? (int32_t)pages : pool->count;
+    if (capacity <= hold->capacity)
+        return CLATTN_OK;
+    int32_t *grown = clattn__resize(pool->env, hold->page, (size_t)capacity * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    hold->page = grown;
+    hold->capacity = capacity;
+    return CLATTN_OK;
+}
+
+static void hold_pages(clattn__page_pool *pool, const clattn__page_sequence *of,
+                       clattn__page_hold *hold)
+{
+    for (int64_t i = 0; i < clattn__page_pool_pages(pool, of->length); i++) {
+        const int32_t page = of->page[i];
+        if (pool->state[page] & LISTED)
+            continue;
+        pool->state[page] |= LISTED;
+        pool->readers[page]++;
+        hold->page[hold->count++] = page;
+    }
+}
+
+static const clattn__page_sequence *held_sequence(const clattn__page_pool *pool,
+                                                  const uint64_t *ids, uint32_t i)
+{
+    return ids ? find(pool, ids[i]) : &pool->sequence[i];
+}
+
+clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *ids, uint32_t count,
+                                     clattn__page_hold *hold)
+{
+    int64_t pages = 0;
+    const uint32_t sequences = ids ? count : (uint32_t)pool->sequences;
+    for (uint32_t i = 0; i < sequences; i++) {
+        const clattn__page_sequence *of = held_sequence(pool, ids, i);
+        if (!of)
+            return CLATTN_ERR_ARGUMENT;
+        pages += clattn__page_pool_pages(pool, of->length);
+    }
+    CLATTN__TRY(reserve_hold(pool, pages, hold));
+    hold->count = 0;
+    for (uint32_t i = 0; i < sequences; i++)
+        hold_pages(pool, held_sequence(pool, ids, i), hold);
+    for (int32_t i = 0; i < hold->count; i++)
+        pool->state[hold->page[i]] &= (uint8_t)~LISTED;
+    return CLATTN_OK;
+}
+
+void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold)
+{
+    for (int32_t i = 0; i < hold->count; i++) {
+        const int32_t page = hold->page[i];
+        if (--pool->readers[page] > 0)
+            continue;
+        pool->state[page] = 0;
+        if (pool->references[page] > 0)
+            continue;
+        pool->waiting_count--;
+        pool->free_page[pool->free_count++] = page;
+    }
+    hold->count = 0;
 }
 
 /* ---- longer sequences ------------------------------------------------------------------------ */
@@ -228,9 +379,15 @@ static clattn_status check_growth(const clattn__page_pool *pool, const uint64_t 
     return CLATTN_OK;
 }
 
+/* Whether a sequence that goes on needs a copy of the page. */
+static bool must_copy(const clattn__page_pool *pool, int32_t page)
+{
+    return pool->references[page] > 1 || pool->state[page] & (LEFT | WILL_LEAVE);
+}
+
 /* Pages that the sequences need beyond what they have. A page that two of them share and both
- * would write to is copied by the first, and by the second only if a third has it: while counting,
- * references go down as they will. */
+ * would write to is copied by the first, and by the second only if a third has it or it is held:
+ * while counting, references and states change as they will. */
 static int64_t count_needed(const clattn__page_pool *pool, const uint64_t *ids,
                             const int64_t *tokens, uint32_t count)
 {
@@ -242,15 +399,29 @@ static int64_t count_needed(const clattn__page_pool *pool, const uint64_t *ids,
                   clattn__page_pool_pages(pool, of->length);
         if (joined < 0)
             continue;
-        needed += pool->references[joined] > 1;
-        pool->references[joined]--;
+        needed += must_copy(pool, joined);
+        if (--pool->references[joined] > 0 && pool->readers[joined] > 0)
+            pool->state[joined] |= WILL_LEAVE;
     }
     for (uint32_t i = 0; i < count; i++) {
         const int32_t joined = joined_page(pool, find(pool, ids[i]), tokens[i]);
-        if (joined >= 0)
-            pool->references[joined]++;
+        if (joined < 0)
+            continue;
+        pool->references[joined]++;
+        pool->state[joined] &= (uint8_t)~WILL_LEAVE;
     }
     return needed;
+}
+
+static clattn_status check_free(const clattn__page_pool *pool, int64_t needed)
+{
+    if (needed <= pool->free_count)
+        return CLATTN_OK;
+    return clattn__fail(needed <= pool->free_count + pool->waiting_count ? CLATTN_ERR_BUSY
+                                                                         : CLATTN_ERR_OUT_OF_MEMORY,
+                        "tokens: %" PRId64 " more pages are needed, %" PRId32 " of %" PRId32
+                        " are free, %" PRId32 " wait for events that read them",
+                        needed, pool->free_count, pool->count, pool->waiting_count);
 }
 
 static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tokens,
@@ -258,10 +429,10 @@ static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tok
 {
     const int32_t joined = joined_page(pool, of, tokens);
     const int64_t after = clattn__page_pool_pages(pool, of->length + tokens);
-    if (joined >= 0 && pool->references[joined] > 1) {
+    if (joined >= 0 && must_copy(pool, joined)) {
         const int32_t own = take_page(pool);
         of->page[of->length / pool->page_size] = own;
-        pool->references[joined]--;
+        drop_page(pool, joined);
         copies[(*copied)++] = (clattn__page_copy){joined, own};
     }
     for (int64_t i = clattn__page_pool_pages(pool, of->length); i < after; i++)
@@ -275,12 +446,7 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
 {
     for (uint32_t i = 0; i < count; i++)
         CLATTN__TRY(check_growth(pool, ids, tokens, i));
-    const int64_t needed = count_needed(pool, ids, tokens, count);
-    if (needed > pool->free_count)
-        return clattn__fail(CLATTN_ERR_OUT_OF_MEMORY,
-                            "tokens: %" PRId64 " more pages are needed, %" PRId32 " of %" PRId32
-                            " are free",
-                            needed, pool->free_count, pool->count);
+    CLATTN__TRY(check_free(pool, count_needed(pool, ids, tokens, count)));
     for (uint32_t i = 0; i < count; i++) {
         clattn__page_sequence *of = find(pool, ids[i]);
         CLATTN__TRY(reserve(pool, of, clattn__page_pool_pages(pool, of->length + tokens[i])));

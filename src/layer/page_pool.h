@@ -9,9 +9,11 @@
 
 typedef struct clattn__page_sequence {
     uint64_t id;
-    int64_t length;   /* tokens */
-    int32_t *page;    /* (capacity) owned; those of the tokens in order */
-    int64_t capacity; /* pages that there is room for */
+    int64_t length;    /* tokens */
+    int64_t gap_begin; /* tokens before those that were evicted, a multiple of the page size */
+    int64_t gap;       /* tokens evicted there */
+    int32_t *page;     /* (capacity) owned; those of the tokens in order */
+    int64_t capacity;  /* pages that there is room for */
 } clattn__page_sequence;
 
 typedef struct clattn__page_pool {
@@ -19,8 +21,11 @@ typedef struct clattn__page_pool {
     int64_t page_size;               /* tokens */
     int32_t count;                   /* pages */
     int32_t free_count;              /* of them */
+    int32_t waiting_count;           /* of them: no sequence has them, but they are held */
     int32_t *free_page;              /* (count) a stack of those that nobody has, owned */
     int32_t *references;             /* (count) sequences that have the page, owned */
+    int32_t *readers;                /* (count) holds that have the page, owned */
+    uint8_t *state;                  /* (count) see page_pool.c, owned */
     clattn__page_sequence *sequence; /* (sequences) ascending by id, owned */
     int64_t sequences, sequence_capacity;
 } clattn__page_pool;
@@ -29,6 +34,12 @@ typedef struct clattn__page_pool {
 typedef struct clattn__page_copy {
     int32_t from, to;
 } clattn__page_copy;
+
+/* Pages that someone reads: each once. */
+typedef struct clattn__page_hold {
+    int32_t *page; /* (capacity) owned */
+    int32_t count, capacity;
+} clattn__page_hold;
 
 /* page_size and count at least 1; `env` is borrowed. */
 clattn_status clattn__page_pool_init(clattn__page_pool *pool, const clattn__env *env,
@@ -47,12 +58,32 @@ clattn_status clattn__page_pool_fork(clattn__page_pool *pool, uint64_t id, uint6
 clattn_status clattn__page_pool_truncate(clattn__page_pool *pool, uint64_t id, int64_t length);
 clattn_status clattn__page_pool_remove(clattn__page_pool *pool, uint64_t id);
 
+/* Frees the pages between those of the first `sink` tokens and those of the last `window` ones;
+ * *evicted counts their tokens. A sequence has one gap: CLATTN_ERR_ARGUMENT where `sink` would make
+ * another. */
+clattn_status clattn__page_pool_evict(clattn__page_pool *pool, uint64_t id, int64_t sink,
+                                      int64_t window, int64_t *evicted);
+
+/* What a sequence that comes from elsewhere has been through; `id` must exist. */
+void clattn__page_pool_set_gap(clattn__page_pool *pool, uint64_t id, int64_t begin, int64_t gap);
+
 /* Makes room for tokens[i] more tokens of each of the `count` sequences, which must differ.
  * `copies` (count) gets what must be copied before anything is written, *copied their number.
- * CLATTN_ERR_OUT_OF_MEMORY where not enough pages are free. */
+ * CLATTN_ERR_OUT_OF_MEMORY where not enough pages are free, CLATTN_ERR_BUSY where those that wait
+ * would make up for it. */
 clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *ids,
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied);
+
+/* Holds the pages of `count` sequences, of all if `ids` is NULL, as they are now: until they are
+ * let go, they aren't free, nor written behind the tokens of a sequence that shared them with one
+ * that went on without. `hold` may have an array to use again; let_go leaves it there. */
+clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *ids, uint32_t count,
+                                     clattn__page_hold *hold);
+void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold);
+
+/* Where token `index` of those that the sequence has was among all that were appended. */
+int64_t clattn__page_sequence_position(const clattn__page_sequence *of, int64_t index);
 
 /* Pages that hold `length` tokens. */
 int64_t clattn__page_pool_pages(const clattn__page_pool *pool, int64_t length);

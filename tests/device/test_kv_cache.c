@@ -1,6 +1,6 @@
 /* Key/value caches against plain tensors: what sequences hold after random operations, and
  * attention to it, which must have the bits that it has over the same keys and values side by side.
- */
+ * CLATTN_TEST_STEPS: how many random operations in all, in the place of 600. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
 #include <math.h>
@@ -11,7 +11,7 @@
 #include "tests/oracle/storage.h"
 
 enum { IDS = 5, HEADS = 4, KV_HEADS = 2, DIM = 32, VALUE_DIM = 48, LAYERS = 2, LONGEST = 700 };
-enum { MOST_TOKENS = 40, STEPS = 150 };
+enum { MOST_TOKENS = 40, STEPS = 600, SINK = 20 };
 
 /* What a sequence should hold: (layer, token, head, dim). */
 typedef struct plain {
@@ -31,7 +31,7 @@ typedef struct model {
     clattn_buffer *k, *v, *q, *out; /* of one step of all sequences */
     plain sequence[IDS];
     uint32_t random;
-    int refused, attended;
+    int refused, attended, evicted;
 } model;
 
 static int below(model *m, int bound)
@@ -162,7 +162,11 @@ static void run_layer(model *m, step *s, int layer)
     submission.steps = steps;
     submission.step_count = 2;
     good(clattn_buffer_write(m->q, 0, s->q, sizeof s->q));
-    rig_submit(m->dispatcher, &submission);
+    clattn_event *event;
+    good(clattn_submit(m->dispatcher, &submission, &event));
+    good(clattn_kv_cache_guard(m->cache, event, s->ids, s->count));
+    good(clattn_event_wait(event, UINT64_MAX));
+    clattn_event_release(event);
     good(clattn_buffer_read(m->out, 0, s->out, sizeof s->out));
 }
 
@@ -267,6 +271,28 @@ static void read_back(model *m)
 
 /* ---- books ----------------------------------------------------------------------------------- */
 
+/* Tokens in the middle of a sequence go, in whole pages. */
+static void evict(model *m)
+{
+    const int id = below(m, IDS);
+    plain *of = &m->sequence[id];
+    const int64_t window = below(m, 120), size = m->page_size;
+    const int64_t begin = (SINK + size - 1) / size * size;
+    const int64_t end = of->length > window ? (of->length - window) / size * size : 0;
+    int64_t evicted;
+    if (!of->exists)
+        return;
+    good(clattn_kv_cache_evict(m->cache, (uint64_t)id, SINK, window, &evicted));
+    cr_assert_eq(evicted, end > begin ? end - begin : 0);
+    for (int layer = 0; evicted && layer < LAYERS; layer++) {
+        const size_t left = (size_t)(of->length - end);
+        memmove(of->k[layer][begin], of->k[layer][end], left * sizeof of->k[0][0]);
+        memmove(of->v[layer][begin], of->v[layer][end], left * sizeof of->v[0][0]);
+    }
+    of->length -= evicted;
+    m->evicted += evicted > 0;
+}
+
 static void change_books(model *m)
 {
     const int id = below(m, IDS), from = below(m, IDS);
@@ -289,33 +315,37 @@ static void change_books(model *m)
     }
 }
 
-static void random_steps(clattn_context *context, clattn_dtype dtype, int64_t page_size)
+static void random_steps(clattn_context *context, clattn_dtype dtype, int64_t page_size, int steps)
 {
     static model m;
     clattn_kv_cache_info info = {.struct_size = sizeof info};
     set_up(&m, context, dtype, page_size);
-    for (int n = 0; n < STEPS; n++) {
+    for (int n = 0; n < steps; n++) {
         rig_say("type %d, pages of %d, step %d", (int)dtype, (int)page_size, n);
         if (below(&m, 5) == 0)
             change_books(&m);
+        if (below(&m, 8) == 0)
+            evict(&m);
         take_step(&m);
         read_back(&m);
     }
-    cr_assert(m.attended > STEPS, "%d", m.attended);
+    cr_assert(m.attended > steps && m.evicted > 0, "%d, %d", m.attended, m.evicted);
     for (uint64_t id = 0; id < IDS; id++)
         if (m.sequence[id].exists)
             good(clattn_kv_cache_remove(m.cache, id));
     good(clattn_kv_cache_get_info(m.cache, &info));
-    cr_assert(info.free_pages == info.pages && info.sequences == 0 && info.tokens == 0);
+    cr_assert(info.free_pages == info.pages && info.sequences == 0 && info.tokens == 0 &&
+              info.waiting_pages == 0 && info.used_pages == 0);
     tear_down(&m);
 }
 
-Test(kv_cache, random_operations, .timeout = 250)
+Test(kv_cache, random_operations, .timeout = 3000)
 {
     static const int64_t sizes[] = {16, 1, 64, 5};
+    const char *steps = getenv("CLATTN_TEST_STEPS");
     clattn_context *context = rig_open();
     for (int n = 0; n < 4; n++)
-        random_steps(context, (clattn_dtype)(n % 3), sizes[n]);
+        random_steps(context, (clattn_dtype)(n % 3), sizes[n], (steps ? atoi(steps) : STEPS) / 4);
     rig_close(context);
 }
 

@@ -1,5 +1,6 @@
 /* The bookkeeping of key/value caches against a plain model, in which every sequence has its tokens
- * for itself: random operations, the contents of every page, no page lost and none owned twice. */
+ * for itself: random operations, the contents of every page, no page lost and none owned twice, and
+ * nothing written where someone still reads. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,22 +8,35 @@
 #include "layer/page_pool.h"
 
 enum { STEPS = 20000, IDS = 12, MOST_TOKENS = 200, MOST_PAGES = 60, MOST_PAGE_SIZE = 16 };
+enum { HOLDS = 3, SINK = 7 };
 
 /* What a sequence should be. */
 typedef struct plain {
     bool exists;
-    int64_t length;
+    int64_t length, gap_begin, gap;
     int token[MOST_TOKENS];
 } plain;
+
+/* What an event in flight reads: sequences as they were when their pages were held. Of each the
+ * first tokens, those that it hasn't been cut to since; it may write behind them itself. */
+typedef struct reader {
+    bool exists;
+    clattn__page_hold hold;
+    bool goes_on[IDS]; /* it is still the sequence that it was */
+    int64_t length[IDS];
+    int32_t page[IDS][MOST_TOKENS];
+    int token[IDS][MOST_TOKENS];
+} reader;
 
 typedef struct model {
     clattn__env env;
     clattn__page_pool pool;
     int memory[MOST_PAGES * MOST_PAGE_SIZE]; /* (page, token) */
     plain sequence[IDS];
+    reader reader[HOLDS];
     int next; /* value of the next token */
     uint32_t random;
-    int refused, extended, copied;
+    int refused, extended, copied, busy, evicted, held;
 } model;
 
 static int below(model *m, int bound)
@@ -48,6 +62,8 @@ static void set_up(model *m, int64_t page_size, int32_t pages)
 
 static void tear_down(model *m)
 {
+    for (int n = 0; n < HOLDS; n++)
+        clattn__free(&m->env, m->reader[n].hold.page);
     clattn__page_pool_finish(&m->pool);
     clattn__env_finish(&m->env);
 }
@@ -56,22 +72,43 @@ static void tear_down(model *m)
 
 static void check_pages(model *m)
 {
-    int32_t owners[MOST_PAGES] = {0}, unused = 0;
+    int32_t owners[MOST_PAGES] = {0}, readers[MOST_PAGES] = {0}, unused = 0, waiting = 0;
     for (int64_t n = 0; n < m->pool.sequences; n++) {
         const clattn__page_sequence *of = &m->pool.sequence[n];
         for (int64_t i = 0; i < clattn__page_pool_pages(&m->pool, of->length); i++)
             owners[of->page[i]]++;
     }
+    for (int n = 0; n < HOLDS; n++)
+        for (int32_t i = 0; m->reader[n].exists && i < m->reader[n].hold.count; i++)
+            readers[m->reader[n].hold.page[i]]++;
     for (int32_t page = 0; page < m->pool.count; page++) {
         cr_assert_eq(owners[page], m->pool.references[page], "page %d", (int)page);
-        unused += owners[page] == 0;
+        cr_assert_eq(readers[page], m->pool.readers[page], "page %d", (int)page);
+        unused += owners[page] == 0 && readers[page] == 0;
+        waiting += owners[page] == 0 && readers[page] != 0;
     }
     cr_assert_eq(unused, m->pool.free_count);
+    cr_assert_eq(waiting, m->pool.waiting_count);
     for (int32_t i = 0; i < unused; i++) {
-        cr_assert_eq(owners[m->pool.free_page[i]], 0, "page %d is free and owned",
-                     (int)m->pool.free_page[i]);
-        owners[m->pool.free_page[i]] = 1;
+        const int32_t page = m->pool.free_page[i];
+        cr_assert_eq(owners[page], 0, "page %d is free and owned", (int)page);
+        cr_assert_eq(readers[page], 0, "page %d is free and read", (int)page);
+        owners[page] = 1;
     }
+}
+
+/* What is in flight reads what was there when it began. */
+static void check_readers(model *m)
+{
+    const int64_t size = m->pool.page_size;
+    for (int n = 0; n < HOLDS; n++)
+        for (int id = 0; m->reader[n].exists && id < IDS; id++)
+            for (int64_t i = 0; i < m->reader[n].length[id]; i++) {
+                const int64_t page = m->reader[n].page[id][i / size];
+                cr_assert_eq(m->memory[page * size + i % size], m->reader[n].token[id][i],
+                             "token %d of sequence %d was overwritten while it was read", (int)i,
+                             id);
+            }
 }
 
 static void check_sequences(model *m)
@@ -82,7 +119,9 @@ static void check_sequences(model *m)
         existing += of->exists;
         if (!of->exists)
             continue;
-        cr_assert_eq(clattn__page_pool_find(&m->pool, id)->length, of->length);
+        const clattn__page_sequence *found = clattn__page_pool_find(&m->pool, id);
+        cr_assert(found->length == of->length && found->gap_begin == of->gap_begin &&
+                  found->gap == of->gap);
         for (int64_t i = 0; i < of->length; i++)
             cr_assert_eq(*memory_of(m, id, i), of->token[i], "token %d of sequence %d", (int)i,
                          (int)id);
@@ -117,6 +156,8 @@ static void fork_one(model *m)
     if (good) {
         *to = *of;
         to->length = length;
+        if (length <= of->gap_begin && length != of->length)
+            to->gap_begin = to->gap = 0;
     }
 }
 
@@ -125,8 +166,15 @@ static void truncate_one(model *m)
     const int id = below(m, IDS), length = below(m, (int)m->sequence[id].length + 3) - 1;
     const bool good = m->sequence[id].exists && length >= 0 && length <= m->sequence[id].length;
     cr_assert_eq(clattn__page_pool_truncate(&m->pool, (uint64_t)id, length), wanted(good));
-    if (good)
-        m->sequence[id].length = length;
+    if (!good)
+        return;
+    plain *of = &m->sequence[id];
+    if (length <= of->gap_begin && length != of->length)
+        of->gap_begin = of->gap = 0;
+    of->length = length;
+    for (int n = 0; n < HOLDS; n++)
+        if (m->reader[n].goes_on[id] && m->reader[n].length[id] > length)
+            m->reader[n].length[id] = length;
 }
 
 static void remove_one(model *m)
@@ -134,6 +182,68 @@ static void remove_one(model *m)
     const int id = below(m, IDS);
     cr_assert_eq(clattn__page_pool_remove(&m->pool, (uint64_t)id), wanted(m->sequence[id].exists));
     m->sequence[id].exists = false;
+    for (int n = 0; n < HOLDS; n++)
+        m->reader[n].goes_on[id] = false;
+}
+
+/* The same number of sinks each time, now and then another, which is refused once there is a gap.
+ */
+static void evict_one(model *m)
+{
+    const int id = below(m, IDS), sink = below(m, 6) ? SINK : below(m, 40), window = below(m, 60);
+    const int64_t size = m->pool.page_size, begin = (sink + size - 1) / size * size;
+    plain *of = &m->sequence[id];
+    const bool good = of->exists && (of->gap == 0 || begin == of->gap_begin);
+    const int64_t end = of->length > window ? (of->length - window) / size * size : 0;
+    int64_t evicted;
+    cr_assert_eq(clattn__page_pool_evict(&m->pool, (uint64_t)id, sink, window, &evicted),
+                 wanted(good));
+    if (!good)
+        return;
+    cr_assert_eq(evicted, end > begin ? end - begin : 0);
+    if (evicted == 0)
+        return;
+    memmove(&of->token[begin], &of->token[end], (size_t)(of->length - end) * sizeof of->token[0]);
+    of->length -= evicted;
+    of->gap_begin = begin;
+    of->gap += evicted;
+    m->evicted++;
+}
+
+/* An event begins to read some sequences, or all of them. */
+static void begin_reading(model *m)
+{
+    uint64_t ids[IDS];
+    uint32_t count = 0;
+    reader *to = &m->reader[below(m, HOLDS)];
+    const bool all = below(m, 3) == 0;
+    if (to->exists)
+        return;
+    for (uint64_t id = 0; id < IDS; id++) {
+        const plain *of = &m->sequence[id];
+        to->goes_on[id] = of->exists && (all || below(m, 2));
+        to->length[id] = to->goes_on[id] ? of->length : 0;
+        if (!to->goes_on[id])
+            continue;
+        ids[count++] = id;
+        const clattn__page_sequence *pages = clattn__page_pool_find(&m->pool, id);
+        memcpy(to->token[id], of->token, sizeof of->token);
+        for (int64_t i = 0; i < clattn__page_pool_pages(&m->pool, of->length); i++)
+            to->page[id][i] = pages->page[i];
+    }
+    cr_assert_eq(clattn__page_pool_hold(&m->pool, all ? NULL : ids, all ? 0 : count, &to->hold),
+                 CLATTN_OK);
+    to->exists = true;
+    m->held++;
+}
+
+static void end_reading(model *m)
+{
+    reader *of = &m->reader[below(m, HOLDS)];
+    if (of->exists)
+        clattn__page_pool_let_go(&m->pool, &of->hold);
+    of->exists = false;
+    memset(of->goes_on, 0, sizeof of->goes_on);
 }
 
 /* Several sequences at once; a refusal changes nothing. */
@@ -159,8 +269,10 @@ static void extend(model *m)
     const clattn_status status =
         clattn__page_pool_extend(&m->pool, ids, tokens, count, copies, &copied);
     if (status != CLATTN_OK) {
-        cr_assert_eq(status, good ? CLATTN_ERR_OUT_OF_MEMORY : CLATTN_ERR_ARGUMENT);
+        cr_assert(good ? status == CLATTN_ERR_OUT_OF_MEMORY || status == CLATTN_ERR_BUSY
+                       : status == CLATTN_ERR_ARGUMENT);
         cr_assert_eq(m->pool.free_count, free_before);
+        m->busy += status == CLATTN_ERR_BUSY;
         m->refused += good;
         return;
     }
@@ -182,22 +294,29 @@ static void extend(model *m)
 
 static void run(int64_t page_size, int32_t pages)
 {
-    static void (*const operations[])(model *) = {add,    fork_one, truncate_one, remove_one,
-                                                  extend, extend,   extend,       extend};
+    static void (*const operations[])(model *) = {
+        add,    fork_one, truncate_one, remove_one, evict_one,     begin_reading,
+        extend, extend,   extend,       extend,     begin_reading, end_reading};
     static model m;
     set_up(&m, page_size, pages);
     for (int step = 0; step < STEPS; step++) {
-        operations[below(&m, 8)](&m);
+        operations[below(&m, sizeof operations / sizeof operations[0])](&m);
         check_pages(&m);
         check_sequences(&m);
+        check_readers(&m);
     }
     cr_assert(m.refused > 100 && m.extended > 1000, "%d refused, %d extended", m.refused,
               m.extended);
     cr_assert(page_size == 1 || m.copied > 100, "%d copied", m.copied);
+    cr_assert(m.busy > 20 && m.evicted > 30 && m.held > 1000, "%d busy, %d evicted, %d held",
+              m.busy, m.evicted, m.held);
+    for (int n = 0; n < HOLDS; n++)
+        if (m.reader[n].exists)
+            clattn__page_pool_let_go(&m.pool, &m.reader[n].hold);
     for (uint64_t id = 0; id < IDS; id++)
         if (m.sequence[id].exists)
             cr_assert_eq(clattn__page_pool_remove(&m.pool, id), CLATTN_OK);
-    cr_assert_eq(m.pool.free_count, pages, "pages are lost");
+    cr_assert(m.pool.free_count == pages && m.pool.waiting_count == 0, "pages are lost");
     tear_down(&m);
 }
 

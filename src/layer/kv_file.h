@@ -1,0 +1,34 @@
+/* The form of files that hold a sequence of a key/value cache. Little-endian, the same for every
+ * device:
+ *
+ *    header    128 bytes, see clattn__kv_file_write_header; the last 16 are the checksum of the
+ * rest sections  for each layer, its keys, then its values; for each key/value head rows (length,
+ * head_dim or value_dim) elements of the type, 4 bits: low half first scales    (length, scales of
+ * a row) float32, of types that have scales checksum  16 bytes, of rows and scales: XXH3, 128 bits,
+ * the low half first
+ *
+ * Pages don't show: a cache of other pages loads the file. */
+#ifndef CLATTN_LAYER_KV_FILE_H
+#define CLATTN_LAYER_KV_FILE_H
+
+#include "base/status.h"
+
+enum { CLATTN__KV_FILE_HEADER = 128, CLATTN__KV_FILE_CHECKSUM = 16 };
+
+typedef struct clattn__kv_file {
+    uint32_t dtype;     /* clattn_dtype */
+    uint32_t scales[2]; /* of a row of keys, of values; 0: the type has none */
+    int64_t layers, n_kv_head, head_dim, value_dim;
+    int64_t length;         /* tokens */
+    int64_t gap_begin, gap; /* tokens before those that were evicted, and how many these were */
+} clattn__kv_file;
+
+void clattn__kv_file_write_header(const clattn__kv_file *file, uint8_t *bytes);
+
+/* CLATTN_ERR_IO with a sentence, without the file's name, for what is no such header. */
+clattn_status clattn__kv_file_read_header(const uint8_t *bytes, clattn__kv_file *file);
+
+/* The checksum of a section, as the file has it. */
+void clattn__kv_file_checksum(const void *data, uint64_t size, uint8_t *bytes);
+
+#endif

@@ -52,13 +52,16 @@
 #define GROUP_SCALES (STORAGE >= CLATTN_D_I8 && SCALE_CHANNELS != 0)
 
 /* Keys whose sums are in registers at the same time. */
-#define KEYS (ROWS * 4 > VEC ? VEC / ROWS : 4)
+#define KEYS   (ROWS * 4 > VEC ? VEC / ROWS : 4)
+#define GROUPS (VEC / KEYS)
 /* Values of a block, which stay in the first cache while all columns and rows go through them. */
 #define VALUES 32
 /* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
  * in the time that memory takes to answer. */
 #define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
 #define LINE  64 /* bytes, or more */
+/* Whether a piece is a line or more: then it is prefetched as it is read, else row by row. */
+#define WIDE (STORAGE == CLATTN_D_F32 && 4 * VEC >= LINE)
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
@@ -105,11 +108,10 @@ INLINE void load_piece(__global const uchar *at, int d, float scale, vfloat x[PI
 #endif
 }
 
-/* Prefetches what is `ahead` bytes behind the piece from element d on, once a line. */
-INLINE void prefetch_piece(__global const uchar *at, int d, long ahead)
+/* Prefetches what is `ahead` bytes behind a row of `bytes`. */
+INLINE void prefetch_row(__global const uchar *at, int bytes, long ahead)
 {
-    const int byte = (int)bytes_of(d, STORAGE);
-    if (bytes_of(STEP, STORAGE) >= LINE || byte % LINE == 0)
+    for (int byte = 0; byte < bytes; byte += LINE)
         PREFETCH((size_t)at + byte + ahead);
 }
 
@@ -136,50 +138,53 @@ INLINE void load_scales(const rows_of *rows, int begin, int from, int to, float 
 #endif
 
 #if GROUP_SCALES
-/* The scales of row j. */
-INLINE __global const float *scales_at(const rows_of *rows, int j)
-{
-    return rows->scales + scale_begin(rows, j);
-}
+/* The scale of the group of element d. */
+#define GROUP_SCALE(scales, inner, d) ((scales)[(d) / SCALE_CHANNELS * (inner)])
+#else
+#define GROUP_SCALE(scales, inner, d) 1.0f
 #endif
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-/* Lane c of the result is the sum of the lanes of x[c]; x (VEC) is used up. */
-INLINE vfloat sums_of_lanes(vfloat *x)
+/* The sums of the lower and the upper halves of two vectors, lane by lane in turn. */
+INLINE vfloat half_sums(vfloat a, vfloat b)
 {
-#pragma unroll
-    for (int left = VEC / 2; left > 0; left /= 2)
-#pragma unroll
-        for (int c = 0; c < left; c++)
-            x[c] = LOWER(x[c], x[c + left]) + UPPER(x[c], x[c + left]);
-    return x[0];
+    return LOWER(a, b) + UPPER(a, b);
 }
 
-/* Where VEC keys are, and their scales by group. */
+/* The same of x (count) until one vector is left; `count` is a constant, 1, 2, 4 or 8. Of all keys,
+ * in two steps, this leaves in lane c the sum of the lanes of key c, halves added to halves. */
+INLINE vfloat sums_of_vectors(const vfloat *x, const int count)
+{
+    if (count == 1)
+        return x[0];
+    if (count == 2)
+        return half_sums(x[0], x[1]);
+    if (count == 4)
+        return half_sums(half_sums(x[0], x[2]), half_sums(x[1], x[3]));
+    return half_sums(half_sums(half_sums(x[0], x[4]), half_sums(x[2], x[6])),
+                     half_sums(half_sums(x[1], x[5]), half_sums(x[3], x[7])));
+}
+
+/* Where VEC keys are, and their scales by group; `ahead` bytes behind them is what to prefetch. */
 typedef struct places {
     __global const uchar *at[VEC];
-#if GROUP_SCALES
+    long ahead;
     __global const float *scales[VEC];
     long inner;
-#endif
 } places;
 
 /* The piece from dimension d on of one of the keys. */
-INLINE void load_key(const places *keys, int key, int d, vfloat x[PIECES])
+INLINE void load_key(const places *keys, int c, int d, vfloat x[PIECES])
 {
-#if GROUP_SCALES
-    load_piece(keys->at[key], d, keys->scales[key][d / SCALE_CHANNELS * keys->inner], x);
-#else
-    load_piece(keys->at[key], d, 1.0f, x);
-#endif
+    load_piece(keys->at[c], d, GROUP_SCALE(keys->scales[c], keys->inner, d), x);
 }
 
 /* The dimensions from `d` on of the last piece of a row; those of the piece before are 0, as they
  * are in queries: numbers that aren't finite would show. */
-INLINE void load_end(const places *keys, int key, int d, int dim, vfloat x[PIECES])
+INLINE void load_end(const places *keys, int c, int d, int dim, vfloat x[PIECES])
 {
-    load_key(keys, key, dim - STEP, x);
+    load_key(keys, c, dim - STEP, x);
 #if STORAGE < CLATTN_D_I8
     x[0] = LANES < (vint)(d - (dim - VEC)) ? (vfloat)(0.0f) : x[0];
 #endif
@@ -196,9 +201,8 @@ INLINE void add_products(const float *q, int d, const vfloat k[PIECES], int c,
             sum[r][c] = fma(load_vector(q + r * DIM_MAX + d + n * VEC), k[n], sum[r][c]);
 }
 
-/* Products of ROWS queries with KEYS keys from `first` of the places on, lane by lane; prefetches
- * what is `ahead` bytes further. */
-INLINE void product_keys(const float *q, int dim, const places *keys, int first, long ahead,
+/* Products of ROWS queries with keys `first`, `first` + GROUPS, ... of the places, lane by lane. */
+INLINE void product_keys(const float *q, int dim, const places *keys, int first,
                          vfloat sum[ROWS][KEYS])
 {
     int d = 0;
@@ -211,8 +215,10 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int first,
 #pragma unroll
         for (int c = 0; c < KEYS; c++) {
             vfloat k[PIECES];
-            load_key(keys, first + c, d, k);
-            prefetch_piece(keys->at[first + c], d, ahead);
+            load_key(keys, first + c * GROUPS, d, k);
+            if (WIDE)
+                PREFETCH((size_t)(keys->at[first + c * GROUPS] + bytes_of(d, STORAGE)) +
+                         keys->ahead);
             add_products(q, d, k, c, sum);
         }
     if (d == dim)
@@ -220,24 +226,22 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int first,
 #pragma unroll
     for (int c = 0; c < KEYS; c++) {
         vfloat k[PIECES];
-        load_end(keys, first + c, d, dim, k);
+        load_end(keys, first + c * GROUPS, d, dim, k);
         add_products(q, d, k, c, sum);
     }
 }
 
 /* Scores of the rows of a tile with the VEC keys from `key` on. */
-INLINE void score_keys(const decode *x, int tile, int key, const places *keys, long ahead)
+INLINE void score_keys(const decode *x, int tile, int key, const places *keys)
 {
-    vfloat part[ROWS][VEC];
+    vfloat part[ROWS][GROUPS];
 #pragma unroll
-    for (int c = 0; c < VEC; c += KEYS) {
+    for (int c = 0; c < GROUPS; c++) {
         vfloat sum[ROWS][KEYS];
-        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, keys, c, ahead, sum);
+        product_keys(x->q + tile * DIM_MAX, x->row->head_dim, keys, c, sum);
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-#pragma unroll
-            for (int j = 0; j < KEYS; j++)
-                part[r][c + j] = sum[r][j];
+            part[r][c] = sums_of_vectors(sum[r], KEYS);
     }
 #if ROW_SCALES
     const vfloat scale = load_vector(x->k_scale + key - x->begin) * x->row->scale;
@@ -246,7 +250,7 @@ INLINE void score_keys(const decode *x, int tile, int key, const places *keys, l
 #endif
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        store_vector(sums_of_lanes(part[r]) * scale,
+        store_vector(sums_of_vectors(part[r], GROUPS) * scale,
                      x->p + (tile + r) * CLATTN_SPLIT + key - x->begin);
 }
 
@@ -263,21 +267,22 @@ INLINE void place_keys(const decode *x, int key, places *to)
     const int first = max(key, x->from), last = min(key + VEC, x->to) - 1;
     const int side_by_side = (last < keys->n_past || first >= keys->n_past) &&
                              (keys->page_size == 0 || keys->page_size % VEC == 0);
+    __global const uchar *begin = address_of(keys, first);
+    const long step = bytes_of(keys->step[first < keys->n_past ? 0 : 1], STORAGE);
 #if GROUP_SCALES
+    __global const float *scales = keys->scales + scale_begin(keys, first);
     to->inner = keys->scale_inner;
-    for (int c = 0; c < VEC; c++)
-        to->scales[c] = scales_at(keys, clamp(key + c, first, last));
 #endif
-    if (side_by_side) {
-        __global const uchar *begin = address_of(keys, first);
-        const long step = bytes_of(keys->step[first < keys->n_past ? 0 : 1], STORAGE);
 #pragma unroll
-        for (int c = 0; c < VEC; c++)
-            to->at[c] = begin + (clamp(key + c, first, last) - first) * step;
-        return;
+    for (int c = 0; c < VEC; c++) {
+        const int j = clamp(key + c, first, last);
+        to->at[c] = side_by_side ? begin + (j - first) * step : address_of(keys, j);
+#if GROUP_SCALES
+        to->scales[c] = side_by_side ? scales + (j - first) * keys->scale_step
+                                     : keys->scales + scale_begin(keys, j);
+#endif
     }
-    for (int c = 0; c < VEC; c++)
-        to->at[c] = address_of(keys, clamp(key + c, first, last));
+    to->ahead = address_of(keys, min(key + AHEAD, x->to - 1)) - to->at[0];
 }
 
 INLINE void score_split(const decode *x)
@@ -289,9 +294,12 @@ INLINE void score_split(const decode *x)
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         places keys;
         place_keys(x, key, &keys);
-        const long ahead = address_of(&x->keys, min(key + AHEAD, x->to - 1)) - keys.at[0];
-        for (int tile = 0; tile < x->rows; tile += ROWS)
-            score_keys(x, tile, key, &keys, tile == 0 ? ahead : 0);
+        for (int c = 0; !WIDE && c < VEC; c++)
+            prefetch_row(keys.at[c], bytes_of(x->row->head_dim, STORAGE), keys.ahead);
+        for (int tile = 0; tile < x->rows; tile += ROWS) {
+            score_keys(x, tile, key, &keys);
+            keys.ahead = 0;
+        }
     }
 }
 
@@ -327,41 +335,43 @@ INLINE void softmax_row(const decode *x, int r, int careful)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* The piece from dimension d on of value `key` + j; at: value `key`. */
-INLINE void load_value(const decode *x, int key, int j, __global const uchar *at, long step, int d,
-                       vfloat v[PIECES])
+/* Values of keys `key` to `key` + `count` - 1, side by side in one tensor. */
+typedef struct value_rows {
+    int key, count;
+    __global const uchar *at;     /* of the first */
+    long step, ahead;             /* bytes; `ahead`: to what is to be prefetched */
+    __global const float *scales; /* of the first, by group */
+    long scale_step, inner;
+} value_rows;
+
+/* The piece from dimension d on of one of the values. */
+INLINE void load_value(const value_rows *of, int j, int d, vfloat v[PIECES])
 {
-#if GROUP_SCALES
-    const float scale = scales_at(
-        &x->values, key)[j * x->values.scale_step + d / SCALE_CHANNELS * x->values.scale_inner];
-#else
-    const float scale = 1.0f;
-    (void)x;
-    (void)key;
-#endif
-    load_piece(at + j * step, d, scale, v);
+    load_piece(of->at + j * of->step, d, GROUP_SCALE(of->scales + j * of->scale_step, of->inner, d),
+               v);
 }
 
 /* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS, whole
- * pieces, is a constant; at: first value, `d` its first dimension. */
-INLINE void value_tile(const decode *x, int tile, int key, int count, __global const uchar *at,
-                       long step, long ahead, int d, const int cols)
+ * pieces, is a constant; `d`: the first dimension. */
+INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
     float *o = x->o + tile * DIM_MAX + d;
-    const float *p = x->p + tile * CLATTN_SPLIT + key - x->begin;
+    const float *p = x->p + tile * CLATTN_SPLIT + of->key - x->begin;
     const int begin = piece_begin(d, x->row->value_dim);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < cols; c++)
             sum[r][c] = load_vector(o + r * DIM_MAX + c * VEC);
-    for (int j = 0; j < count; j++) {
+    for (int j = 0; j < of->count; j++) {
         vfloat v[VALUE_COLS];
 #pragma unroll
         for (int c = 0; c < cols; c += PIECES) {
-            load_value(x, key, j, at, step, begin + c * VEC, v + c);
-            prefetch_piece(at + j * step, begin + c * VEC, ahead);
+            load_value(of, j, begin + c * VEC, v + c);
+            if (WIDE)
+                PREFETCH((size_t)(of->at + j * of->step + bytes_of(begin + c * VEC, STORAGE)) +
+                         of->ahead);
         }
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
@@ -379,36 +389,35 @@ INLINE void value_tile(const decode *x, int tile, int key, int count, __global c
 }
 
 /* The same for one row and one piece, invisible pairs left out: 0 * NaN must not show. */
-INLINE void value_row_carefully(const decode *x, int r, int key, int count,
-                                __global const uchar *at, long step, int d)
+INLINE void value_row_carefully(const decode *x, int r, const value_rows *of, int d)
 {
     float *o = x->o + r * DIM_MAX + d;
-    for (int j = 0; j < count; j++) {
-        const float w = x->p[r * CLATTN_SPLIT + key - x->begin + j];
+    for (int j = 0; j < of->count; j++) {
+        const float w = x->p[r * CLATTN_SPLIT + of->key - x->begin + j];
         vfloat v[PIECES];
         if (w == INVISIBLE)
             continue;
-        load_value(x, key, j, at, step, piece_begin(d, x->row->value_dim), v);
+        load_value(of, j, piece_begin(d, x->row->value_dim), v);
         for (int n = 0; n < PIECES; n++)
             store_vector(fma((vfloat)(w), v[n], load_vector(o + n * VEC)), o + n * VEC);
     }
 }
 
-/* Values of `count` keys in one tensor. */
-INLINE void value_block(const decode *x, int key, int count, __global const uchar *at, long step,
-                        int careful)
+INLINE void value_block(const decode *x, value_rows *of, int careful)
 {
     const int dim = x->row->value_dim;
-    const long ahead = address_of(&x->values, min(key + count, x->to - 1)) - at;
     for (int r = 0; careful && r < x->rows; r++)
         for (int d = 0; d < dim; d += STEP)
-            value_row_carefully(x, r, key, count, at, step, d);
+            value_row_carefully(x, r, of, d);
+    for (int j = 0; !WIDE && j < of->count; j++)
+        prefetch_row(of->at + j * of->step, bytes_of(dim, STORAGE), of->ahead);
     for (int tile = 0; !careful && tile < x->rows; tile += ROWS) {
         int d = 0;
         for (; d + VALUE_COLS * VEC <= dim; d += VALUE_COLS * VEC)
-            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, VALUE_COLS);
+            value_tile(x, tile, of, d, VALUE_COLS);
         for (; d < dim; d += STEP)
-            value_tile(x, tile, key, count, at, step, tile == 0 ? ahead : 0, d, PIECES);
+            value_tile(x, tile, of, d, PIECES);
+        of->ahead = 0;
     }
 }
 
@@ -423,11 +432,20 @@ INLINE int values_of_block(const decode *x, int key)
 
 INLINE void value_split(const decode *x, int careful)
 {
-    int count;
-    for (int key = x->from; key < x->to; key += count) {
-        const long step = bytes_of(x->values.step[key < x->values.n_past ? 0 : 1], STORAGE);
-        count = values_of_block(x, key);
-        value_block(x, key, count, address_of(&x->values, key), step, careful);
+    const rows_of *values = &x->values;
+    value_rows of;
+    for (int key = x->from; key < x->to; key += of.count) {
+        of.key = key;
+        of.count = values_of_block(x, key);
+        of.at = address_of(values, key);
+        of.step = bytes_of(values->step[key < values->n_past ? 0 : 1], STORAGE);
+        of.ahead = address_of(values, min(key + of.count, x->to - 1)) - of.at;
+#if GROUP_SCALES
+        of.scales = values->scales + scale_begin(values, key);
+        of.scale_step = values->scale_step;
+        of.inner = values->scale_inner;
+#endif
+        value_block(x, &of, careful);
     }
 }
 

@@ -4,7 +4,7 @@
 #include "common/item.h"
 #include "common/types.h"
 
-/* Rows of integers whose elements are all smaller are stored as 0: their scale would be denormal. */
+/* Rows of integers whose elements are all smaller become 0: their scale would be denormal. */
 #define LEAST 0x1p-100f
 
 /* A row on its way. */

@@ -6,7 +6,7 @@
 
 static const stored_as table[] = {
     {"f32", CLATTN_F32, 0, 0},        {"f16", CLATTN_F16, 0, 1e-3},
-    {"bf16", CLATTN_BF16, 0, 1e-2}, {"int8", CLATTN_I8, 0, 2e-2},
+    {"bf16", CLATTN_BF16, 0, 1e-2},   {"int8", CLATTN_I8, 0, 2e-2},
     {"int8-32", CLATTN_I8, 32, 2e-2}, {"int4", CLATTN_I4, 0, 3e-1},
     {"int4-32", CLATTN_I4, 32, 3e-1},
 };

@@ -145,7 +145,8 @@ static void quantise(const npy_array *from, const float *x, int bits, int64_t ch
     int8_t row[576];
     float left[576];
     for (int64_t i = 0; i < from->count / dim; i++) {
-        oracle_quantise(x + i * dim, dim, bits, channels, left, row, scales + i * groups);
+        const oracle_integers to = {bits, channels, row, scales + i * groups};
+        oracle_quantise(&to, x + i * dim, dim, left);
         for (int64_t d = 0; d < dim; d++)
             if (bits == 8)
                 bytes[i * dim + d] = (uint8_t)row[d];

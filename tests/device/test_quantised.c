@@ -217,7 +217,9 @@ static void check_row(rig_cache *c, int part, int64_t i)
     const int64_t dim = dim_of(c, part), groups = groups_of(c, part);
     const float *x = c->given[part] + i * dim;
     float left[576], scales[MOST_SCALES];
-    oracle_quantise(x, dim, c->dtype == CLATTN_I8 ? 8 : 4, c->channels, left, NULL, scales);
+    int8_t integers[576];
+    const oracle_integers to = {c->dtype == CLATTN_I8 ? 8 : 4, c->channels, integers, scales};
+    oracle_quantise(&to, x, dim, left);
     for (int64_t d = 0; d < dim; d++) {
         const int64_t group = c->channels ? d / c->channels : 0;
         const float scale = c->scales[part][i * groups + group];

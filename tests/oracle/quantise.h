@@ -6,8 +6,14 @@
 
 #include <stdint.h>
 
-/* x, left: (dim), may be the same. integers: (dim), or NULL; scales: (one a group), or NULL. */
-void oracle_quantise(const float *x, int64_t dim, int bits, int64_t channels, float *left,
-                     int8_t *integers, float *scales);
+/* x, left: (dim), may be the same. integers: (dim). scales: (one a group). */
+typedef struct oracle_integers {
+    int bits;
+    int64_t channels;
+    int8_t *integers;
+    float *scales;
+} oracle_integers;
+
+void oracle_quantise(const oracle_integers *to, const float *x, int64_t dim, float *left);
 
 #endif

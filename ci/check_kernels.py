@@ -33,6 +33,7 @@ MACROS = {
     "BLOCK_M": Row((24, 48, 96), (0, 47)),
     "BLOCK_N": Row((64, 256), (0, 100, 1 << 20)),
     "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
+    "BLOCK_K": Row((128,), (100,)),
     "FULL": Row((0, 1), (2,)),
     "STORAGE": Row((0, 1, 2, 6, 7), (3, 8, -1)),
     "SCALE_CHANNELS": Row((0, 32), (16,)),
@@ -41,12 +42,16 @@ MACROS = {
     "SCORE_FUNCTION": Row((0, 1), ()),
     "MASK_FUNCTION": Row((0, 1), ()),
     "SCORE_GRADIENT": Row((0, 1), ()),
+    "NO_PREFETCH": Row((0, 1), ()),  # see FOR_DEVICES
     # defined by the caller's text, see CALLERS_TEXT
     "CLATTN_SCORE_VECTOR": Row((), ()),
     "CLATTN_SCORE_GRADIENT_VECTOR": Row((), ()),
     "CLATTN_VISIBLE_VECTOR": Row((), ()),
     "CLATTN_VISIBLE_TILE": Row((), ()),
 }
+
+# What src/opencl defines for devices with a quirk; compiled once a program.
+FOR_DEVICES = ("NO_PREFETCH",)
 
 # The caller's functions, in front of the files; with CALLERS_VECTORS in all their forms.
 CALLERS = ("SCORE_FUNCTION", "MASK_FUNCTION", "SCORE_GRADIENT", "CALLERS_VECTORS")
@@ -235,6 +240,7 @@ def kernel_program(path, files, sources, macro_of):
     combinations = [*product(tables, names)]
     if words.intersection(CALLERS):
         combinations += with_callers_functions(tables, names)
+    combinations += [{name: 1} for name in FOR_DEVICES if name in words]
     return Program(path.stem, files, constants, combinations)
 
 

@@ -56,20 +56,29 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_POSITIONS     35
 #define CLATTN_T_ANGLES        36
 #define CLATTN_T_INDICES       37
-#define CLATTN_T_K_SCALES      38
-#define CLATTN_T_V_SCALES      39
-#define CLATTN_T_SLOTS         40 /* number of slots */
-#define CLATTN_T_K_PANELS      40 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        41 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         42 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 43 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_X             38
+#define CLATTN_T_W             39
+#define CLATTN_T_B             40
+#define CLATTN_T_Y             41
+#define CLATTN_T_PACKED_W      42
+#define CLATTN_T_K_SCALES      43
+#define CLATTN_T_V_SCALES      44
+#define CLATTN_T_SLOTS         45 /* number of slots */
+#define CLATTN_T_K_PANELS      45 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        46 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         47 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 48 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    44 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  45 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 46 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           47 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             48 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
-#define CLATTN_T_COUNT           49
+    49 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  50 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 51 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           52 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             53 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+/* Linear operations are a product of two matrices, see common/product.h. */
+#define CLATTN_T_LEFT   54 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT  55 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT 56 /* (batch, rows, columns) */
+#define CLATTN_T_COUNT  57
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -116,6 +125,13 @@ typedef int64_t clattn_i64;
 
 #define CLATTN_F_INDICES (1u << 23)
 
+/* Bits of a problem row's `product`. */
+#define CLATTN_P_ADD        (1u << 0) /* to what is in the result */
+#define CLATTN_P_OF_COLUMNS (1u << 1) /* B takes part, an element for each column */
+#define CLATTN_P_OF_ROWS    (1u << 2) /* B takes part, an element for each row */
+#define CLATTN_P_PANELS     (1u << 3) /* the right matrix is packed already */
+#define CLATTN_PANEL        16        /* columns of a panel */
+
 /* Values of `stage`, with the numbers of clattn_score_stage. */
 #define CLATTN_STAGE_SCALED  0
 #define CLATTN_STAGE_CAPPED  1
@@ -157,11 +173,13 @@ typedef struct clattn_problem_row {
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_i32 range_keys;                     /* of an item of gradient_simd */
     clattn_i32 key_block;                      /* keys that it has at a time */
+    clattn_i32 rows, columns, pieces, depth;   /* of a product of matrices */
+    clattn_u32 product;                        /* CLATTN_P_* */
     clattn_i32 scale_channels;                 /* that share a scale; 0: all of a row */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 160 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 180 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -51,7 +51,6 @@ typedef VECTOR_JOIN(uchar, VEC) vbytes;
 typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the even one is low */
 #define load_bytes(pointer)           VECTOR_JOIN(vload, VEC)(0, pointer)
 #define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
-#define store_vector(vector, pointer) VECTOR_JOIN(vstore, VEC)(vector, 0, pointer)
 #define as_vfloat(x)                  VECTOR_JOIN(as_float, VEC)(x)
 #define as_vint(x)                    VECTOR_JOIN(as_int, VEC)(x)
 #define as_vuint(x)                   VECTOR_JOIN(as_uint, VEC)(x)
@@ -65,6 +64,30 @@ typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the e
 /* For the larger parts of a kernel: runtimes that compile a kernel's body several times over (PoCL:
  * three times) then compile these once. */
 #define OUTLINE static __attribute__((noinline))
+
+#if VEC > 1
+/* Stores that need no alignment. Not vstore: PoCL 3.1 makes it of halves, and LLVM then leaves 3
+ * stores of a vector of 16. Several functions of one name are an extension of clang, on which the
+ * OpenCL compilers for CPUs are built. */
+typedef struct __attribute__((packed)) loose_vfloat {
+    vfloat x;
+} loose_vfloat;
+typedef struct __attribute__((packed)) loose_vint {
+    vint x;
+} loose_vint;
+INLINE __attribute__((overloadable)) void store_vector(vfloat x, float *to)
+{
+    ((loose_vfloat *)to)->x = x;
+}
+INLINE __attribute__((overloadable)) void store_vector(vfloat x, __global float *to)
+{
+    ((__global loose_vfloat *)to)->x = x;
+}
+INLINE __attribute__((overloadable)) void store_vector(vint x, int *to)
+{
+    ((loose_vint *)to)->x = x;
+}
+#endif
 
 /* The larger of two, lane by lane; b where one is NaN (one instruction on x86). */
 INLINE vfloat larger(vfloat a, vfloat b)
@@ -106,8 +129,16 @@ static inline float sum_of_lanes8(float8 x)
 #define sum_of_lanes(x) sum_of_lanes8((x).lo + (x).hi)
 #endif
 
+/* NO_PREFETCH: 1 where the compiler can't, see src/opencl/quirk.c. */
+#ifndef NO_PREFETCH
+#define NO_PREFETCH 0
+#endif
 /* Fetches the line at an address, a size_t, which need not be valid. A built-in function of clang,
  * on which the OpenCL compilers for CPUs are built. */
+#if NO_PREFETCH
+#define PREFETCH(address) ((void)(address))
+#else
 #define PREFETCH(address) __builtin_prefetch((const void *)(address))
+#endif
 
 #endif

@@ -294,11 +294,17 @@ typedef enum clattn_slot {
     CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
     CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
     CLATTN_SLOT_INDICES = 37,   /* (B, H, n_q, top_k)  I32, written; with top_k alone */
+    /* Of clattn_plan_linear, see clattn/layer.h: what is read and written depends on the pass. */
+    CLATTN_SLOT_X = 38,        /* (batch, rows, in)   float */
+    CLATTN_SLOT_W = 39,        /* (out, in)           float */
+    CLATTN_SLOT_B = 40,        /* (out)               float */
+    CLATTN_SLOT_Y = 41,        /* (batch, rows, out)  float */
+    CLATTN_SLOT_PACKED_W = 42, /* F32, what clattn_plan_linear_pack made of W */
     /* With K or V of type I8 or I4, for attention; with PRESENT_K or PRESENT_V of these types, for
      * clattn_plan_append, which writes them. Their last dimension is that of scale_channels. In
      * pages, as K and V are: (n_pages, Hkv, page_size, ...). */
-    CLATTN_SLOT_K_SCALES = 38, /* (B, Hkv, n_kv, 1 or ceil(D / 32))   F32 */
-    CLATTN_SLOT_V_SCALES = 39  /* (B, Hkv, n_kv, 1 or ceil(Dv / 32))  F32 */
+    CLATTN_SLOT_K_SCALES = 43, /* (B, Hkv, n_kv, 1 or ceil(D / 32))   F32 */
+    CLATTN_SLOT_V_SCALES = 44  /* (B, Hkv, n_kv, 1 or ceil(Dv / 32))  F32 */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     64 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */

@@ -274,6 +274,59 @@ typedef struct clattn_kv_cache_info {
 CLATTN_API clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache,
                                                   clattn_kv_cache_info *info);
 
+/* ------------------------------------------------------------------------------------------------
+ * Linear projections
+ * --------------------------------------------------------------------------------------------- */
+
+/* What a linear operation computes, and what its slots hold: x (batch, rows, in),
+ * y (batch, rows, out), W (out, in), b (out). All batch entries share W and b. */
+typedef enum clattn_linear_pass {
+    CLATTN_LINEAR_FORWARD = 0,    /* y = x W^T + b.  Reads X, W, B (optional); writes Y */
+    CLATTN_LINEAR_GRADIENT_X = 1, /* dx = dy W.  Reads dy in Y, W; writes dx in X */
+    CLATTN_LINEAR_GRADIENT_W = 2  /* dW = dy^T x, db = sum of dy over batch and rows.  Reads dy in
+                                     Y, x in X; writes W and B, those of them that are named */
+} clattn_linear_pass;
+
+/* Strides of the tensors make transposed weights, or heads of an attention, of plain tensors.
+ * Sums are made in float32 in ascending order, whatever the types are, and rounded once. */
+typedef struct clattn_linear_desc {
+    uint32_t struct_size;
+    clattn_linear_pass pass;
+    uint32_t accumulate; /* 1: what is written is added to what was there */
+    uint32_t reserved;   /* 0 */
+    uint64_t slots;      /* B; PACKED_W in the place of W; of GRADIENT_W: W, B, or both */
+    int64_t batch;       /* 0 .. 2^31-1, as is rows */
+    int64_t rows;
+    int64_t in; /* 1 .. 2^31-1, as is out */
+    int64_t out;
+    clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+} clattn_linear_desc;
+
+static inline void clattn_linear_desc_init(clattn_linear_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    desc->struct_size = sizeof *desc;
+}
+
+/* As clattn_plan_attention. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_linear(clattn_context *context, const clattn_linear_desc *desc,
+                                            clattn_plan **plan);
+
+/* On host pointers, in one blocking call, as clattn_run. Since 0.1. */
+CLATTN_API clattn_status clattn_linear(clattn_context *context, const clattn_linear_desc *desc,
+                                       const clattn_host_binding *bindings, uint32_t count);
+
+/* Weights that stay the same are packed once: a plan that reads W and writes PACKED_W, for the
+ * forward pass or the gradient by x of the same description; rows, accumulate and slots don't
+ * matter. Packed weights are float32, the same for every device, and change only where they are
+ * packed again. Since 0.1. */
+CLATTN_API clattn_status clattn_plan_linear_pack(clattn_context *context,
+                                                 const clattn_linear_desc *desc,
+                                                 clattn_plan **plan);
+
+/* The bytes of PACKED_W. */
+CLATTN_API clattn_status clattn_linear_packed_size(const clattn_linear_desc *desc, uint64_t *size);
+
 #ifdef __cplusplus
 }
 #endif

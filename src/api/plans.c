@@ -49,6 +49,38 @@ clattn_status clattn_plan_rotary(clattn_context *context, const clattn_rotary_de
     return clattn__plan_create(context, &problem, &none, plan);
 }
 
+static clattn_status plan_linear(clattn_context *context, const clattn_linear_desc *desc,
+                                 clattn__kind kind, clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_linear(&problem, desc, kind));
+    return clattn__plan_create(context, &problem, &none, plan);
+}
+
+clattn_status clattn_plan_linear(clattn_context *context, const clattn_linear_desc *desc,
+                                 clattn_plan **plan)
+{
+    return plan_linear(context, desc, CLATTN__LINEAR, plan);
+}
+
+clattn_status clattn_plan_linear_pack(clattn_context *context, const clattn_linear_desc *desc,
+                                      clattn_plan **plan)
+{
+    return plan_linear(context, desc, CLATTN__LINEAR_PACK, plan);
+}
+
+clattn_status clattn_linear_packed_size(const clattn_linear_desc *desc, uint64_t *size)
+{
+    clattn__problem problem;
+    CLATTN__TRY(clattn__require(size, "size"));
+    CLATTN__TRY(clattn__problem_init_linear(&problem, desc, CLATTN__LINEAR_PACK));
+    *size = sizeof(float) * (uint64_t)problem.extent[CLATTN__PACKED];
+    return CLATTN_OK;
+}
+
 clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
                                 clattn_plan **plan)
 {

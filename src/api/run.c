@@ -224,6 +224,15 @@ clattn_status clattn_run_gradient(clattn_context *context, const clattn_attentio
     return run(&call, bindings, count);
 }
 
+clattn_status clattn_linear(clattn_context *context, const clattn_linear_desc *desc,
+                            const clattn_host_binding *bindings, uint32_t count)
+{
+    one_call call = {.context = context};
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__problem_init_linear(&call.problem, desc, CLATTN__LINEAR));
+    return run(&call, bindings, count);
+}
+
 clattn_status clattn_merge(clattn_context *context, const clattn_merge_desc *desc,
                            const clattn_host_binding *bindings, uint32_t count)
 {

@@ -33,6 +33,7 @@ typedef struct clattn__caps {
     /* quirks: see src/opencl/quirk.c */
     bool driver_caches; /* the driver keeps binaries itself, faster than we can */
     bool lazy_compile;  /* compiles at the first enqueue: warm up by an empty launch */
+    bool no_prefetch;   /* the compiler dies of __builtin_prefetch */
 } clattn__caps;
 
 #endif

@@ -22,6 +22,7 @@ static const struct {
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},
     {"SCORE_GRADIENT", offsetof(clattn__config, score_gradient)},
+    {"BLOCK_K", offsetof(clattn__config, block_k)},
     {"WG_SIZE", offsetof(clattn__config, group_size)},
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/launches.h"
+#include "kernels/product.h"
 
 _Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and kernels");
 _Static_assert(CLATTN_T_GRAD_PAST_V == (int)CLATTN_SLOT_GRAD_PAST_V, "slots have one numbering");
@@ -86,9 +87,12 @@ static void fill_tensors(const clattn__problem *problem, const clattn__variant *
     for (uint32_t i = 0; i < variant->scratch_count; i++) {
         const clattn__scratch *scratch = &variant->scratch[i];
         clattn_tensor_row *tensor = &row->tensor[scratch->tensor];
-        const int64_t *stride =
-            scratch->slot >= 0 ? problem->layout[scratch->slot].stride : scratch->stride;
+        const int64_t *stride = scratch->slot >= 0 && !scratch->turned
+                                    ? problem->layout[scratch->slot].stride
+                                    : scratch->stride;
         memcpy(tensor->stride, stride, sizeof tensor->stride);
+        if (scratch->slot >= 0)
+            row->dtype[scratch->tensor] = problem->dtype[scratch->slot];
         tensor->offset = scratch->slot >= 0 ? 0 : (int64_t)scratch->offset;
     }
 }
@@ -121,6 +125,20 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->block_limit = (int32_t)extent[CLATTN__BLOCK_LIMIT];
 }
 
+static void fill_product(const clattn__problem *problem, clattn_problem_row *row)
+{
+    clattn__product product;
+    if (!clattn__problem_is_linear(problem))
+        return;
+    clattn__product_of(problem, &product);
+    row->rows = (int32_t)product.rows;
+    row->columns = (int32_t)product.columns;
+    row->pieces = (int32_t)product.pieces;
+    row->depth = (int32_t)product.depth;
+    row->product = product.flags;
+    row->n_q = (int32_t)problem->extent[CLATTN__ROWS]; /* of a batch entry, for linear_sums */
+}
+
 /* Whether the simd family reads values where the caller has them. */
 static bool values_in_place(const clattn__variant *variant)
 {
@@ -136,6 +154,7 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     memset(row, 0, sizeof *row);
     fill_tensors(problem, variant, row);
     fill_extents(problem, row);
+    fill_product(problem, row);
     row->offset = problem->offset;
     row->left = problem->left;
     row->right = problem->right;

@@ -12,6 +12,10 @@ extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
 extern const clattn__kernel clattn__gradient_simd;
 extern const clattn__kernel clattn__gradient_reference;
+extern const clattn__kernel clattn__linear_simd, clattn__linear_reference;
+extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_reference;
+extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_reference;
+extern const clattn__kernel clattn__linear_pack;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
@@ -24,6 +28,13 @@ static const clattn__kernel *const kernels[] = {
     &clattn__append,
     &clattn__rotary,
     &clattn__top_k_reference,
+    &clattn__linear_simd,
+    &clattn__linear_reference,
+    &clattn__linear_x_simd,
+    &clattn__linear_x_reference,
+    &clattn__linear_w_simd,
+    &clattn__linear_w_reference,
+    &clattn__linear_pack,
 };
 
 uint32_t clattn__kernel_count(void)

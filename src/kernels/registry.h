@@ -30,12 +30,14 @@ typedef struct clattn__config {
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;
     uint32_t score_gradient; /* SCORE_GRADIENT: 1 if the caller's derivative is */
+    uint32_t block_k;        /* BLOCK_K: depth of a block of a product of matrices */
     uint32_t group_size;     /* WG_SIZE: work-items of a group */
     /* Not macros: read by the kernel at run time. */
     uint32_t block_rows; /* queries of a block, at most block_m */
     uint32_t item_rows;  /* queries of an item, whole blocks */
     uint32_t range_keys; /* keys of an item of gradients, and how many it has at a time */
     uint32_t key_block;
+    uint32_t item_columns; /* of a product of matrices, item_rows beside it */
     uint32_t fused; /* 1: attention packs keys and values itself, in one launch */
 } clattn__config;
 
@@ -70,6 +72,7 @@ typedef struct clattn__launch {
 typedef struct clattn__scratch {
     uint32_t tensor; /* CLATTN_T_* */
     int32_t slot;    /* >= 0: not scratch after all but this slot's memory and strides */
+    bool turned;     /* with a slot: strides are those below */
     uint64_t offset; /* elements from the beginning of the workspace */
     int64_t stride[CLATTN_RANK_LIMIT];
 } clattn__scratch;

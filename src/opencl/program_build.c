@@ -23,12 +23,14 @@ static void sources_finish(sources *from)
     clattn__text_finish(&from->options);
 }
 
-static clattn_status gather(const clattn__env *env, const clattn__program_request *request,
+static clattn_status gather(const clattn__device *device, const clattn__program_request *request,
                             sources *from)
 {
+    const clattn__env *env = device->env;
     clattn__text_init(&from->text, env);
     clattn__text_init(&from->options, env);
-    clattn__text_add(&from->options, OPTIONS "%s", request->macros);
+    clattn__text_add(&from->options, OPTIONS "%s%s",
+                     device->caps.no_prefetch ? "-D NO_PREFETCH=1 " : "", request->macros);
     clattn_status status = clattn__text_status(&from->options);
     if (status == CLATTN_OK)
         status = clattn__source_resolve(env, &request->sources, &from->text);
@@ -163,7 +165,7 @@ clattn_status clattn__program_build(clattn__program *program,
                                     const clattn__program_request *request)
 {
     sources from;
-    CLATTN__TRY(gather(program->device->env, request, &from));
+    CLATTN__TRY(gather(program->device, request, &from));
     clattn_status status = make_key(program->device, &from, &program->key);
     if (status == CLATTN_OK) {
         if (make_from_cache(program, &from))

@@ -10,6 +10,7 @@ typedef struct quirk {
     bool driver_caches;                     /* keeps binaries itself, see docs/cache.md */
     bool lazy_compile;                      /* compiles at the first launch */
     bool coherent_host;                     /* mapping wrapped host memory does nothing */
+    bool no_prefetch;                       /* the compiler dies of __builtin_prefetch */
     bool cpu_alone;                         /* the row is for devices of type CPU */
     const char *why;
 } quirk;
@@ -25,6 +26,10 @@ static const quirk table[] = {
      .coherent_host = true,
      .why = "PoCL's CPU devices work on host pointers themselves: what a finished kernel wrote is "
             "there, and mapping would only cost two waits for a worker thread"},
+    {.platform = "rusticl",
+     .no_prefetch = true,
+     .why = "Mesa 25.0: the way to SPIR-V knows no LLVM intrinsic for prefetching and ends the "
+            "process"},
 };
 
 static bool matches(const char *text, const char *pattern)
@@ -43,6 +48,7 @@ void clattn__quirks_apply(const clattn_device_info *info, clattn__caps *caps)
         caps->driver_caches = caps->driver_caches || row->driver_caches;
         caps->lazy_compile = caps->lazy_compile || row->lazy_compile;
         caps->coherent_host = caps->coherent_host || row->coherent_host;
+        caps->no_prefetch = caps->no_prefetch || row->no_prefetch;
     }
 }
 

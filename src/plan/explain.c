@@ -18,6 +18,10 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__APPEND] = "append",
     [CLATTN__ROTARY] = "rotary embedding",
     [CLATTN__TOP_K] = "top-k attention",
+    [CLATTN__LINEAR] = "linear projection",
+    [CLATTN__LINEAR_X] = "gradient of a linear projection by x",
+    [CLATTN__LINEAR_W] = "gradients of a linear projection by W and b",
+    [CLATTN__LINEAR_PACK] = "packing of weights",
 };
 
 static void add_origin(const clattn__origin *origin, clattn__text *text)

@@ -19,6 +19,9 @@ static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const cl
 /* Elements of a tensor in `bytes`; scratch and what takes no part count as float. */
 static uint64_t elements_of(const clattn_plan *plan, uint32_t tensor, uint64_t bytes)
 {
+    for (uint32_t i = 0; i < plan->variant.scratch_count; i++)
+        if (plan->variant.scratch[i].tensor == tensor && plan->variant.scratch[i].slot >= 0)
+            tensor = (uint32_t)plan->variant.scratch[i].slot;
     const uint64_t slot = tensor < CLATTN_T_SLOTS ? CLATTN_SLOT_BIT(tensor) : 0;
     if (!(plan->problem.slots & slot))
         return bytes / sizeof(float);

@@ -288,6 +288,53 @@ clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn
     return finish(problem, &made, 0, own.tensor);
 }
 
+/* Elements of weights in panels of CLATTN__PANEL columns, a whole number of them. */
+static int64_t packed_elements(const clattn_linear_desc *desc)
+{
+    const bool by_x = desc->pass == CLATTN_LINEAR_GRADIENT_X;
+    const int64_t columns = by_x ? desc->in : desc->out, depth = by_x ? desc->out : desc->in;
+    return (columns + CLATTN__PANEL - 1) / CLATTN__PANEL * CLATTN__PANEL * depth;
+}
+
+/* W takes part unless PACKED_W stands for it; of its gradient, only what is asked for. */
+static uint64_t linear_slots(const clattn_linear_desc *desc, clattn__kind kind)
+{
+    const bool whole = kind == CLATTN__LINEAR_W || kind == CLATTN__LINEAR_PACK ||
+                       desc->slots & CLATTN_SLOT_BIT(CLATTN_SLOT_PACKED_W);
+    return whole ? desc->slots : desc->slots | CLATTN_SLOT_BIT(CLATTN_SLOT_W);
+}
+
+clattn_status clattn__problem_init_linear(clattn__problem *problem, const clattn_linear_desc *desc,
+                                          clattn__kind kind)
+{
+    static const clattn__kind passes[] = {CLATTN__LINEAR, CLATTN__LINEAR_X, CLATTN__LINEAR_W};
+    clattn_linear_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_linear_desc_init"));
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Branch): failing is never CLATTN_OK */
+    if (kind == CLATTN__LINEAR && (uint32_t)own.pass < sizeof passes / sizeof passes[0])
+        kind = passes[own.pass];
+    if (kind == CLATTN__LINEAR_PACK) /* the rest is for those who read what is packed */
+        own.slots = own.accumulate = 0;
+    CLATTN__TRY(clattn__rules_check_linear(&own, kind));
+    memset(&made, 0, sizeof made);
+    made.kind = kind;
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__ROWS] = own.rows;
+    made.extent[CLATTN__IN] = own.in;
+    made.extent[CLATTN__OUT] = own.out;
+    made.extent[CLATTN__PACKED] = packed_elements(&own);
+    made.accumulate = own.accumulate;
+    made.linear_pass = (uint32_t)own.pass;
+    made.left = made.right = CLATTN__UNLIMITED;
+    return finish(problem, &made, linear_slots(&own, kind), own.tensor);
+}
+
+bool clattn__problem_is_linear(const clattn__problem *problem)
+{
+    return problem->kind >= CLATTN__LINEAR && problem->kind <= CLATTN__LINEAR_PACK;
+}
+
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
 {
     return (problem->slots & CLATTN_SLOT_BIT(slot)) != 0;
@@ -352,7 +399,7 @@ static bool writes_something(const clattn__problem *problem)
 
 bool clattn__problem_is_empty(const clattn__problem *problem)
 {
-    if (problem->kind == CLATTN__GRADIENT)
+    if (problem->kind == CLATTN__GRADIENT || clattn__problem_is_linear(problem))
         return !writes_something(problem);
     const uint64_t of_keys = CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) |
                              CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V) |

@@ -44,8 +44,10 @@ typedef struct clattn__problem {
     int64_t scale_channels;                     /* that share a scale; 0: all of a row */
     clattn__hash score_function, mask_function; /* of the texts; 0: none */
     clattn__hash score_gradient;                /* the same; gradients only */
-    uint32_t bias_sums; /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
-    uint32_t padding;   /* 0 */
+    uint32_t bias_sums;  /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
+    uint32_t accumulate; /* linear: results are added to what is there */
+    uint32_t linear_pass; /* clattn_linear_pass */
+    uint32_t padding;     /* 0 */
 } clattn__problem;
 
 /* Copies and checks a description; every violation has its own sentence. */
@@ -54,9 +56,15 @@ clattn_status clattn__problem_init_gradient(clattn__problem *problem,
                                             const clattn_attention_desc *desc);
 clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc);
 clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc);
+/* `kind` is CLATTN__LINEAR for what the description's pass says, or CLATTN__LINEAR_PACK. */
+clattn_status clattn__problem_init_linear(clattn__problem *problem, const clattn_linear_desc *desc,
+                                          clattn__kind kind);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);
+
+/* Whether it is linear: a product of matrices. */
+bool clattn__problem_is_linear(const clattn__problem *problem);
 
 /* Whether this operation writes the slot's tensor. */
 bool clattn__problem_writes(const clattn__problem *problem, clattn_slot slot);

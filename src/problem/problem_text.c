@@ -24,9 +24,22 @@ static void add(writer *to, const char *format, ...)
         to->size = to->capacity - 1;
 }
 
+static void add_linear(writer *to, const clattn__problem *problem)
+{
+    const int64_t *extent = problem->extent;
+    add(to, "batch=%" PRId64 " rows=%" PRId64 " in=%" PRId64 " out=%" PRId64, extent[CLATTN__BATCH],
+        extent[CLATTN__ROWS], extent[CLATTN__IN], extent[CLATTN__OUT]);
+    if (problem->accumulate)
+        add(to, " accumulate");
+}
+
 static void add_extents(writer *to, const clattn__problem *problem)
 {
     const int64_t *extent = problem->extent;
+    if (clattn__problem_is_linear(problem)) {
+        add_linear(to, problem);
+        return;
+    }
     if (problem->kind == CLATTN__MERGE)
         add(to, "parts=%" PRId64 " ", extent[CLATTN__PARTS]);
     add(to, "batch=%" PRId64 " n_head=%" PRId64, extent[CLATTN__BATCH], extent[CLATTN__N_HEAD]);
@@ -79,7 +92,7 @@ void clattn__problem_describe(const clattn__problem *problem, char *text, size_t
     writer to = {.text = text, .capacity = capacity};
     text[0] = 0;
     add_extents(&to, problem);
-    if (problem->kind != CLATTN__MERGE)
+    if (problem->kind != CLATTN__MERGE && !clattn__problem_is_linear(problem))
         add(&to, " scale=%.9g", (double)problem->scale);
     if (problem->softcap > 0)
         add(&to, " softcap=%g", (double)problem->softcap);

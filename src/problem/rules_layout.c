@@ -76,6 +76,16 @@ static clattn_status params_are_contiguous(const clattn__problem *problem)
     return CLATTN_OK;
 }
 
+/* What packing made is as it is. */
+static clattn_status packed_is_contiguous(const clattn__problem *problem)
+{
+    const int64_t stride = problem->layout[CLATTN_SLOT_PACKED_W].stride[0];
+    if (clattn__problem_has(problem, CLATTN_SLOT_PACKED_W) && stride != 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "PACKED_W: stride[0] is %" PRId64 ", must be 1",
+                            stride);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
 {
     for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
@@ -87,5 +97,6 @@ clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
         if (clattn__problem_writes(problem, info->slot) && !is_empty(problem, info))
             CLATTN__TRY(elements_are_distinct(problem, info));
     }
+    CLATTN__TRY(packed_is_contiguous(problem));
     return params_are_contiguous(problem);
 }

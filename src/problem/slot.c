@@ -82,6 +82,12 @@
     {                                                                                              \
         CLATTN__NEVER, CLATTN__NEVER, CLATTN__##part                                               \
     }
+/* linear, and its gradients by x and by W and b, and packing */
+#define OF_LINEAR(y, x, w, pack)                                                                   \
+    {                                                                                              \
+        [CLATTN__LINEAR] = CLATTN__##y, [CLATTN__LINEAR_X] = CLATTN__##x,                          \
+        [CLATTN__LINEAR_W] = CLATTN__##w, [CLATTN__LINEAR_PACK] = CLATTN__##pack                   \
+    }
 #define IF_ASKED                                                                                   \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER                                                            \
@@ -164,6 +170,16 @@ static const clattn__slot_info table[] = {
     ROW(ANGLES, 3, SHAPE(CLATTN__N_POSITIONS, CLATTN__N_ANGLES, CLATTN__TWO), BIT(CLATTN_F32),
         OF_ANGLES, false, false, PLAIN),
     ROW(INDICES, 4, SHAPE(B, H, NQ, CLATTN__TOP), BIT(CLATTN_I32), OF_TOP, WRITTEN, false, PLAIN),
+    ROW(X, 3, SHAPE(B, CLATTN__ROWS, CLATTN__IN), FLOATS, OF_LINEAR(ALWAYS, ALWAYS, ALWAYS, NEVER),
+        BIT(CLATTN__LINEAR_X), false, PLAIN),
+    ROW(W, 2, SHAPE(CLATTN__OUT, CLATTN__IN), FLOATS,
+        OF_LINEAR(IF_ASKED, IF_ASKED, IF_ASKED, ALWAYS), BIT(CLATTN__LINEAR_W), false, PLAIN),
+    ROW(B, 1, SHAPE(CLATTN__OUT), FLOATS, OF_LINEAR(IF_ASKED, NEVER, IF_ASKED, NEVER),
+        BIT(CLATTN__LINEAR_W), false, PLAIN),
+    ROW(Y, 3, SHAPE(B, CLATTN__ROWS, CLATTN__OUT), FLOATS, OF_LINEAR(ALWAYS, ALWAYS, ALWAYS, NEVER),
+        BIT(CLATTN__LINEAR), false, PLAIN),
+    ROW(PACKED_W, 1, SHAPE(CLATTN__PACKED), BIT(CLATTN_F32),
+        OF_LINEAR(IF_ASKED, IF_ASKED, NEVER, ALWAYS), BIT(CLATTN__LINEAR_PACK), false, PLAIN),
     ROW(K_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__K_GROUPS), BIT(CLATTN_F32), OF_SCALES,
         BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
     ROW(V_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__V_GROUPS), BIT(CLATTN_F32), OF_SCALES,
@@ -192,6 +208,10 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__N_POSITIONS] = "n_positions",
     [CLATTN__N_ANGLES] = "rotary_dim / 2",
     [CLATTN__TOP] = "top_k",
+    [CLATTN__ROWS] = "rows",
+    [CLATTN__IN] = "in",
+    [CLATTN__OUT] = "out",
+    [CLATTN__PACKED] = "elements of packed weights",
     [CLATTN__K_GROUPS] = "scales of a key",
     [CLATTN__V_GROUPS] = "scales of a value",
     [CLATTN__PARTS] = "parts",

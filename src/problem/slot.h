@@ -7,6 +7,9 @@
 
 #include <clattn/clattn.h>
 
+/* Columns of a panel of packed weights. */
+#define CLATTN__PANEL 16
+
 /* Kinds of operation. */
 typedef enum clattn__kind {
     CLATTN__ATTENTION,
@@ -14,7 +17,11 @@ typedef enum clattn__kind {
     CLATTN__GRADIENT,
     CLATTN__APPEND,
     CLATTN__ROTARY,
-    CLATTN__TOP_K, /* attention to the keys of highest score */
+    CLATTN__TOP_K,  /* attention to the keys of highest score */
+    CLATTN__LINEAR, /* y = x W^T + b; the gradient by x; those by W and b; packing W */
+    CLATTN__LINEAR_X,
+    CLATTN__LINEAR_W,
+    CLATTN__LINEAR_PACK,
     CLATTN__KIND_COUNT
 } clattn__kind;
 
@@ -40,7 +47,11 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
-    CLATTN__TOP,      /* keys that a query attends to; 0: all */
+    CLATTN__TOP,  /* keys that a query attends to; 0: all */
+    CLATTN__ROWS, /* linear */
+    CLATTN__IN,
+    CLATTN__OUT,
+    CLATTN__PACKED,   /* elements of PACKED_W */
     CLATTN__K_GROUPS, /* scales of a key, at least 1 */
     CLATTN__V_GROUPS,
     CLATTN__PARTS,

@@ -185,7 +185,8 @@ static clattn_status check_rotation(const clattn__problem *problem, const int32_
 
 clattn_status clattn__values_check(const clattn__problem *problem, const void *const *at)
 {
-    if (problem->kind == CLATTN__MERGE || problem->extent[CLATTN__BATCH] == 0)
+    if (problem->kind == CLATTN__MERGE || clattn__problem_is_linear(problem) ||
+        problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
     if (problem->kind == CLATTN__ROTARY)
         return check_rotation(problem, at[CLATTN_SLOT_POSITIONS]);

@@ -44,8 +44,32 @@ static grid grid_of(const clattn__problem *problem, const clattn__tiling *tiling
     return of;
 }
 
+static uint64_t count_tiles(const clattn__tiling *tiling)
+{
+    return (uint64_t)tiling->batches * (uint64_t)clattn__divide_up(tiling->rows, tiling->block) *
+           (uint64_t)clattn__divide_up(tiling->columns, tiling->column_block);
+}
+
+/* Items that share columns are neighbours, so that these stay in the cache. */
+static void fill_tiles(const clattn__tiling *tiling, clattn_work_item *items)
+{
+    for (int64_t batch = 0; batch < tiling->batches; batch++)
+        for (int64_t j = 0; j < tiling->columns; j += tiling->column_block)
+            for (int64_t i = 0; i < tiling->rows; i += tiling->block)
+                *items++ = (clattn_work_item){
+                    .batch = (int32_t)batch,
+                    .q_begin = (int32_t)i,
+                    .q_end = (int32_t)smaller(i + tiling->block, tiling->rows),
+                    .k_begin = (int32_t)j,
+                    .k_end = (int32_t)smaller(j + tiling->column_block, tiling->columns),
+                    .partial = -1,
+                };
+}
+
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling)
 {
+    if (tiling->axis == CLATTN__OVER_TILES)
+        return count_tiles(tiling);
     const grid of = grid_of(problem, tiling);
     return (uint64_t)of.batches * (uint64_t)of.heads * (uint64_t)of.blocks;
 }
@@ -118,6 +142,10 @@ static clattn_work_item *add_blocks(const grid *of, const clattn__tiling *tiling
 void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling *tiling,
                             clattn_work_item *items)
 {
+    if (tiling->axis == CLATTN__OVER_TILES) {
+        fill_tiles(tiling, items);
+        return;
+    }
     const grid of = grid_of(problem, tiling);
     int64_t first = 0, last = of.blocks - 1;
     while (first <= last) {

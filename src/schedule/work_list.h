@@ -10,7 +10,8 @@ typedef enum clattn__axis {
                                leave of the keys, lengths aside */
     CLATTN__OVER_KEYS,      /* items are blocks of keys of one key/value head; q range unused (0) */
     CLATTN__OVER_HEAD_KEYS, /* items are blocks of keys of one query head */
-    CLATTN__OVER_HEADS      /* items are whole query heads, with all queries and keys */
+    CLATTN__OVER_HEADS,     /* items are whole query heads, with all queries and keys */
+    CLATTN__OVER_TILES      /* items are rectangles of matrices: q range of rows, k of columns */
 } clattn__axis;
 
 typedef struct clattn__tiling {
@@ -19,6 +20,8 @@ typedef struct clattn__tiling {
     int64_t period;   /* no item reaches over a multiple of it; 0: none */
     bool all_heads;   /* one item for all heads: its head is -1 */
     bool all_batches; /* one item for all batch entries: its batch is -1 */
+    /* CLATTN__OVER_TILES: `batches` matrices, `block` rows by `column_block` columns an item. */
+    int64_t batches, rows, columns, column_block;
 } clattn__tiling;
 
 /* a / b, rounded up; a is 0 or more, b 1 or more. */

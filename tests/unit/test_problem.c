@@ -196,7 +196,7 @@ VIOLATION(align_unknown, desc->align = (clattn_align)4)
 VIOLATION(causal_two, (desc->causal = 2, desc->align = CLATTN_ALIGN_TOP_LEFT))
 VIOLATION(causal_without_align, desc->causal = 1)
 VIOLATION(slot_required, desc->slots = CLATTN_SLOT_BIT(CLATTN_SLOT_OUT))
-VIOLATION(slot_unknown, desc->slots = CLATTN_SLOT_BIT(40))
+VIOLATION(slot_unknown, desc->slots = CLATTN_SLOT_BIT(63))
 VIOLATION(strided_two, desc->tensor[CLATTN_SLOT_V].strided = 2)
 VIOLATION(dtype_unknown, desc->tensor[CLATTN_SLOT_K].dtype = (clattn_dtype)9)
 VIOLATION(span_too_large, (desc->tensor[CLATTN_SLOT_Q] = (clattn_tensor){
@@ -235,7 +235,7 @@ static const violation violations[] = {
     {"causal 2", causal_two, CLATTN_ERR_ARGUMENT, "causal"},
     {"causal alone", causal_without_align, CLATTN_ERR_ARGUMENT, "align"},
     {"slot OUT asked for", slot_required, CLATTN_ERR_ARGUMENT, "OUT"},
-    {"slot 40", slot_unknown, CLATTN_ERR_UNSUPPORTED, "slot 40"},
+    {"slot 63", slot_unknown, CLATTN_ERR_UNSUPPORTED, "slot 63"},
     {"strided 2", strided_two, CLATTN_ERR_ARGUMENT, "V"},
     {"dtype 9", dtype_unknown, CLATTN_ERR_UNSUPPORTED, "K"},
     {"span", span_too_large, CLATTN_ERR_ARGUMENT, "Q: spans"},

@@ -79,5 +79,9 @@ Test(select, quirks_are_by_platform)
     cr_assert(caps.driver_caches && !caps.coherent_host);
     info = device(CLATTN_DEVICE_CPU, "Portable Computing Language", "CPU", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host);
+    cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host && !caps.no_prefetch);
+    memset(&caps, 0, sizeof caps);
+    info = device(CLATTN_DEVICE_CPU, "rusticl", "llvmpipe", 1);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(caps.no_prefetch && !caps.driver_caches);
 }

@@ -1,0 +1,34 @@
+/* A linear operation as a product of matrices, whichever of its tensors they are:
+ *   result[b, i, j] = sum over pieces p and depth k of left[b, p, i, k] right[b, p, j, k]
+ * Panels are the right matrix in parts of CLATTN_PANEL columns, (pieces, depth, CLATTN_PANEL), with
+ * 0 beyond the last column. */
+#ifndef CLATTN_PRODUCT_H
+#define CLATTN_PRODUCT_H
+
+#include "common/item.h"
+#include "common/types.h"
+
+/* Elements of a panel. */
+static inline long panel_size(__global const clattn_problem_row *row)
+{
+    return (long)row->pieces * row->depth * CLATTN_PANEL;
+}
+
+/* Element (batch, i, j) of the result. */
+static inline long result_at(__global const clattn_problem_row *row, const clattn_base *base,
+                             int batch, int i, int j)
+{
+    return tensor_begin(row, base, CLATTN_T_RESULT, batch, i) +
+           j * row->tensor[CLATTN_T_RESULT].stride[2];
+}
+
+/* What B adds to a row or to a column, whichever it is. */
+static inline float addend_at(__global const clattn_problem_row *row, const clattn_base *base,
+                              __global const void *addend, int index)
+{
+    return load_element(addend,
+                        base->offset[CLATTN_T_B] + index * row->tensor[CLATTN_T_B].stride[0],
+                        row->dtype[CLATTN_T_B]);
+}
+
+#endif

@@ -1,0 +1,138 @@
+/* Linear projections and their gradients for devices whose work-item is a core with vectors: the
+ * right matrix packed into panels, register tiles. Launches: linear_pack, unless the caller has
+ * packed weights, and linear_simd; linear_sums for the gradient by b. */
+#include "kernels/launches.h"
+#include "kernels/product.h"
+
+extern const clattn__kernel clattn__linear_simd;
+extern const clattn__kernel clattn__linear_x_simd;
+extern const clattn__kernel clattn__linear_w_simd;
+
+/* Register tiles as in simd_tiles.c: sums, a row of the panels and an element of the left matrix
+ * fit the registers, and the tile is near a square. A block of the left matrix (block_m, block_k)
+ * and results (block_m, block_n) stay in the second cache, a panel's part of block_k rows in the
+ * first. */
+static const struct {
+    uint32_t vec, registers; /* the device has vectors as wide, and as many registers */
+    uint32_t rows, cols;
+    uint32_t block_m, block_n, block_k;
+} tiles[] = {
+    {16, 32, 6, 4, 96, 512, 128}, /* AVX-512 */
+    {8, 16, 6, 2, 96, 512, 128},  /* AVX2 */
+    {4, 32, 6, 4, 96, 512, 128},  /* NEON of 64-bit Arm */
+    {4, 16, 2, 4, 96, 512, 128},  /* SSE, and what is not known */
+};
+
+/* Items for each compute unit, so that all are busy to the end. */
+#define ITEMS_PER_UNIT 4
+/* Rows of an item that aren't cut any further: below, fetching panels counts. */
+#define LEAST_ROWS 24
+
+static void configure(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__config *config)
+{
+    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
+    uint32_t i = 0;
+    (void)problem;
+    while (i < last &&
+           (tiles[i].vec > caps->vector_width || tiles[i].registers > caps->vector_registers))
+        i++;
+    config->vec = tiles[i].vec;
+    config->rows = tiles[i].rows;
+    config->cols = tiles[i].cols;
+    config->block_m = tiles[i].block_m;
+    config->block_n = tiles[i].block_n;
+    config->block_k = tiles[i].block_k;
+    config->group_size = 1;
+}
+
+/* Equal parts of `length`, at most `most`, in whole `unit`s. */
+static int64_t part_of(int64_t length, int64_t parts, int64_t unit, int64_t most)
+{
+    const int64_t part = clattn__divide_up(clattn__divide_up(length, parts), unit) * unit;
+    return part < unit ? unit : part > most ? most : part;
+}
+
+/* Cuts the result into items. What an element is doesn't depend on it. */
+static void cut(const clattn__problem *problem, const clattn__caps *caps, clattn__config *config)
+{
+    clattn__product product;
+    clattn__product_of(problem, &product);
+    const double wanted = ITEMS_PER_UNIT * (double)caps->compute_units;
+    const int64_t rows = product.rows > 0 ? product.rows : 1;
+    const int64_t columns = product.columns > 0 ? product.columns : 1;
+    const int64_t batch = product.batch > 0 ? product.batch : 1;
+    const int64_t width = (int64_t)config->cols * config->vec;
+    int64_t row_cuts = clattn__divide_up(rows, config->block_m);
+    int64_t column_cuts = clattn__divide_up(columns, config->block_n);
+    while ((double)batch * (double)row_cuts * (double)column_cuts < wanted) {
+        if (rows / (row_cuts + 1) >= LEAST_ROWS)
+            row_cuts++;
+        else if (columns / (column_cuts + 1) >= width)
+            column_cuts++;
+        else
+            break;
+    }
+    config->item_rows = (uint32_t)part_of(rows, row_cuts, config->rows, config->block_m);
+    config->item_columns = (uint32_t)part_of(columns, column_cuts, width, config->block_n);
+}
+
+static void workspace(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__variant *variant)
+{
+    (void)caps;
+    clattn__product_place(problem, variant);
+    clattn__product_place_panels(problem, variant);
+}
+
+/* The panels in floating point, because their size must not overflow. */
+static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
+{
+    clattn__product product;
+    clattn__product_of(problem, &product);
+    const double entries = product.right_shared ? 1 : (double)product.batch;
+    const double bytes = product.flags & CLATTN_P_PANELS
+                             ? 0
+                             : 4.0 * entries * ((double)product.columns + CLATTN__PANEL) *
+                                   (double)product.pieces * (double)product.depth;
+    return clattn__check_simd(caps, reason) &&
+           clattn__check_workspace_bound(bytes, caps, "panels", reason);
+}
+
+static void launches(const clattn__problem *problem, clattn__variant *variant)
+{
+    clattn__product product;
+    clattn__product_of(problem, &product);
+    const clattn__launch_row row = {
+        .file = "linear/linear_simd.cl",
+        .function = "linear_simd",
+        .tiling = {CLATTN__OVER_TILES, .block = variant->config.item_rows,
+                   .column_block = variant->config.item_columns, .batches = product.batch,
+                   .rows = product.rows, .columns = product.columns},
+        .tensors = {CLATTN_T_LEFT, CLATTN_T_K_PANELS, CLATTN_T_B, CLATTN_T_RESULT, CLATTN_T_COUNT},
+    };
+    if (!(product.flags & CLATTN_P_PANELS))
+        clattn__product_add_pack(problem, variant);
+    clattn__launch_add(variant, &row);
+}
+
+static void launches_of_weights(const clattn__problem *problem, clattn__variant *variant)
+{
+    if (clattn__problem_has(problem, CLATTN_SLOT_W) || !clattn__problem_has(problem, CLATTN_SLOT_B))
+        launches(problem, variant);
+    clattn__product_add_sums(problem, variant);
+}
+
+#define KERNEL(stem, of, list)                                                                     \
+    const clattn__kernel clattn__##stem = {                                                        \
+        .name = #stem,                                                                             \
+        .kind = of,                                                                                \
+        .check = check,                                                                            \
+        .configure = configure,                                                                    \
+        .cut = cut,                                                                                \
+        .workspace = workspace,                                                                    \
+        .launches = list,                                                                          \
+    }
+KERNEL(linear_simd, CLATTN__LINEAR, launches);
+KERNEL(linear_x_simd, CLATTN__LINEAR_X, launches);
+KERNEL(linear_w_simd, CLATTN__LINEAR_W, launches_of_weights);

@@ -149,10 +149,8 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     float block_p[BLOCK_M * CLATTN_SPLIT] __attribute__((aligned(64)));
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     float m[BLOCK_M], l[BLOCK_M];
-#if ROW_SCALES
     float k_scale[CLATTN_SPLIT] __attribute__((aligned(64)));
     float v_scale[CLATTN_SPLIT] __attribute__((aligned(64)));
-#endif
     pairs of[BLOCK_M];
     int query[BLOCK_M];
     decode x = {row,
@@ -165,10 +163,8 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
                 .o = block_o,
                 .m = m,
                 .l = l};
-#if ROW_SCALES
     x.k_scale = k_scale;
     x.v_scale = v_scale;
-#endif
     const int all = row->group * row->n_q, token = keys_of(row, &base, kv_lengths, b).first;
     x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
     x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);

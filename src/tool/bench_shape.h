@@ -32,6 +32,8 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity);
 /* "attention", "attention+mask", "gradient", "gradient+mask" */
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity);
+/* How keys and values are stored: "f32", "int8". */
+const char *bench_shape_dtype(const bench_shape *shape);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
 
 /* The contents of a mask, and of the lengths of keys: three quarters, a half, a quarter, all. */

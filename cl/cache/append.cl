@@ -1,116 +1,148 @@
 /* New keys and values into the pages of their sequences: token i of a batch entry goes to position
- * POSITIONS[batch] + i. Pages of integers get the scales that go with them. An item is tokens of
- * one head. */
+ * POSITIONS[batch] + i, keys rotated by its angles where there are some. Pages of integers get the
+ * scales that go with them. An item is tokens of one head. */
 #include "common/item.h"
 #include "common/types.h"
 
 /* Rows of integers whose elements are all smaller become 0: their scale would be denormal. */
 #define LEAST 0x1p-100f
 
-/* A row on its way. */
-typedef struct row_copy {
-    __global const void *from;
-    long source, source_step; /* elements */
-    uint source_type;
-    __global void *to;
-    long target, target_step;
-    uint target_type;
-    int dim;
-} row_copy;
+/* Most elements of a row. */
+#define ROW_MOST 576
 
-/* Element by element, or VEC of them at a time where they are side by side. */
-INLINE void copy_row(const row_copy *c)
+/* Row i of what is new. */
+INLINE void load_row(const rows_of *from, int i, int dim, float *x)
 {
+    const long begin = from->begin[1] + i * from->step[1];
     int d = 0;
-    if (c->source_step == 1 && c->target_step == 1)
-        for (; d + VEC <= c->dim; d += VEC)
-            store_elements(load_elements(c->from, c->source + d, c->source_type), c->to,
-                           c->target + d, c->target_type);
-    for (; d < c->dim; d++)
-        store_element(load_element(c->from, c->source + d * c->source_step, c->source_type), c->to,
-                      c->target + d * c->target_step, c->target_type);
+    for (; from->inner[1] == 1 && d + VEC <= dim; d += VEC)
+        store_vector(load_elements(from->memory[1], begin + d, from->dtype[1]), x + d);
+    for (; d < dim; d++)
+        x[d] = load_element(from->memory[1], begin + d * from->inner[1], from->dtype[1]);
 }
 
-/* The largest absolute value of elements `begin` to `end` - 1; NaN if one of them is. */
-INLINE float largest_size(const row_copy *c, int begin, int end)
+INLINE void store_row(const float *x, const rows_of *to, int j, int dim)
 {
-    vfloat most = 0.0f, odd = 0.0f; /* odd becomes NaN with the first that is */
-    int d = begin;
-    float largest, check;
-    for (; c->source_step == 1 && d + VEC <= end; d += VEC) {
-        const vfloat x = load_elements(c->from, c->source + d, c->source_type);
-        most = larger(fabs(x), most);
-        odd += x * 0.0f;
+    __global void *memory = (__global void *)to->memory[1];
+    const long begin = row_begin(to, j);
+    int d = 0;
+    for (; to->inner[1] == 1 && d + VEC <= dim; d += VEC)
+        store_elements(load_vector(x + d), memory, begin + d, to->dtype[1]);
+    for (; d < dim; d++)
+        store_element(x[d], memory, begin + d * to->inner[1], to->dtype[1]);
+}
+
+/* ---- rotary embedding ------------------------------------------------------------------------ */
+
+/* The angles of a head's keys; 0: none. */
+typedef struct rotation {
+    __global const float *angles;        /* of position 0 */
+    long position_step, pair_step, sine; /* elements */
+    int pairs, interleaved, last;        /* last: position that has angles */
+} rotation;
+
+INLINE rotation rotation_init(__global const clattn_problem_row *row, const clattn_base *base,
+                              __global const float *angles)
+{
+    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_ANGLES];
+    rotation by;
+    by.angles = row->n_angles ? angles + base->offset[CLATTN_T_ANGLES] : 0;
+    by.position_step = t->stride[0];
+    by.pair_step = t->stride[1];
+    by.sine = t->stride[2];
+    by.pairs = row->n_angles;
+    by.interleaved = row->interleaved;
+    by.last = row->n_positions - 1;
+    return by;
+}
+
+/* As rotary.cl does. */
+INLINE void rotate_row(const rotation *by, int position, float *x)
+{
+    __global const float *angle = by->angles + min(position, by->last) * by->position_step;
+    const int apart = by->interleaved ? 1 : by->pairs;
+    for (int n = 0; n < by->pairs; n++, angle += by->pair_step) {
+        const float c = angle[0], s = angle[by->sine];
+        const int d = by->interleaved ? 2 * n : n;
+        const float a = x[d], b = x[d + apart];
+        x[d] = a * c - b * s;
+        x[d + apart] = a * s + b * c;
     }
-    largest = largest_lane(most);
-    check = sum_of_lanes(odd);
-    for (; d < end; d++) {
-        const float x = load_element(c->from, c->source + d * c->source_step, c->source_type);
-        largest = fabs(x) > largest ? fabs(x) : largest;
-        check += x * 0.0f;
+}
+
+/* ---- integers -------------------------------------------------------------------------------- */
+
+/* The largest absolute value of x (count); NaN if one isn't finite. */
+INLINE float largest_size(const float *x, int count)
+{
+    vfloat most = 0.0f, odd = 0.0f; /* odd becomes NaN with the first that isn't finite */
+    int d = 0;
+    for (; d + VEC <= count; d += VEC) {
+        const vfloat v = load_vector(x + d);
+        most = larger(fabs(v), most);
+        odd += v * 0.0f;
+    }
+    float largest = largest_lane(most), check = sum_of_lanes(odd);
+    for (; d < count; d++) {
+        largest = fabs(x[d]) > largest ? fabs(x[d]) : largest;
+        check += x[d] * 0.0f;
     }
     return check == 0.0f ? largest : NAN;
 }
 
-/* Elements `begin` to `end` - 1 as integers of which the largest is `limit`; returns their scale.
- * What isn't finite makes the scale NaN, and so shows. */
-INLINE float quantise(const row_copy *c, int begin, int end, int limit)
+/* Writes x (count) as integers of which the largest is `limit`, from element `at` on; returns their
+ * scale. What isn't finite makes the scale NaN, and so shows. */
+INLINE float quantise(const float *x, int count, const rows_of *to, long at)
 {
-    const float most = largest_size(c, begin, end);
+    const int limit = to->dtype[1] == CLATTN_D_I8 ? 127 : 7;
+    const float most = largest_size(x, count);
     const float inverse = most >= LEAST ? limit / most : 0.0f;
-    __global uchar *to = (__global uchar *)c->to;
-    for (int d = begin; d < end; d++) {
-        const float x = load_element(c->from, c->source + d * c->source_step, c->source_type);
-        const int n = isnan(most) ? 0 : clamp((int)rint(x * inverse), -limit, limit);
-        const long at = c->target + d * c->target_step;
-        if (c->target_type == CLATTN_D_I8)
-            to[at] = (uchar)n;
-        else if (at & 1)
-            to[at / 2] = (uchar)((to[at / 2] & 15) | n << 4);
+    __global uchar *bytes = (__global uchar *)to->memory[1];
+    for (int d = 0; d < count; d++, at += to->inner[1]) {
+        const int n = isnan(most) ? 0 : clamp((int)rint(x[d] * inverse), -limit, limit);
+        if (to->dtype[1] == CLATTN_D_I8)
+            bytes[at] = (uchar)n;
         else
-            to[at / 2] = (uchar)(n & 15);
+            bytes[at / 2] = (uchar)(at & 1 ? (bytes[at / 2] & 15) | n << 4 : n & 15);
     }
     return most >= LEAST ? most / limit : most * 0.0f;
 }
 
-/* A row and its scales, `step` apart. */
-INLINE void quantise_row(const row_copy *c, int channels, __global float *scales, long step)
+/* Row j and its scales. */
+INLINE void quantise_row(const float *x, const rows_of *to, int j, int dim)
 {
-    const int limit = c->target_type == CLATTN_D_I8 ? 127 : 7;
-    const int size = channels ? channels : c->dim;
-    for (int begin = 0; begin < c->dim; begin += size, scales += step)
-        *scales = quantise(c, begin, min(begin + size, c->dim), limit);
+    __global float *scale = (__global float *)to->scales + scale_begin(to, j);
+    const long begin = row_begin(to, j);
+    const int size = to->scale_channels ? to->scale_channels : dim;
+    for (int d = 0; d < dim; d += size, scale += to->scale_inner)
+        *scale = quantise(x + d, min(size, dim - d), to, begin + d * to->inner[1]);
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
 /* Tokens of an item, `position` that of token 0. */
-INLINE void append_rows(const rows_of *from, const rows_of *to, int begin, int end, int position,
-                        int dim)
+INLINE void append_rows(const rows_of *from, const rows_of *to, const rotation *by, int begin,
+                        int end, int position, int dim)
 {
-    row_copy c = {.from = from->memory[1],
-                  .source_step = from->inner[1],
-                  .source_type = from->dtype[1],
-                  .to = (__global void *)to->memory[1],
-                  .target_step = to->inner[1],
-                  .target_type = to->dtype[1],
-                  .dim = dim};
+    float x[ROW_MOST];
     for (int i = begin; i < end; i++) {
-        c.source = from->begin[1] + i * from->step[1];
-        c.target = row_begin(to, position + i);
+        load_row(from, i, dim, x);
+        if (by->angles)
+            rotate_row(by, position + i, x);
         if (to->scales)
-            quantise_row(&c, to->scale_channels,
-                         (__global float *)to->scales + scale_begin(to, position + i),
-                         to->scale_inner);
+            quantise_row(x, to, position + i, dim);
         else
-            copy_row(&c);
+            store_row(x, to, position + i, dim);
     }
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 append(__global const void *k, __global const void *v, __global void *present_k,
        __global void *present_v, __global float *k_scales, __global float *v_scales,
-       __global const int *kv_lengths, __global const int *pages, __global const int *positions,
-       const clattn_base base, __global const clattn_problem_row *rows,
-       __global const clattn_work_item *items, uint first, uint count)
+       __global const float *angles, __global const int *kv_lengths, __global const int *pages,
+       __global const int *positions, const clattn_base base,
+       __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
+       uint count)
 {
     if (get_group_id(0) >= count)
         return;
@@ -133,6 +165,9 @@ append(__global const void *k, __global const void *v, __global void *present_k,
         0, limit);
     const int end =
         min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
-    append_rows(&keys, &to_keys, item.k_begin, end, position, row->head_dim);
-    append_rows(&values, &to_values, item.k_begin, end, position, row->value_dim);
+    const rotation by = rotation_init(row, &base, angles);
+    rotation none = by;
+    none.angles = 0;
+    append_rows(&keys, &to_keys, &by, item.k_begin, end, position, row->head_dim);
+    append_rows(&values, &to_values, &none, item.k_begin, end, position, row->value_dim);
 }

@@ -38,6 +38,7 @@ extern "C" {
  *    PAGES      (batch, page_limit)  I32, read, host too
  *    POSITIONS  (batch)              I32, read, host too
  *    KV_LENGTHS (batch)              I32, read, host too; optional
+ *    ANGLES     (n_positions, rotary_dim / 2, 2)  F32, read; optional, see rotary_dim
  * Token i of entry b goes to position p = POSITIONS[b] + i, that is to token p % page_size of page
  * PAGES[b, p / page_size], for i < KV_LENGTHS[b], or n_kv. Nothing else is written; two entries
  * that write to the same page at the same place are the caller's mistake. As I8 or I4 a row, or
@@ -55,6 +56,12 @@ typedef struct clattn_append_desc {
     int64_t page_size, n_pages, page_limit;
     clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
     int64_t scale_channels; /* with K_SCALES or V_SCALES: channels that share one, 0: all; 32 */
+    /* With ANGLES, else 0: keys are rotated by their position, as clattn_plan_rotary does it,
+     * before they are stored. n_positions bounds POSITIONS[b] + n_kv. */
+    int64_t rotary_dim;   /* even, 2 .. head_dim */
+    int64_t n_positions;  /* at least 1 */
+    uint32_t interleaved; /* 1 or 0 */
+    uint32_t padding;     /* 0 */
 } clattn_append_desc;
 
 static inline void clattn_append_desc_init(clattn_append_desc *desc)

@@ -263,6 +263,10 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     made.extent[CLATTN__N_PAGES] = own.n_pages;
     made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
     fill_scales(&made, own.scale_channels);
+    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
+    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
+    made.extent[CLATTN__TWO] = 2;
+    made.interleaved = own.interleaved;
     made.left = made.right = CLATTN__UNLIMITED;
     return finish(problem, &made, own.slots, own.tensor);
 }

@@ -66,7 +66,8 @@
     }
 #define OF_ANGLES                                                                                  \
     {                                                                                              \
-        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER  \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__ALWAYS,             \
+            CLATTN__NEVER                                                                          \
     }
 #define OF_TOP                                                                                     \
     {                                                                                              \

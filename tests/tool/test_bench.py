@@ -79,7 +79,8 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
-FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4", "dropout", "lengths")
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4",
+            "dropout", "lengths")
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5}
 INTEGERS = ("int8", "int4")  # a scale of 4 bytes a row
 WINDOW = 256

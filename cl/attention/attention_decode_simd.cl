@@ -1,7 +1,8 @@
 /* Attention of few queries to many keys, as in decoding: bound by reading keys and values, so each
- * is read once for all queries and all heads that share it, from where the caller has it. A group
- * does one split of the keys (CLATTN_SPLIT of them) of one key/value head: all scores, then their
- * softmax, then the values. merge_splits makes the splits one. */
+ * is read once for all queries, all heads and, with cascade, all batch entries that share it, from
+ * where the caller has it. A group does one split of the keys (CLATTN_SPLIT of them) of one
+ * key/value head: all scores, then their softmax, then the values. merge_splits makes the splits
+ * one. */
 #include "common/decode_split.h"
 
 /* ---- a block of rows ------------------------------------------------------------------------- */
@@ -132,6 +133,73 @@ INLINE void write_partial(const decode *x, int r, __global float *to)
         store_vector(load_vector(x->o + r * DIM_MAX + d), to + d);
 }
 
+/* ---- entries that share pages ---------------------------------------------------------------- */
+
+/* What it takes to see whether batch entries have the same pages. */
+typedef struct tables {
+    __global const clattn_problem_row *row;
+    const clattn_base *base;
+    __global const int *pages, *kv_lengths;
+    int begin, end; /* of the split */
+} tables;
+
+/* Whether two entries have all keys of a whole split from the same pages. */
+INLINE int same_pages(const tables *x, int b, int c)
+{
+    __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_PAGES];
+    const int size = x->row->page_size;
+    if (x->end - x->begin < CLATTN_SPLIT ||
+        keys_of(x->row, x->base, x->kv_lengths, b).count < x->end ||
+        keys_of(x->row, x->base, x->kv_lengths, c).count < x->end)
+        return 0;
+    __global const int *of_b = x->pages + tensor_begin(x->row, x->base, CLATTN_T_PAGES, b, 0);
+    __global const int *of_c = x->pages + tensor_begin(x->row, x->base, CLATTN_T_PAGES, c, 0);
+    for (int page = x->begin / size; page <= (x->end - 1) / size; page++)
+        if (of_b[page * t->stride[1]] != of_c[page * t->stride[1]])
+            return 0;
+    return 1;
+}
+
+/* The entry before `c` that shares the split with b, -1: none. */
+INLINE int next_entry(const tables *x, int b, int c)
+{
+    if (!x->row->cascade)
+        return -1;
+    while (--c >= 0)
+        if (same_pages(x, b, c))
+            break;
+    return c;
+}
+
+/* Whether an entry behind b shares the split, and so does it for b: the last one does, because
+ * runtimes hand out work in shrinking portions, and what is for many belongs to the end. */
+INLINE int is_done_by_another(const tables *x, int b)
+{
+    for (int c = x->row->cascade ? x->row->batch : 0; --c > b;)
+        if (same_pages(x, b, c))
+            return 1;
+    return 0;
+}
+
+/* The next block of rows, of key/value head g: from `entry` and its row *begin on, then from
+ * entries that share the split with b. Returns the entry of the next block's first row, -1: there
+ * is none. */
+INLINE int take_rows(decode *x, const tables *shared, int b, int g, int entry, int *begin,
+                     pairs *of, int *query, OPTION_PARAMETERS)
+{
+    __global const clattn_problem_row *row = x->row;
+    for (x->rows = 0; x->rows < BLOCK_M && entry >= 0; x->rows++) {
+        query[x->rows] = *begin % row->n_q;
+        of[x->rows] = pairs_init(row, shared->base, entry, g * row->group + *begin / row->n_q,
+                                 OPTION_ARGUMENTS);
+        if (++*begin == row->group * row->n_q) {
+            entry = next_entry(shared, b, entry);
+            *begin = 0;
+        }
+    }
+    return entry;
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_decode_simd(__global const void *q, __global const void *k, __global const void *past_k,
                       __global const void *v, __global const void *past_v, __global float *parts,
@@ -165,23 +233,22 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
                 .l = l};
     x.k_scale = k_scale;
     x.v_scale = v_scale;
-    const int all = row->group * row->n_q, token = keys_of(row, &base, kv_lengths, b).first;
+    const tables shared = {row, &base, pages, kv_lengths, item.k_begin, item.k_end};
+    if (is_done_by_another(&shared, b))
+        return;
+    const int token = keys_of(row, &base, kv_lengths, b).first;
     x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
     x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
     rows_scale(&x.keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
     rows_scale(&x.values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, token);
-    for (int begin = 0; begin < all; begin += BLOCK_M) {
-        x.rows = min(BLOCK_M, all - begin);
-        for (int r = 0; r < x.rows; r++) {
-            query[r] = (begin + r) % row->n_q;
-            of[r] = pairs_init(row, &base, b, g * row->group + (begin + r) / row->n_q,
-                               OPTION_ARGUMENTS);
-        }
+    int entry = row->n_q > 0 ? b : -1, begin = 0; /* where the next row is from */
+    while (entry >= 0) {
+        entry = take_rows(&x, &shared, b, g, entry, &begin, of, query, OPTION_ARGUMENTS);
         attend_rows(&x, &base, q);
         for (int r = 0; r < x.rows; r++) {
             if (row->n_kv > CLATTN_SPLIT)
                 write_partial(&x, r,
-                              partial_row(parts, row, &base, b, of[r].head, query[r],
+                              partial_row(parts, row, &base, of[r].batch, of[r].head, query[r],
                                           item.k_begin / CLATTN_SPLIT));
             else
                 write_final(&of[r], &base, query[r], block_o + r * DIM_MAX, m[r], l[r],

@@ -73,7 +73,7 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRADIENT_BLOCK  50 /* of each item, stride[4] apart: see gradient_simd.cl */
 #define CLATTN_T_GRADIENT_PANELS 51 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
 #define CLATTN_T_PARTS           52 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             53 /* (B, H, n_q, min(top_k, n_kv), 2) scores and their keys */
+#define CLATTN_T_TOP             53 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
 #define CLATTN_T_LEFT   54 /* (batch, pieces, rows, depth) */
 #define CLATTN_T_RIGHT  55 /* (batch, pieces, columns, depth), or panels */
@@ -170,6 +170,8 @@ typedef struct clattn_problem_row {
     clattn_i32 page_size, n_pages, page_limit; /* 0: keys and values aren't in pages */
     clattn_i32 n_positions, n_angles;          /* rotary */
     clattn_i32 top_k;                          /* keys of a query, 0: all */
+    clattn_i32 sample;                         /* 1: one of them is drawn */
+    clattn_i32 cascade;                        /* 1: batch entries may have the same pages */
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
     clattn_i32 range_keys;                     /* of an item of gradient_simd */
     clattn_i32 key_block;                      /* keys that it has at a time */
@@ -179,7 +181,7 @@ typedef struct clattn_problem_row {
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 180 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 188 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

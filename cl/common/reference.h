@@ -98,21 +98,35 @@ static float weight(const query *x, int j, float s, float m, float l)
     return (x->of.flags & dropped) == dropped ? drop_weight(&x->of, w, x->i, j) : w;
 }
 
+/* OUT of the query: o (value_dim) times factor. */
+static void write_row(const query *x, const clattn_base *base, const float *o, float factor,
+                      __global void *out)
+{
+    __global const clattn_problem_row *row = x->of.row;
+    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
+    const long begin = tensor_begin(row, base, CLATTN_T_OUT, x->of.batch, x->of.head) +
+                       (long)(x->of.queries.first + x->i) * t->stride[2];
+    for (int d = 0; d < row->value_dim; d++)
+        store_element(o[d] * factor, out, begin + d * t->stride[3], row->dtype[CLATTN_T_OUT]);
+}
+
+/* LSE of the query, if it takes part. */
+static void write_lse(const query *x, const clattn_base *base, float m, float l,
+                      __global float *lse)
+{
+    __global const clattn_problem_row *row = x->of.row;
+    if (row->flags & CLATTN_F_LSE)
+        lse[tensor_begin(row, base, CLATTN_T_LSE, x->of.batch, x->of.head) +
+            (long)(x->of.queries.first + x->i) * row->tensor[CLATTN_T_LSE].stride[2]] =
+            softmax_lse(m, l);
+}
+
 /* OUT and LSE of the query: o (value_dim), weighted with exp(score - m), and their sum l. */
 static void write_result(const query *x, const clattn_base *base, const float *o, float m, float l,
                          __global void *out, __global float *lse)
 {
-    __global const clattn_problem_row *row = x->of.row;
-    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
-    const long token = x->of.queries.first + x->i;
-    const long begin =
-        tensor_begin(row, base, CLATTN_T_OUT, x->of.batch, x->of.head) + token * t->stride[2];
-    for (int d = 0; d < row->value_dim; d++)
-        store_element(o[d] * softmax_normaliser(l), out, begin + d * t->stride[3],
-                      row->dtype[CLATTN_T_OUT]);
-    if (row->flags & CLATTN_F_LSE)
-        lse[tensor_begin(row, base, CLATTN_T_LSE, x->of.batch, x->of.head) +
-            token * row->tensor[CLATTN_T_LSE].stride[2]] = softmax_lse(m, l);
+    write_row(x, base, o, softmax_normaliser(l), out);
+    write_lse(x, base, m, l, lse);
 }
 
 #endif

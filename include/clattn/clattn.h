@@ -264,7 +264,7 @@ typedef enum clattn_slot {
     CLATTN_SLOT_PARAMS = 14,       /* (n_params)          F32, read, host too; for the caller's
                                       score and mask functions */
     CLATTN_SLOT_SEED = 15,         /* (2)                 I64, read, host too; seed and offset of
-                                      the dropout */
+                                      the dropout, or of `sample` */
     CLATTN_SLOT_PAST_K = 16,       /* (B, Hkv, n_past, D)   float, read; keys before those of K */
     CLATTN_SLOT_PAST_V = 17,       /* (B, Hkv, n_past, Dv)  float, read; of PAST_K's values */
     CLATTN_SLOT_PRESENT_K = 18,    /* (B, Hkv, Nkv, D)    float, written; PAST_K, then K */
@@ -293,7 +293,8 @@ typedef enum clattn_slot {
     /* Of clattn_plan_append and clattn_plan_rotary, see clattn/layer.h. */
     CLATTN_SLOT_POSITIONS = 35, /* (B)               I32, read, host too */
     CLATTN_SLOT_ANGLES = 36,    /* (n_positions, rotary_dim / 2, 2)  F32, read */
-    CLATTN_SLOT_INDICES = 37,   /* (B, H, n_q, top_k)  I32, written; with top_k alone */
+    CLATTN_SLOT_INDICES = 37,   /* (B, H, n_q, top_k; 1 with `sample`)  I32, written; with top_k
+                                   alone */
     /* Of clattn_plan_linear, see clattn/layer.h: what is read and written depends on the pass. */
     CLATTN_SLOT_X = 38,        /* (batch, rows, in)   float */
     CLATTN_SLOT_W = 39,        /* (out, in)           float */
@@ -423,6 +424,17 @@ typedef struct clattn_attention_desc {
     /* With K_SCALES or V_SCALES: channels that share a scale, 0: all of a row; 32. Not for
      * gradients; no PAST_K, PRESENT_K and PRESENT_V. */
     int64_t scale_channels;
+    /* 1: one of these keys is drawn for each query, each with the probability of its weight, by a
+     * random number that goes with the query's position: SEED takes part, docs/numerics.md has the
+     * mapping. OUT is the value of the key that was drawn, INDICES (B, H, n_q, 1) the key, WEIGHTS
+     * the weight by which it was drawn in its place; LSE is that of all top_k. Where nothing is
+     * visible, or the sink was drawn: 0, and -1 for the key. */
+    uint32_t sample; /* 1 or 0; with top_k alone */
+    /* With PAGES: 1: batch entries may begin with the same pages, as forks of a sequence do. Few
+     * queries then read a split of 512 keys, all of whose pages several entries have in the same
+     * place, once for all of them. Results have the same bits with 0 and 1; without shared pages 1
+     * is slower. */
+    uint32_t cascade;
 } clattn_attention_desc;
 
 static inline void clattn_attention_desc_init(clattn_attention_desc *desc)

@@ -36,7 +36,8 @@ static int64_t rows_of(const clattn__problem *problem)
 static uint32_t tile_of(const clattn__problem *problem, const clattn__caps *caps)
 {
     const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
-    const int64_t rows = rows_of(problem);
+    /* with cascade those of many entries go through a split together */
+    const int64_t rows = problem->cascade ? BLOCK : rows_of(problem);
     uint32_t i = 0;
     while (i < last && (tiles[i].vec > caps->vector_width ||
                         tiles[i].registers > caps->vector_registers || rows < tiles[i].least))

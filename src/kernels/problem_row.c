@@ -114,6 +114,8 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->scale_channels = (int32_t)problem->scale_channels;
     row->parts = (int32_t)extent[CLATTN__PARTS];
     row->top_k = (int32_t)extent[CLATTN__TOP];
+    row->sample = (int32_t)problem->sample;
+    row->cascade = (int32_t)problem->cascade;
     row->n_positions = (int32_t)extent[CLATTN__N_POSITIONS];
     row->n_angles = (int32_t)extent[CLATTN__N_ANGLES];
     row->interleaved = (int32_t)problem->interleaved;

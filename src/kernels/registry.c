@@ -5,6 +5,7 @@
 
 extern const clattn__kernel clattn__append;
 extern const clattn__kernel clattn__rotary;
+extern const clattn__kernel clattn__top_k_simd;
 extern const clattn__kernel clattn__top_k_reference;
 extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
@@ -27,6 +28,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__gradient_reference,
     &clattn__append,
     &clattn__rotary,
+    &clattn__top_k_simd,
     &clattn__top_k_reference,
     &clattn__linear_simd,
     &clattn__linear_reference,

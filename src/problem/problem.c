@@ -57,6 +57,7 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
     extent[CLATTN__N_PARAMS] = desc->n_params;
     extent[CLATTN__TOP] = desc->top_k;
+    extent[CLATTN__LISTED] = desc->sample ? 1 : desc->top_k;
     extent[CLATTN__N_PAGES] = desc->n_pages;
     extent[CLATTN__PAGE_SIZE] = desc->page_size;
     extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
@@ -161,6 +162,8 @@ static void fill_options(clattn__problem *problem, const clattn_attention_desc *
     problem->weights_dropped =
         desc->dropout > 0 && (desc->flags & CLATTN_ATTENTION_WEIGHTS_DROPPED) != 0;
     problem->score_stage = (uint32_t)desc->score_stage;
+    problem->sample = desc->sample;
+    problem->cascade = desc->cascade;
     problem->block_q = desc->block_q;
     problem->block_kv = desc->block_kv;
     if (desc->score_function)

@@ -47,6 +47,8 @@ typedef struct clattn__problem {
     uint32_t bias_sums;  /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */
     uint32_t accumulate; /* linear: results are added to what is there */
     uint32_t linear_pass; /* clattn_linear_pass */
+    uint32_t sample;      /* 1: one of the keys of highest score is drawn */
+    uint32_t cascade;     /* 1: batch entries may have the same pages */
     uint32_t padding;     /* 0 */
 } clattn__problem;
 

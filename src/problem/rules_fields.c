@@ -98,6 +98,8 @@ static clattn_status switches_are_boolean(const clattn_attention_desc *desc)
     CLATTN__TRY(is_switch("has_scale", desc->has_scale));
     CLATTN__TRY(is_switch("causal", desc->causal));
     CLATTN__TRY(is_switch("has_window", desc->has_window));
+    CLATTN__TRY(is_switch("sample", desc->sample));
+    CLATTN__TRY(is_switch("cascade", desc->cascade));
     return is_switch("ragged", desc->ragged);
 }
 

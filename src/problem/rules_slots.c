@@ -118,7 +118,9 @@ static clattn_status seed_goes_with_dropout(const clattn_attention_desc *desc)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "slots: SEED must take part, because dropout is %g",
                             (double)desc->dropout);
-    if (desc->dropout == 0 && has(desc, CLATTN_SLOT_SEED))
+    if (desc->sample && !has(desc, CLATTN_SLOT_SEED))
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "slots: SEED must take part, because sample is 1");
+    if (desc->dropout == 0 && !desc->sample && has(desc, CLATTN_SLOT_SEED))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "slots: SEED takes part, but dropout is 0");
     return CLATTN_OK;
 }
@@ -190,8 +192,17 @@ static clattn_status pages_hold_all(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
+static clattn_status cascade_has_pages(const clattn_attention_desc *desc)
+{
+    if (desc->cascade && !has(desc, CLATTN_SLOT_PAGES))
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "cascade: is 1, must be 0 without PAGES");
+    return CLATTN_OK;
+}
+
 static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
 {
+    if (desc->sample && !desc->top_k)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "sample: is 1, must be 0 without top_k");
     if (desc->top_k && desc->dropout > 0)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dropout: is %g, must be 0 with top_k",
                             (double)desc->dropout);
@@ -201,7 +212,7 @@ static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
 static const clattn__desc_rule rules[] = {
     top_k_has_no_dropout, pairs_are_whole,    companions_fit,     seed_goes_with_dropout,
     params_have_function, ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
-    pages_have_no_past,   pages_hold_all,
+    pages_have_no_past,   pages_hold_all,     cascade_has_pages,
 };
 
 clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clattn__kind kind)

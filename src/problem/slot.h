@@ -47,8 +47,9 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
-    CLATTN__TOP,  /* keys that a query attends to; 0: all */
-    CLATTN__ROWS, /* linear */
+    CLATTN__TOP,    /* keys that a query attends to; 0: all */
+    CLATTN__LISTED, /* of them, those that INDICES has: all, or the one that was drawn */
+    CLATTN__ROWS,   /* linear */
     CLATTN__IN,
     CLATTN__OUT,
     CLATTN__PACKED,   /* elements of PACKED_W */

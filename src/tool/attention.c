@@ -27,10 +27,12 @@ typedef struct attention_run {
     verified verified[TENSOR_OPTIONS_MOST]; /* by row of the table of tensors */
 } attention_run;
 
-/* What the caller's own functions are compared with, as only a device can run them. */
+/* What the caller's own functions are compared with, as only a device can run them, and draws. */
 static const char *reference_kernel(const attention_run *run)
 {
-    return run->gradient ? "gradient_reference" : "attention_reference";
+    return run->gradient               ? "gradient_reference"
+           : run->settings.top_k.given ? "top_k_reference"
+                                       : "attention_reference";
 }
 
 /* Of clattn grad the output isn't asked for. */
@@ -47,7 +49,7 @@ static void fill_rows(attention_run *run, option_row *rows)
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"verify", OPTION_FLAG, false, &run->verify, NULL,
          "compare with double precision; fails beyond the bounds of docs/numerics.md; with "
-         "--score-mod or --mask-mod compare with the reference kernel"},
+         "--score-mod, --mask-mod or --sample compare with the reference kernel"},
         {"explain", OPTION_FLAG, false, &run->explain, NULL, "say which kernel runs, and why"},
         {"json", OPTION_FLAG, false, &run->json, NULL, "print JSON"},
     };
@@ -68,6 +70,12 @@ static void fill_rows(attention_run *run, option_row *rows)
 static bool has_functions(const attention_run *run)
 {
     return run->desc.score_function || run->desc.mask_function;
+}
+
+/* Whether results are compared with those of the reference kernel. */
+static bool needs_reference(const attention_run *run)
+{
+    return has_functions(run) || run->desc.sample;
 }
 
 static int library_failure(const attention_run *run, clattn_status status)
@@ -139,7 +147,7 @@ static bool prepare_reference(attention_run *run)
 
 static int compute(attention_run *run)
 {
-    if (run->verify && has_functions(run) && !prepare_reference(run))
+    if (run->verify && needs_reference(run) && !prepare_reference(run))
         return EXIT_FAILED;
     progress *line = progress_start(run->gradient ? "gradients" : "attention");
     clattn_status status = make_plan(run);
@@ -151,8 +159,8 @@ static int compute(attention_run *run)
         return library_failure(run, status);
     if (alone)
         return failure("--verify",
-                       "with --score-mod or --mask-mod results are compared with those of %s, but "
-                       "it is what this device computes with",
+                       "with --score-mod, --mask-mod or --sample results are compared with those "
+                       "of %s, but it is what this device computes with",
                        reference_kernel(run));
     return EXIT_RAN;
 }
@@ -161,7 +169,7 @@ static int verify(attention_run *run)
 {
     const verify_input input = {&run->desc, &run->tensors, run->type};
     bool good = true;
-    if (has_functions(run)) {
+    if (needs_reference(run)) {
         verify_against_second(&input, run->verified);
     } else {
         progress *line = progress_start("verifying");
@@ -188,8 +196,8 @@ static void print_text(const attention_run *run)
     for (int i = 0; i < TENSOR_OPTIONS_MOST; i++)
         if (run->verified[i].option)
             printf("verified %s%s%s: largest error %.2e, allowed %.2e\n",
-                   run->verified[i].option->name, has_functions(run) ? " against " : "",
-                   has_functions(run) ? reference_kernel(run) : "", run->verified[i].error,
+                   run->verified[i].option->name, needs_reference(run) ? " against " : "",
+                   needs_reference(run) ? reference_kernel(run) : "", run->verified[i].error,
                    run->verified[i].allowed);
 }
 
@@ -212,7 +220,7 @@ static int print_json(const attention_run *run)
         cJSON_AddNumberToObject(item, "largest_error", run->verified[i].error);
         cJSON_AddNumberToObject(item, "allowed", run->verified[i].allowed);
         cJSON_AddStringToObject(item, "against",
-                                has_functions(run) ? reference_kernel(run) : "double precision");
+                                needs_reference(run) ? reference_kernel(run) : "double precision");
         cJSON_AddItemToArray(array, item);
     }
     return json_print(object);
@@ -237,8 +245,9 @@ static int describe(attention_run *run)
         status = settings_check(&run->settings, &run->tensors);
     if (status != EXIT_RAN)
         return status;
-    if (run->verify && run->settings.top_k.given)
-        return usage_error("--verify", "can't be used with --top-k");
+    if (run->verify && run->settings.top_k.given && !run->settings.sample.given &&
+        !run->settings.score_path && !run->settings.mask_path)
+        run->tensors.between |= CLATTN_SLOT_BIT(CLATTN_SLOT_INDICES);
     if (!tensors_read(&run->tensors))
         return EXIT_FAILED;
     run->type = stored_type_get(run->settings.dtype);

@@ -84,11 +84,12 @@ uint32_t binding_make(attention_tensors *tensors, const clattn_attention_desc *d
         void *const data[] = {[TYPE_STORED] = array->data,
                               [TYPE_FLOAT] = array->data,
                               [TYPE_BOOL] = array->bools,
-                              [TYPE_LENGTH] = tensors->lengths[option->slot]};
+                              [TYPE_LENGTH] = tensors->lengths[option->slot],
+                              [TYPE_INDEX] = array->data};
         if (tensors_takes_part(tensors, row) && slots & CLATTN_SLOT_BIT(option->slot))
             bindings[count++] = (clattn_host_binding){option->slot, 0, data[option->type]};
     }
-    if (desc->dropout > 0)
+    if (desc->dropout > 0 || desc->sample)
         bindings[count++] = (clattn_host_binding){CLATTN_SLOT_SEED, 0, tensors->seed};
     return count;
 }

@@ -37,6 +37,8 @@ uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row 
         {"seed", OPTION_INTEGER, false, &settings->seed, "N", "of the dropout; default 0"},
         {"top-k", OPTION_INTEGER, false, &settings->top_k, "N",
          "queries attend to the N visible keys of highest score alone"},
+        {"sample", OPTION_INTEGER, false, &settings->sample, "SEED",
+         "with --top-k: to one of them, drawn by its weight"},
     };
     const option_row last =
         grad ? (option_row){"score-grad",
@@ -84,6 +86,8 @@ static int check_company(const attention_settings *settings, const attention_ten
         {"--dsink", GIVEN("dsink"), "needs", "--sink", GIVEN("sink")},
         {"--dpast-k", GIVEN("dpast-k"), "needs", "--past-k", GIVEN("past-k")},
         {"--dpast-v", GIVEN("dpast-v"), "needs", "--past-v", GIVEN("past-v")},
+        {"--sample", settings->sample.given, "needs", "--top-k", !all},
+        {"--indices", GIVEN("indices"), "needs", "--top-k", !all},
         {"--score-stage", settings->stage != 0, "needs", "--scores", GIVEN("scores")},
         {"--q-lengths", GIVEN("q-lengths"), "can't be used with", "--cu-seqlens-q", !ragged},
         {"--kv-lengths", GIVEN("kv-lengths"), "can't be used with", "--cu-seqlens-k", !ragged},
@@ -238,8 +242,10 @@ int settings_describe(const attention_settings *settings, attention_tensors *ten
     desc->window_right = settings->window.value[1];
     desc->dropout = (float)settings->dropout.value;
     desc->top_k = settings->top_k.value;
-    tensors->seed[0] = settings->seed.value;
-    if (desc->dropout > 0)
+    desc->sample = settings->sample.given;
+    tensors->extent[DIM_LISTED] = desc->sample ? 1 : desc->top_k;
+    tensors->seed[0] = desc->sample ? settings->sample.value : settings->seed.value;
+    if (desc->dropout > 0 || desc->sample)
         desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
     if (settings->stage)
         desc->score_stage = (clattn_score_stage)(settings->stage - 1);

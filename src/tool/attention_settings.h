@@ -8,7 +8,7 @@
 
 typedef struct attention_settings {
     option_number scale, softcap, dropout;
-    option_integer seed, top_k;
+    option_integer seed, top_k, sample;
     option_pair window;
     bool causal;
     int align, stage, dtype; /* as of OPTION_CHOICE */

@@ -71,6 +71,9 @@ static const tensor_option table[] = {
             DIM_N_PAST, DIM_VALUE_DIM),
     ROW_FOR(ATTENTION, WEIGHTS, "weights", NULL, FLOAT, RESULT,
             "softmax of the scores, (batch, head, query, key)", B, H, NQ, NKEYS),
+    ROW_FOR(ATTENTION, INDICES, "indices", NULL, INDEX, RESULT,
+            "with --top-k: the keys, int32, the highest score first, -1 where there are fewer", B,
+            H, NQ, DIM_LISTED),
     ROW_FOR(ATTENTION, WEIGHTS_MEAN, "weights-mean", NULL, FLOAT, RESULT,
             "their mean over the heads, (batch, query, key)", B, NQ, NKEYS),
     ROW_FOR(ATTENTION, WEIGHTS_SUM, "weights-sum", NULL, FLOAT, RESULT,
@@ -98,6 +101,7 @@ static const char *const dim_names[TENSOR_DIMS] = {
     [DIM_TOTAL_KV] = "number of tokens",
     [DIM_ENDS] = "length",
     [DIM_N_PARAMS] = "length",
+    [DIM_LISTED] = "number of indices",
 };
 
 const tensor_option *tensor_option_get(uint32_t index)

@@ -21,6 +21,7 @@ typedef enum tensor_dim {
     DIM_TOTAL_KV,
     DIM_ENDS, /* batch + 1 */
     DIM_N_PARAMS,
+    DIM_LISTED, /* indices of a query, with --top-k */
     TENSOR_DIMS
 } tensor_dim;
 
@@ -36,7 +37,8 @@ typedef enum tensor_type {
     TYPE_STORED, /* that of --dtype */
     TYPE_FLOAT,
     TYPE_BOOL,
-    TYPE_LENGTH /* int32 on the device */
+    TYPE_LENGTH, /* int32 on the device */
+    TYPE_INDEX   /* int32, in the place of floats */
 } tensor_type;
 
 /* Which command has the option. */

@@ -288,6 +288,7 @@ static bool allocate_outputs(attention_tensors *tensors, npy_array *arrays)
         const uint32_t rank = shape_of(tensors, option, shape);
         if (!npy_allocate(option->argument, shape, rank, array))
             return false;
+        array->whole = option->type == TYPE_INDEX;
         for (int64_t i = 0; tensors->ragged && option->slot == CLATTN_SLOT_LSE && i < array->count;
              i++)
             array->data[i] = -INFINITY;

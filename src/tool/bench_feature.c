@@ -25,6 +25,7 @@ static const bench_feature table[] = {
      .integers = CLATTN_I4,
      .slots = SLOT(K_SCALES) | SLOT(V_SCALES)},
     {.name = "dropout", .slots = SLOT(SEED), .dropout = 0.1f},
+    {.name = "top-k", .top_k = 64},
     {.name = "lengths", .slots = SLOT(KV_LENGTHS)},
 };
 

@@ -11,6 +11,7 @@ typedef struct bench_feature {
     const char *name;
     uint64_t slots; /* tensors that it takes */
     float softcap, dropout;
+    int64_t top_k;         /* keys of highest score that a query attends to */
     int64_t window;        /* keys that a query sees before its own; with it none after */
     const char *type;      /* storage in the place of --dtype's; NULL: none */
     clattn_dtype integers; /* storage of keys and values alone, with a scale a row, or 0 */

@@ -81,6 +81,7 @@ static void describe_feature(const bench_shape *shape, clattn_attention_desc *de
     desc->slots = feature->slots;
     desc->softcap = feature->softcap;
     desc->dropout = feature->dropout;
+    desc->top_k = feature->top_k;
     desc->has_window = feature->window > 0;
     desc->window_left = feature->window;
     if (feature->align)

@@ -18,6 +18,7 @@ typedef struct npy_array {
     float *data;                  /* (count) */
     int64_t *integers;            /* (count) */
     uint8_t *bools;               /* (count), 0 or 1 */
+    bool whole;                   /* data has int32 in the place of float */
     void *memory;                 /* that they lie in, owned */
 } npy_array;
 

@@ -153,8 +153,8 @@ bool output_write_bytes(output_file *file, const void *bytes, size_t size)
 /* The dictionary of a header, without padding; its length. */
 static int describe(const npy_array *array, char *text, size_t capacity)
 {
-    int size = snprintf(text, capacity, "{'descr': '%cf4', 'fortran_order': False, 'shape': (",
-                        npy_native_order());
+    int size = snprintf(text, capacity, "{'descr': '%c%c4', 'fortran_order': False, 'shape': (",
+                        npy_native_order(), array->whole ? 'i' : 'f');
     for (uint32_t i = 0; i < array->rank; i++)
         size += snprintf(text + size, capacity - (size_t)size, "%s%lld%s", i ? " " : "",
                          (long long)array->shape[i],

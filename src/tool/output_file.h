@@ -22,7 +22,7 @@ typedef struct output_file {
 /* Creates the temporary file, so that an unwritable target is known before work begins. On failure
  * prints one line on stderr and returns false. A path that is NULL succeeds. */
 bool output_open(output_file *file, const char *argument, const char *path);
-/* Writes floats as float32, version 1.0 of the format, C order. */
+/* Writes floats as float32, whole numbers as int32, version 1.0 of the format, C order. */
 bool output_write_npy(output_file *file, const npy_array *array);
 bool output_write_bytes(output_file *file, const void *bytes, size_t size);
 /* Flushes, closes and renames. */

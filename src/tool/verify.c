@@ -100,6 +100,8 @@ static bool verify_block(verification *of, int64_t first)
 {
     oracle_problem *p = &of->problem.oracle;
     verify_problem_take_block(&of->problem, first);
+    if (of->input->desc->top_k && !verify_choice(&of->problem, &of->tally[CLATTN_SLOT_INDICES]))
+        return false;
     oracle_problem exact = *p;
     set_outputs(&exact, of->exact);
     if (!oracle_attention(&exact) || !compute_plain(of))
@@ -231,7 +233,8 @@ bool verify_attention(const verify_input *input, progress *line,
     const bool good = begin(&of) && verify_all(&of, line);
     for (uint32_t row = 0; good && tensor_option_get(row); row++) {
         const tensor_option *option = tensor_option_get(row);
-        if (!option->read && input->tensors->path[row])
+        const bool chosen = option->slot == CLATTN_SLOT_INDICES && input->desc->top_k;
+        if (!option->read && (input->tensors->path[row] || chosen))
             results[row] =
                 (verified){option, of.tally[option->slot].error, allowed(&of, option->slot)};
     }
@@ -248,6 +251,12 @@ void verify_against_second(const verify_input *input, verified results[TENSOR_OP
         verify_tally sum = {0};
         if (option->read || !input->tensors->path[row])
             continue;
+        if (first->whole) {
+            const size_t size = (size_t)first->count * sizeof(int32_t);
+            const bool same = memcmp(first->data, second->data, size) == 0;
+            results[row] = (verified){option, same ? 0 : HUGE_VAL, 0};
+            continue;
+        }
         for (int64_t i = 0; i < first->count; i++) {
             const double expected = (double)second->data[i];
             verify_compare(&sum, ORACLE_F32, &first->data[i], &expected, &expected, 1);

@@ -45,7 +45,7 @@ bool verify_problem_init(verify_problem *of, const clattn_attention_desc *desc,
     const size_t rows = (size_t)(desc->n_head * of->block), head_dim = (size_t)desc->head_dim;
     const size_t scores = rows * (size_t)keys + 1, kept = (size_t)(desc->n_kv_head * keys) + 1;
     const bool has_bias = tensors_has(tensors, CLATTN_SLOT_BIAS);
-    const bool has_mask = tensors_has(tensors, CLATTN_SLOT_MASK);
+    const bool has_mask = desc->top_k || tensors_has(tensors, CLATTN_SLOT_MASK);
     of->q = calloc(rows * head_dim, sizeof *of->q);
     of->k = calloc(kept * head_dim, sizeof *of->k);
     of->v = calloc(kept * (size_t)desc->value_dim, sizeof *of->v);
@@ -137,7 +137,8 @@ static void expand(verify_problem *of)
                 if (of->bias)
                     of->bias[to] = array[CLATTN_SLOT_BIAS].data[pair_of(of, CLATTN_SLOT_BIAS, at)];
                 if (of->mask)
-                    of->mask[to] = array[CLATTN_SLOT_MASK].bools[pair_of(of, CLATTN_SLOT_MASK, at)];
+                    of->mask[to] = !array[CLATTN_SLOT_MASK].bools ||
+                                   array[CLATTN_SLOT_MASK].bools[pair_of(of, CLATTN_SLOT_MASK, at)];
             }
 }
 

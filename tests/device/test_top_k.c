@@ -1,34 +1,54 @@
 /* Attention to the keys of highest score, on numbers whose scores are exact and often equal: which
- * keys, in which order, their weights, and what comes of them. Every device. */
+ * keys, in which order, their weights, what comes of them, and which of them is drawn. Every
+ * kernel.
+ */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "rig.h"
+#include "tests/oracle/philox.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-enum { MOST_KEYS = 300, MOST_TOP = 310 };
+enum { MOST_KEYS = 9100 };
 
 static const struct {
     rig_shape shape;
     int64_t top_k;
-    bool sink;
+    bool sink, sample;
 } cases[] = {
-    {{1, 1, 1, 1, 1, 1, 1, CLATTN_ALIGN_NONE}, 1, false},
-    {{2, 4, 2, 7, 65, 8, 5, CLATTN_ALIGN_NONE}, 1, false},
-    {{2, 4, 2, 7, 65, 8, 5, CLATTN_ALIGN_BOTTOM_RIGHT}, 8, true},
-    {{1, 2, 1, 9, 6, 4, 4, CLATTN_ALIGN_BOTTOM_RIGHT}, 3, false}, /* rows without keys */
-    {{1, 2, 2, 5, 40, 16, 16, CLATTN_ALIGN_TOP_LEFT}, 40, false},
-    {{1, 2, 2, 5, 40, 16, 16, CLATTN_ALIGN_TOP_LEFT}, 47, true}, /* more than there are */
-    {{1, 3, 1, 3, 300, 33, 17, CLATTN_ALIGN_NONE}, 300, false},
-    {{2, 2, 1, 4, 0, 8, 8, CLATTN_ALIGN_NONE}, 2, false},
+    {{1, 1, 1, 1, 1, 1, 1, CLATTN_ALIGN_NONE}, 1, false, false},
+    {{2, 4, 2, 7, 65, 8, 5, CLATTN_ALIGN_NONE}, 1, false, false},
+    {{2, 4, 2, 7, 65, 8, 5, CLATTN_ALIGN_BOTTOM_RIGHT}, 8, true, false},
+    {{1, 2, 1, 9, 6, 4, 4, CLATTN_ALIGN_BOTTOM_RIGHT}, 3, false, false}, /* rows without keys */
+    {{1, 2, 2, 5, 40, 16, 16, CLATTN_ALIGN_TOP_LEFT}, 40, false, false},
+    {{1, 2, 2, 5, 40, 16, 16, CLATTN_ALIGN_TOP_LEFT}, 47, true, false}, /* more than there are */
+    {{1, 3, 1, 3, 300, 33, 17, CLATTN_ALIGN_NONE}, 300, false, false},
+    {{2, 2, 1, 4, 0, 8, 8, CLATTN_ALIGN_NONE}, 2, false, false},
+    {{1, 2, 2, 70, 0, 8, 8, CLATTN_ALIGN_NONE}, 2, true, false}, /* more queries: another way */
+    /* several ranges of keys, lists that are cut often, and not at all */
+    {{1, 2, 1, 2, 9000, 16, 16, CLATTN_ALIGN_NONE}, 1000, false, false},
+    {{1, 2, 1, 1, 9001, 8, 8, CLATTN_ALIGN_NONE}, 1, true, false},
+    {{1, 4, 2, 3, 4097, 20, 9, CLATTN_ALIGN_BOTTOM_RIGHT}, 33, false, false},
+    {{1, 1, 1, 1, 4100, 8, 8, CLATTN_ALIGN_NONE}, 4099, false, false},
+    {{2, 2, 1, 70, 211, 8, 16, CLATTN_ALIGN_BOTTOM_RIGHT}, 17, true, false},
+    {{1, 1, 1, 67, 67, 65, 3, CLATTN_ALIGN_TOP_LEFT}, 5, false, false},
+    /* draws */
+    {{1, 3, 1, 17, 40, 16, 16, CLATTN_ALIGN_NONE}, 40, false, true},
+    {{2, 2, 2, 7, 65, 8, 5, CLATTN_ALIGN_BOTTOM_RIGHT}, 8, true, true},
+    {{1, 2, 1, 9, 6, 4, 4, CLATTN_ALIGN_BOTTOM_RIGHT}, 3, false, true},
+    {{1, 4, 1, 70, 300, 8, 24, CLATTN_ALIGN_NONE}, 1000, true, true},
+    {{1, 2, 1, 4, 0, 8, 8, CLATTN_ALIGN_NONE}, 2, false, true},
 };
+static const int64_t seeds[2] = {0x123456789abcdef, 77};
 
 /* All tensors of a case. */
 typedef struct top {
     const rig_shape *of;
+    bool sample;
     int64_t top_k, rows;
+    int64_t listed; /* indices of a query */
     float *q, *k, *v, *out, *lse, *weights, sink[4];
     int32_t *indices;
 } top;
@@ -56,6 +76,8 @@ static void make(top *t, size_t n)
 {
     const rig_shape *s = t->of = &cases[n].shape;
     t->top_k = cases[n].top_k;
+    t->sample = cases[n].sample;
+    t->listed = t->sample ? 1 : t->top_k;
     t->rows = s->batch * s->n_head * s->n_q;
     t->q = whole_numbers(t->rows * s->head_dim, 1);
     t->k = whole_numbers(s->batch * s->n_kv_head * s->n_kv * s->head_dim, 2);
@@ -63,7 +85,7 @@ static void make(top *t, size_t n)
     t->out = nans(t->rows * s->value_dim);
     t->lse = nans(t->rows);
     t->weights = nans(t->rows * s->n_kv);
-    t->indices = malloc((size_t)(t->rows * t->top_k + 1) * sizeof *t->indices);
+    t->indices = malloc((size_t)(t->rows * t->listed + 1) * sizeof *t->indices);
     for (int h = 0; h < 4; h++)
         t->sink[h] = (float)h;
 }
@@ -96,11 +118,14 @@ static void run(clattn_context *context, const top *t, bool sink)
     desc.has_scale = 1;
     desc.scale = 0.5f;
     desc.top_k = t->top_k;
+    desc.sample = t->sample;
     desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS) |
                  CLATTN_SLOT_BIT(CLATTN_SLOT_INDICES);
     if (sink)
         desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SINK);
-    const clattn_host_binding bindings[] = {
+    if (t->sample)
+        desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
+    clattn_host_binding bindings[9] = {
         {CLATTN_SLOT_Q, 0, t->q},
         {CLATTN_SLOT_K, 0, t->k},
         {CLATTN_SLOT_V, 0, t->v},
@@ -108,10 +133,14 @@ static void run(clattn_context *context, const top *t, bool sink)
         {CLATTN_SLOT_LSE, 0, t->lse},
         {CLATTN_SLOT_WEIGHTS, 0, t->weights},
         {CLATTN_SLOT_INDICES, 0, t->indices},
-        {CLATTN_SLOT_SINK, 0, (float *)t->sink},
     };
-    cr_assert_eq(clattn_run(context, &desc, bindings, sink ? 8 : 7), CLATTN_OK, "%s: %s",
-                 rig_said(), clattn_error_message());
+    uint32_t count = 7;
+    if (sink)
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_SINK, 0, (float *)t->sink};
+    if (t->sample)
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_SEED, 0, (int64_t *)seeds};
+    cr_assert_eq(clattn_run(context, &desc, bindings, count), CLATTN_OK, "%s: %s", rig_said(),
+                 clattn_error_message());
 }
 
 /* ---- what is expected ------------------------------------------------------------------------ */
@@ -125,7 +154,8 @@ typedef struct row {
 /* The best that is left, the first of equals, again and again. */
 static void choose(const top *t, const double *score, const bool *visible, row *r)
 {
-    bool taken[MOST_KEYS] = {false};
+    static bool taken[MOST_KEYS];
+    memset(taken, 0, sizeof taken);
     for (r->count = 0; r->count < t->top_k; r->count++) {
         int64_t best = -1;
         for (int64_t j = 0; j < t->of->n_kv; j++)
@@ -144,8 +174,9 @@ static void expect_row(const top *t, int64_t b, int64_t h, int64_t i, double sin
     const rig_shape *s = t->of;
     const int64_t g = b * s->n_kv_head + h / (s->n_head / s->n_kv_head);
     const int64_t offset = s->align == CLATTN_ALIGN_BOTTOM_RIGHT ? s->n_kv - s->n_q : 0;
-    double score[MOST_KEYS], sum = exp(sink);
-    bool visible[MOST_KEYS];
+    static double score[MOST_KEYS];
+    static bool visible[MOST_KEYS];
+    double sum = exp(sink);
     for (int64_t j = 0; j < s->n_kv; j++) {
         visible[j] = s->align == CLATTN_ALIGN_NONE || j <= i + offset;
         score[j] = 0;
@@ -165,21 +196,50 @@ static void near(double x, double expected, double bound, const char *what, int6
     cr_assert(same, "%s: %s[%d] is %g, not %g", rig_said(), what, (int)at, x, expected);
 }
 
+/* Leaves of the row's keys and their weights those of the one that was drawn, which the number of
+ * the query must hit: exactly, but for rounding. `weight` becomes what values are multiplied with.
+ */
+static void check_draw(const int64_t at[4], int32_t drawn, const row *r, double *weight)
+{
+    const uint32_t word = oracle_dropout_word((uint64_t)seeds[0], (uint64_t)seeds[1], at);
+    const double number = (word >> 8) / 16777216.0;
+    double before = 0;
+    int64_t place = 0;
+    while (place < r->count && r->key[place] != drawn)
+        before += weight[r->key[place++]];
+    const double after = place < r->count ? before + weight[r->key[place]] : 1;
+    cr_assert(drawn == -1 || place < r->count, "%s: key %d isn't one of them", rig_said(), drawn);
+    cr_assert(number > before - 1e-6 && number < after + 1e-6,
+              "%s: %.9g isn't in %.9g to %.9g of key %d", rig_said(), number, before, after, drawn);
+    for (int64_t n = 0; n < r->count; n++)
+        weight[r->key[n]] = n == place;
+}
+
+static void check_weights(const top *t, int64_t at, const row *r, const double *weight)
+{
+    const int32_t drawn = t->indices[at * t->listed];
+    near((double)t->lse[at], r->lse, 1e-5 + 1e-7 * (double)r->count, "lse", at);
+    for (int64_t j = 0; j < t->of->n_kv; j++)
+        near((double)t->weights[at * t->of->n_kv + j], !t->sample || j == drawn ? weight[j] : 0,
+             1e-5, "weights", j);
+}
+
 static void check_row(const top *t, int64_t b, int64_t h, int64_t i, const row *r)
 {
     const rig_shape *s = t->of;
     const int64_t at = (b * s->n_head + h) * s->n_q + i;
     const int64_t g = b * s->n_kv_head + h / (s->n_head / s->n_kv_head);
-    double weight[MOST_KEYS] = {0};
-    for (int64_t n = 0; n < t->top_k; n++)
+    static double weight[MOST_KEYS];
+    memset(weight, 0, sizeof weight);
+    for (int64_t n = 0; !t->sample && n < t->top_k; n++)
         cr_assert_eq(t->indices[at * t->top_k + n], n < r->count ? r->key[n] : -1,
                      "%s: query %d, place %d: key %d", rig_said(), (int)i, (int)n,
                      (int)t->indices[at * t->top_k + n]);
     for (int64_t n = 0; n < r->count; n++)
         weight[r->key[n]] = exp(r->score[n] - r->lse);
-    near((double)t->lse[at], r->lse, 1e-5, "lse", at);
-    for (int64_t j = 0; j < s->n_kv; j++)
-        near((double)t->weights[at * s->n_kv + j], weight[j], 1e-5, "weights", j);
+    check_weights(t, at, r, weight);
+    if (t->sample)
+        check_draw((int64_t[4]){b, h, i, 0}, t->indices[at], r, weight);
     for (int64_t d = 0; d < s->value_dim; d++) {
         double expected = 0;
         for (int64_t j = 0; j < s->n_kv; j++)
@@ -196,31 +256,52 @@ static void run_case(clattn_context *context, size_t n)
     for (int64_t b = 0; b < t.of->batch; b++)
         for (int64_t h = 0; h < t.of->n_head; h++)
             for (int64_t i = 0; i < t.of->n_q; i++) {
-                row r;
+                static row r;
                 expect_row(&t, b, h, i, cases[n].sink ? (double)t.sink[h] : -(double)INFINITY, &r);
                 check_row(&t, b, h, i, &r);
             }
     unmake(&t);
 }
 
-Test(top_k, keys_weights_and_results)
+/* A context that has one kernel for this. */
+static clattn_context *open_with(const char *kernel)
 {
-    clattn_context *context = rig_open();
+    clattn_context_options options;
+    clattn_context *context;
+    clattn_context_options_init(&options);
+    options.kernel = kernel;
+    rig_say("%s", kernel);
+    cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK, "%s",
+                 clattn_error_message());
+    return context;
+}
+
+static const char *const kernels[] = {"top_k_reference", "top_k_simd"};
+
+static void every_case(const char *kernel)
+{
+    clattn_context *context = open_with(kernel);
     for (size_t n = 0; n < COUNT(cases); n++) {
-        rig_say("case %d", (int)n);
+        rig_say("%s, case %d", kernel, (int)n);
         run_case(context, n);
     }
     rig_close(context);
 }
 
+Test(top_k, keys_weights_and_results, .timeout = 250)
+{
+    for (size_t n = 0; n < COUNT(kernels); n++)
+        every_case(kernels[n]);
+}
+
 /* A NaN in a visible score shows, whatever k is; one that is hidden doesn't. */
-Test(top_k, nan_shows)
+static void check_nan(const char *kernel)
 {
     const float q[2] = {1, 1}, k[3] = {3, NAN, 5}, v[3] = {1, 2, NAN};
     float out[2];
     int32_t indices[2];
     clattn_attention_desc desc;
-    clattn_context *context = rig_open();
+    clattn_context *context = open_with(kernel);
     clattn_attention_desc_init(&desc);
     desc.batch = desc.n_head = desc.n_kv_head = desc.head_dim = desc.value_dim = desc.top_k = 1;
     desc.n_q = 2;
@@ -237,4 +318,10 @@ Test(top_k, nan_shows)
     cr_assert(out[0] == 1 && indices[0] == 0, "%g", (double)out[0]);
     cr_assert(isnan(out[1]) && indices[1] == 1, "%g", (double)out[1]);
     rig_close(context);
+}
+
+Test(top_k, nan_shows)
+{
+    for (size_t n = 0; n < COUNT(kernels); n++)
+        check_nan(kernels[n]);
 }

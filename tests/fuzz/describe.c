@@ -41,6 +41,11 @@ static void print_options(FILE *to, const fuzz_problem *p)
     if (p->block_q)
         fprintf(to, ", blocks=%" PRId64 "x%" PRId64 " limit %" PRId64, p->block_q, p->block_kv,
                 p->block_limit);
+    if (p->page_size)
+        fprintf(to, ", pages of %" PRId64 "%s%s", p->page_size,
+                p->tokens_first ? ", tokens first" : "", p->cascade ? ", cascade" : "");
+    if (p->highest)
+        fprintf(to, ", top_k");
     if (fuzz_has(p, CLATTN_SLOT_SCORES))
         fprintf(to, ", score_stage=%d", (int)p->score_stage);
     if (p->ragged)

@@ -175,6 +175,15 @@ static void choose_gradient(fuzz_problem *p, fuzz_random *r)
         p->tensor[slot].present = fuzz_chance(r, slot == CLATTN_SLOT_GRAD_LSE ? 30 : 75);
 }
 
+/* How keys are stored, and chosen. */
+static void choose_memory(fuzz_problem *p, fuzz_random *r)
+{
+    p->page_size = fuzz_chance(r, 25) ? FUZZ_PICK(r, 1, 2, 3, 5, 8, 16, 17, 32, 64, 600) : 0;
+    p->tokens_first = fuzz_chance(r, 50);
+    p->cascade = fuzz_chance(r, 50);
+    p->highest = fuzz_chance(r, 25);
+}
+
 void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
 {
     fuzz_random r = fuzz_random_of(seed, index);
@@ -196,5 +205,6 @@ void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
     p->poison = (fuzz_poison)fuzz_between(&r, 0, 2);
     p->poison_kind = (int)fuzz_between(&r, 0, 4);
     choose_gradient(p, &r);
+    choose_memory(p, &r);
     fuzz_settle(p);
 }

@@ -72,7 +72,7 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
     }
     /* The kernels for other operations are used by all targets alike. */
     if (!f->options.kernel && strncmp(kernel, "gradient", 8) != 0 &&
-        !is_for_attention(t->context, kernel)) {
+        strncmp(kernel, "top_k", 5) != 0 && !is_for_attention(t->context, kernel)) {
         clattn_dispatcher_destroy(t->dispatcher);
         return clattn_context_destroy(t->context) == CLATTN_OK;
     }
@@ -87,7 +87,7 @@ static bool open_target(fuzzer *f, const char *device, const char *kernel, uint3
 static bool is_for_problems(const char *kernel)
 {
     return strncmp(kernel, "attention_", 10) == 0 || strncmp(kernel, "gradient", 8) == 0 ||
-           strcmp(kernel, "merge") == 0;
+           strncmp(kernel, "top_k", 5) == 0 || strcmp(kernel, "merge") == 0;
 }
 
 static bool open_device(fuzzer *f, const char *device, uint32_t index)

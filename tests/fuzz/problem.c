@@ -251,6 +251,7 @@ void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc)
     desc->n_params = functions->n_params;
     desc->score_function = functions->score;
     desc->mask_function = functions->mask;
+    desc->top_k = p->highest ? fuzz_keys(p) + 1 : 0;
     desc->score_gradient = p->gradient ? functions->gradient : NULL;
     desc->slots = describe_tensors(p, desc->tensor) & ~ALWAYS;
 }

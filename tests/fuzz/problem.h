@@ -73,7 +73,11 @@ typedef struct fuzz_problem {
     int64_t align_offset, window_left, window_right;
     clattn_score_stage score_stage;
     int64_t block_q, block_kv, block_limit;
-    int functions; /* index of functions.h */
+    int functions;     /* index of functions.h */
+    int64_t page_size; /* 0: K and V aren't in pages */
+    bool tokens_first; /* pages are (token, head, dim) */
+    bool cascade;
+    bool highest; /* the keys of highest score: all there are, and more */
     fuzz_tensor tensor[FUZZ_SLOTS];
     fuzz_path path;
     uint64_t host; /* slots given as host arrays in a submission */

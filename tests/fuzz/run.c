@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pages.h"
+
 bool fuzz_is_for(const fuzz_target *t, const fuzz_problem *p)
 {
-    const char *name = "gradient";
-    return (strncmp(t->kernel, name, strlen(name)) == 0) == p->gradient;
+    static const char gradient[] = "gradient", highest[] = "top_k";
+    return (strncmp(t->kernel, gradient, sizeof gradient - 1) == 0) == p->gradient &&
+           (strncmp(t->kernel, highest, sizeof highest - 1) == 0) == p->highest;
 }
 
 static size_t offset_of(const fuzz_memory *m)
@@ -18,7 +21,7 @@ static size_t offset_of(const fuzz_memory *m)
 
 static clattn_status run_on_host(const fuzz_target *t, const fuzz_problem *p, fuzz_set *set)
 {
-    clattn_host_binding bindings[FUZZ_SLOTS];
+    clattn_host_binding bindings[FUZZ_SLOTS + 1];
     clattn_attention_desc desc;
     clattn_merge_desc merge;
     uint32_t count = 0;
@@ -33,7 +36,16 @@ static clattn_status run_on_host(const fuzz_target *t, const fuzz_problem *p, fu
     fuzz_describe(p, &desc);
     if (p->gradient)
         return clattn_run_gradient(t->context, &desc, bindings, count);
-    return clattn_run(t->context, &desc, bindings, count);
+    if (p->page_size == 0)
+        return clattn_run(t->context, &desc, bindings, count);
+    fuzz_pages pages;
+    fuzz_pages_make(p, set, &desc, &pages);
+    bindings[CLATTN_SLOT_K].data = pages.pool[0]; /* Q, K and V come first */
+    bindings[CLATTN_SLOT_V].data = pages.pool[1];
+    bindings[count++] = (clattn_host_binding){CLATTN_SLOT_PAGES, 0, pages.table};
+    const clattn_status status = clattn_run(t->context, &desc, bindings, count);
+    fuzz_pages_free(&pages);
+    return status;
 }
 
 static clattn_status make_plan(const fuzz_target *t, const fuzz_problem *p, clattn_plan **plan)

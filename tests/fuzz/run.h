@@ -14,8 +14,8 @@ typedef struct fuzz_target {
     uint64_t ran, declined;
 } fuzz_target;
 
-/* Whether the target's kernel is one of gradients, where the problem is; other kernels run what is
- * not theirs with the library's choice. */
+/* Whether the target's kernel is one of gradients or of the highest scores, where the problem is;
+ * other kernels run what is not theirs with the library's choice. */
 bool fuzz_is_for(const fuzz_target *t, const fuzz_problem *p);
 
 /* Runs by p->path on the set; outputs land in it. What went wrong goes to message: (size). */

@@ -152,6 +152,21 @@ static void settle_values(fuzz_problem *p)
     }
 }
 
+/* Pages are made of K and V for the one call; what top_k and pages can't be with, they give way to.
+ */
+static void settle_memory(fuzz_problem *p)
+{
+    const bool other = p->merge || p->gradient;
+    const bool present = fuzz_has(p, CLATTN_SLOT_PRESENT_K) || fuzz_has(p, CLATTN_SLOT_PRESENT_V);
+    if (other || present || p->ragged || p->n_past || p->path != FUZZ_RUN)
+        p->page_size = 0;
+    if (p->page_size == 0)
+        p->tokens_first = p->cascade = false;
+    if (other || present || p->dropout != 0 || fuzz_has(p, CLATTN_SLOT_WEIGHTS_MEAN) ||
+        fuzz_has(p, CLATTN_SLOT_WEIGHTS_SUM) || fuzz_has(p, CLATTN_SLOT_SCORES))
+        p->highest = false;
+}
+
 void fuzz_settle(fuzz_problem *p)
 {
     if (p->merge) {
@@ -171,4 +186,5 @@ void fuzz_settle(fuzz_problem *p)
     if (!fuzz_has(p, CLATTN_SLOT_SINK))
         p->host &= ~CLATTN_SLOT_BIT(CLATTN_SLOT_SINK);
     settle_values(p);
+    settle_memory(p);
 }

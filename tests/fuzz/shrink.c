@@ -33,8 +33,12 @@ static void simple_options(fuzz_problem *p, int which)
         p->align = CLATTN_ALIGN_TOP_LEFT;
     if (which == 15)
         p->poison = FUZZ_POISON;
+    if (which == 16)
+        p->page_size = 0;
+    if (which == 17)
+        p->highest = false;
 }
-#define OPTIONS 16
+#define OPTIONS 18
 
 static int64_t smaller(int64_t x, int64_t least, int way)
 {

@@ -51,7 +51,7 @@ def random_values(shape, seed):
 
 
 def read(path):
-    """(shape, values) of a little-endian float32 file in C order."""
+    """(shape, values) of a little-endian float32 or int32 file in C order."""
     data = path.read_bytes()
     if data[:8] != b"\x93NUMPY\x01\x00":
         raise ValueError(f"{path}: not version 1.0 of the format")
@@ -59,12 +59,12 @@ def read(path):
     if (10 + length) % 64 != 0:
         raise ValueError(f"{path}: elements begin at {10 + length}, no multiple of 64")
     found = ast.literal_eval(data[10 : 10 + length].decode("ascii"))
-    if found["descr"] != "<f4" or found["fortran_order"]:
+    if found["descr"] not in ("<f4", "<i4") or found["fortran_order"]:
         raise ValueError(f"{path}: {found}")
     count = math.prod(found["shape"])
     if len(data) != 10 + length + 4 * count:
         raise ValueError(f"{path}: {len(data)} bytes")
-    return found["shape"], struct.unpack(f"<{count}f", data[10 + length :])
+    return found["shape"], struct.unpack(f"<{count}{found['descr'][1]}", data[10 + length :])
 
 
 def attention(q, k, v, shape, scale=None, offset=None):

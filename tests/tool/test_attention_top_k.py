@@ -1,4 +1,5 @@
-"""clattn attention --top-k: the weights of the highest, and the options that it goes without."""
+"""clattn attention --top-k and --sample: the weights of the highest, which they are, the one that
+is drawn, and the options that they go without."""
 
 import arrays
 import tool_case
@@ -23,10 +24,69 @@ class TopK(OptionCase):
                     expected += [w / sum(kept) if w >= kept[-1] else 0.0 for w in row]
                 self.assert_close("w.npy", shape, expected)
 
+    def test_indices(self):
+        p = Problem(**SHAPE)
+        self.write_inputs(p)
+        self.run_good(*ATTENTION, "--weights", "all.npy")
+        _, every = arrays.read(self.folder / "all.npy")
+        for top in (1, 4, p.n_kv + 2):
+            with self.subTest(top=top):
+                said = self.run_good(
+                    *ATTENTION, "--top-k", top, "--indices", "i.npy", "--lse", "l.npy", "--verify"
+                )
+                self.assertEqual(said.count("verified"), 3)
+                shape, listed = arrays.read(self.folder / "i.npy")
+                self.assertEqual(shape, (p.batch, p.n_head, p.n_q, top))
+                self.assertTrue(all(isinstance(n, int) for n in listed))
+                for row in range(len(listed) // top):
+                    weights = every[row * p.n_kv : (row + 1) * p.n_kv]
+                    order = sorted(range(p.n_kv), key=lambda j: -weights[j])[:top]
+                    found = listed[row * top : (row + 1) * top]
+                    self.assertEqual(found, tuple(order) + (-1,) * (top - len(order)))
+
+    def test_verify(self):
+        p = Problem(**SHAPE)
+        self.write_inputs(p)
+        for words in (
+            ("--causal", "--align", "bottom-right"),
+            ("--dtype", "f16", "--softcap", "3"),
+            ("--window", "1,2", "--align", "top-left"),
+            ("--sample", "5"),
+        ):
+            with self.subTest(words=words):
+                said = self.run_good(
+                    *ATTENTION, "--top-k", "3", "--weights", "w.npy", "--verify", *words
+                )
+                self.assertEqual(said.count("verified"), 2 if "--sample" in words else 3)
+
+    def test_sample(self):
+        p = Problem(**SHAPE)
+        self.write_inputs(p)
+        drawn = {}
+        for seed in ("1", "1", "2"):
+            self.run_good(
+                *ATTENTION, "--top-k", "3", "--sample", seed, "--indices", "i.npy",
+                "--weights", "w.npy",
+            )  # fmt: skip
+            shape, keys = arrays.read(self.folder / "i.npy")
+            self.assertEqual(shape, (p.batch, p.n_head, p.n_q, 1))
+            _, values = arrays.read(self.folder / "v.npy")
+            _, out = arrays.read(self.folder / "out.npy")
+            for row, key in enumerate(keys):
+                head = row // p.n_q
+                kept = (head // p.n_head * p.n_kv_head
+                        + head % p.n_head * p.n_kv_head // p.n_head) * p.n_kv + key  # fmt: skip
+                width = p.value_dim
+                self.assertEqual(out[row * width : (row + 1) * width],
+                                 values[kept * width : (kept + 1) * width])  # fmt: skip
+            self.assertEqual(drawn.setdefault(seed, keys), keys)
+        self.assertNotEqual(drawn["1"], drawn["2"])
+
     def test_company(self):
         self.write_problem((1, 2, 3, 4))
+        self.run_bad(2, "--indices", *ATTENTION, "--indices", "i.npy")
+        self.run_bad(2, "--sample", *ATTENTION, "--sample", "1")
         for words in (
-            ("--verify",),
             ("--dropout", "0.5"),
             ("--weights-mean", "m.npy"),
             ("--weights-sum", "m.npy"),

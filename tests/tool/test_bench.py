@@ -80,7 +80,7 @@ class Rows(BenchCase):
 
 
 FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4",
-            "dropout", "lengths")
+            "dropout", "top-k", "lengths")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5}
 INTEGERS = ("int8", "int4")  # a scale of 4 bytes a row
 WINDOW = 256
@@ -137,7 +137,7 @@ class Features(BenchCase):
 
     def test_features_and_causal(self):
         shapes = [(2, 2, 2, 21, 300, 8, 1), (2, 2, 2, 21, 8, 8, 1)]
-        self.check_all(("mask", "window", "lengths", "alibi"), shapes, "bf16")
+        self.check_all(("mask", "window", "lengths", "alibi", "top-k"), shapes, "bf16")
 
     def test_suite(self):
         rows = self.rows(*SHORT, "--suite", "features")
@@ -178,7 +178,7 @@ class Backward(BenchCase):
 
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
-        features = [name for name in FEATURES if name not in INTEGERS]
+        features = [name for name in FEATURES if name not in (*INTEGERS, "top-k")]
         words = (word for name in features for word in ("--feature", name))
         rows = self.rows(*SHORT, *shape, *words)
         self.assertEqual(len(rows), len(features))

@@ -1,72 +1,80 @@
 #!/bin/bash
-# The conformance cases, and ONNX' own tests and reference evaluator, with the library's choice of a
-# kernel and with each kernel alone. Downloads Python packages (ci/onnx-requirements.txt) into
-# build/venv at the first run. Prints a table; the last line is "N passed, M failed", and the exit
-# status is 0 only if M is 0. `ci/matrix.sh COUNT SEED` sets the number of random combinations.
+# The tests on every implementation of OpenCL that can be had: PoCL of this system and of Debian 13,
+# with its ways of making work-groups and behind small limits, Intel's for CPUs, Mesa's rusticl,
+# Oclgrind; see ci/matrix.py for what runs on which, and docs/platforms.md. Needs root, for a system
+# of its own, and downloads (3 GB in all) into $CLATTN_MATRIX (clattn-matrix in the user's cache
+# folder). Prints a table, writes build/matrix.json; the last line is "N passed, M failed", and the
+# exit status is 0 only if M is 0.
+#
+#   ci/matrix.sh [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--count N] [--seed N]
 . "$(dirname "$0")/lib.sh"
 
-count=${1:-600}
-seed=${2:-1}
-venv=build/venv
-logs=build/matrix
-table=$logs/table
+home=${CLATTN_MATRIX:-${XDG_CACHE_HOME:-$HOME/.cache}/clattn-matrix}
+mkdir -p "$home"
 
-make_venv() {
-    cmp -s ci/onnx-requirements.txt "$venv/requirements.txt" && return
-    python3 -c 'import ensurepip, venv' 2>/dev/null ||
-        { echo 'python3 has no venv (on Debian: package python3-venv)' >&2; return 1; }
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r ci/onnx-requirements.txt
-    cp ci/onnx-requirements.txt "$venv/requirements.txt"
+# once REQUIREMENTS STAMP COMMAND...: unless it was done with the same requirements before.
+once() {
+    local requirements=$1 stamp=$2
+    shift 2
+    cmp -s "$requirements" "$stamp" && return
+    "$@" && cp "$requirements" "$stamp"
 }
 
-conformance() {
-    build/tests/conformance "$@" --outputs forward --must-pass tests/conformance/must_pass.txt \
-        tests/data/conformance
+install_intel() {
+    rm -rf "$home/intel"
+    python3 -m pip install --quiet --disable-pip-version-check --ignore-installed \
+        --root-user-action ignore --prefix "$home/intel" -r bench/intel-requirements.txt
+    mkdir -p "$home/intel/vendors"
+    echo "$home/intel/lib/libintelocl.so" >"$home/intel/vendors/intel.icd"
 }
 
-onnx() {
-    "$venv/bin/python" tests/conformance/onnx_backend.py build/src/libclattn.so \
-        --count "$count" --seed "$seed" "$@"
+install_venv() {
+    rm -rf build/venv
+    python3 -m venv build/venv
+    build/venv/bin/pip install --quiet --disable-pip-version-check -r ci/onnx-requirements.txt
 }
 
-# row KERNEL CHECK: runs it, with one kernel alone unless KERNEL is "any", and adds a line to the
-# table: kernel, check, passed, failed, declined, seconds.
-row() {
-    local kernel=$1 check=$2 start=$SECONDS status=0 option='' log=$logs/$1-$2.log
-    [ "$kernel" = any ] || option="--kernel $kernel"
-    printf '%s, %s ...\n' "$kernel" "$check"
-    # shellcheck disable=SC2086 # two words or none
-    "$check" $option >"$log" 2>&1 || status=$?
-    awk -v kernel="$kernel" -v check="$check" -v status="$status" -v time=$((SECONDS - start)) '
-        / declined by /    { declined = $1 }
-        / passed, .* failed$/ { passed = $1; failed = $3 }
-        END {
-            # Where a list says what must pass, other cases that fail do no harm.
-            if (status == 0) failed = 0
-            else if (failed == 0) failed = 1
-            printf "%s %s %d %d %d %d\n", kernel, check, passed, failed, declined, time
-        }' "$log" >>"$table"
-    [ "$status" -eq 0 ] ||
-        grep -E '^(FAIL|MUST|conformance:|Traceback|[a-z_]+Error)' "$log" | head -20
+# A Debian 13 with PoCL, rusticl and what the tests are linked with.
+install_debian13() {
+    local system=$home/debian13 packages
+    packages='ocl-icd-libopencl1 pocl-opencl-icd mesa-opencl-icd libcriterion3 libcjson1 libcairo2'
+    [ ! -e "$system/complete" ] || return 0
+    command -v debootstrap >/dev/null || apt-get install -y -q debootstrap
+    rm -rf "$system"
+    debootstrap --variant=minbase trixie "$system"
+    cp /etc/resolv.conf /etc/hosts "$system/etc"
+    cp /etc/apt/apt.conf.d/*registry* "$system/etc/apt/apt.conf.d" 2>/dev/null || true
+    # shellcheck disable=SC2016 # for the shell inside
+    unshare -m bash -ec 'mount -t proc proc "$1/proc"; mount --bind /dev "$1/dev"
+        chroot "$1" apt-get update -q
+        DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install -y -q \
+            --no-install-recommends $2' x "$system" "$packages"
+    touch "$system/complete"
+}
+
+install_oclgrind() {
+    local library=/usr/lib/oclgrind/liboclgrind-rt-icd.so
+    [ -e "$library" ] || apt-get install -y -q --no-install-recommends oclgrind
+    echo "$library" >"$home/oclgrind.icd"
 }
 
 heading 'Build'
 build_tree build
-heading 'Python packages'
-make_venv
-echo "in $venv"
+heading 'Implementations'
+log=$home/install.log
+needed=$(python3 ci/matrix.py --list "$@")
+{
+    case $needed in *'intel '* | *intel-small*)
+        once bench/intel-requirements.txt "$home/installed-intel.txt" install_intel ;;
+    esac
+    case $needed in *pocl-6* | *rusticl*) install_debian13 ;; esac
+    case $needed in *oclgrind*) install_oclgrind ;; esac
+    case $needed in *onnx*)
+        once ci/onnx-requirements.txt build/venv/installed.txt install_venv ;;
+    esac
+} >"$log" 2>&1 || { tail -n 30 "$log"; printf '0 passed, 1 failed\n'; exit 1; }
+echo "in $home"
 
-heading "Runs ($count random combinations, seed $seed)"
-mkdir -p "$logs"
-rm -f "$table"
-for kernel in any $(build/tests/conformance --kernels); do
-    row "$kernel" conformance
-    row "$kernel" onnx
-done
-
-heading 'Table'
-{ echo 'kernel check passed failed declined seconds'; cat "$table"; } | column -t
-awk '{ passed += $3; failed += $4 } END { printf "\n%d passed, %d failed\n", passed, failed
-                                          exit failed != 0 || passed == 0 }' "$table"
+heading 'Runs'
+mkdir -p build/matrix
+exec python3 ci/matrix.py --home "$home" "$@"

@@ -67,19 +67,20 @@ merge(__global const void *partial_out, __global const float *partial_lse,
     __global const clattn_problem_row *row = &rows[item.row];
     __global const clattn_tensor_row *t = row->tensor;
     const int b = item.batch, h = item.head;
-    const float logit = row->flags & CLATTN_F_SINK
-                            ? sink[base.offset[CLATTN_T_SINK] + h * t[CLATTN_T_SINK].stride[0]]
-                            : -INFINITY;
+    const float logit =
+        row->flags & CLATTN_F_SINK
+            ? sink[tensor_start(row, &base, CLATTN_T_SINK) + h * t[CLATTN_T_SINK].stride[0]]
+            : -INFINITY;
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         merged x;
         x.row = row;
-        x.partial_lse = partial_lse + base.offset[CLATTN_T_PARTIAL_LSE] +
+        x.partial_lse = partial_lse + tensor_start(row, &base, CLATTN_T_PARTIAL_LSE) +
                         b * t[CLATTN_T_PARTIAL_LSE].stride[1] +
                         h * t[CLATTN_T_PARTIAL_LSE].stride[2] +
                         i * t[CLATTN_T_PARTIAL_LSE].stride[3];
         x.partial_out = partial_out;
         x.partial_begin =
-            base.offset[CLATTN_T_PARTIAL_OUT] + b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
+            tensor_start(row, &base, CLATTN_T_PARTIAL_OUT) + b * t[CLATTN_T_PARTIAL_OUT].stride[1] +
             h * t[CLATTN_T_PARTIAL_OUT].stride[2] + i * t[CLATTN_T_PARTIAL_OUT].stride[3];
         const float m = largest_lse(&x, logit);
         const float shift = softmax_shift(m);

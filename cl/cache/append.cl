@@ -160,9 +160,9 @@ append(__global const void *k, __global const void *v, __global void *present_k,
     rows_scale(&to_keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, 0);
     rows_scale(&to_values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, 0);
     const int limit = (int)min((long)row->page_size * row->page_limit, (long)INT_MAX);
-    const int position = clamp(
-        positions[base.offset[CLATTN_T_POSITIONS] + b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
-        0, limit);
+    const int position = clamp(positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
+                                         b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
+                               0, limit);
     const int end =
         min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
     const rotation by = rotation_init(row, &base, angles);

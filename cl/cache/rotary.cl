@@ -43,13 +43,14 @@ rotary(__global const void *q, __global const float *angles, __global const int 
     __global const clattn_problem_row *row = &rows[item.row];
     __global const clattn_tensor_row *t = row->tensor;
     const int b = item.batch, h = item.head;
-    const long start =
-        positions[base.offset[CLATTN_T_POSITIONS] + b * t[CLATTN_T_POSITIONS].stride[0]];
+    const long start = positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
+                                 b * t[CLATTN_T_POSITIONS].stride[0]];
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const long position = clamp(start + i, 0L, (long)row->n_positions - 1);
         rotate_row(row, q, tensor_begin(row, &base, CLATTN_T_Q, b, h) + i * t[CLATTN_T_Q].stride[2],
                    out,
                    tensor_begin(row, &base, CLATTN_T_OUT, b, h) + i * t[CLATTN_T_OUT].stride[2],
-                   angles + base.offset[CLATTN_T_ANGLES] + position * t[CLATTN_T_ANGLES].stride[0]);
+                   angles + tensor_start(row, &base, CLATTN_T_ANGLES) +
+                       position * t[CLATTN_T_ANGLES].stride[0]);
     }
 }

@@ -18,67 +18,81 @@ typedef int64_t clattn_i64;
 #endif
 
 /* Tensors of a problem row: first the slots, with the numbers of clattn_slot, then scratch. */
-#define CLATTN_T_Q             0
-#define CLATTN_T_K             1
-#define CLATTN_T_V             2
-#define CLATTN_T_OUT           3
-#define CLATTN_T_LSE           4
-#define CLATTN_T_WEIGHTS       5
-#define CLATTN_T_MASK          6
-#define CLATTN_T_BIAS          7
-#define CLATTN_T_ALIBI         8
-#define CLATTN_T_SINK          9
-#define CLATTN_T_Q_LENGTHS     10
-#define CLATTN_T_KV_LENGTHS    11
-#define CLATTN_T_BLOCK_COUNT   12
-#define CLATTN_T_BLOCK_INDEX   13
-#define CLATTN_T_PARAMS        14
-#define CLATTN_T_SEED          15
-#define CLATTN_T_PAST_K        16
-#define CLATTN_T_PAST_V        17
-#define CLATTN_T_PRESENT_K     18
-#define CLATTN_T_PRESENT_V     19
-#define CLATTN_T_WEIGHTS_MEAN  20
-#define CLATTN_T_WEIGHTS_SUM   21
-#define CLATTN_T_SCORES        22
-#define CLATTN_T_PARTIAL_OUT   23
-#define CLATTN_T_PARTIAL_LSE   24
-#define CLATTN_T_GRAD_OUT      25
-#define CLATTN_T_GRAD_LSE      26
-#define CLATTN_T_GRAD_Q        27
-#define CLATTN_T_GRAD_K        28
-#define CLATTN_T_GRAD_V        29
-#define CLATTN_T_GRAD_BIAS     30
-#define CLATTN_T_GRAD_SINK     31
-#define CLATTN_T_GRAD_PAST_K   32
-#define CLATTN_T_GRAD_PAST_V   33
-#define CLATTN_T_PAGES         34
-#define CLATTN_T_POSITIONS     35
-#define CLATTN_T_ANGLES        36
-#define CLATTN_T_INDICES       37
-#define CLATTN_T_X             38
-#define CLATTN_T_W             39
-#define CLATTN_T_B             40
-#define CLATTN_T_Y             41
-#define CLATTN_T_PACKED_W      42
-#define CLATTN_T_K_SCALES      43
-#define CLATTN_T_V_SCALES      44
-#define CLATTN_T_SLOTS         45 /* number of slots */
-#define CLATTN_T_K_PANELS      45 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        46 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         47 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 48 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_Q                 0
+#define CLATTN_T_K                 1
+#define CLATTN_T_V                 2
+#define CLATTN_T_OUT               3
+#define CLATTN_T_LSE               4
+#define CLATTN_T_WEIGHTS           5
+#define CLATTN_T_MASK              6
+#define CLATTN_T_BIAS              7
+#define CLATTN_T_ALIBI             8
+#define CLATTN_T_SINK              9
+#define CLATTN_T_Q_LENGTHS         10
+#define CLATTN_T_KV_LENGTHS        11
+#define CLATTN_T_BLOCK_COUNT       12
+#define CLATTN_T_BLOCK_INDEX       13
+#define CLATTN_T_PARAMS            14
+#define CLATTN_T_SEED              15
+#define CLATTN_T_PAST_K            16
+#define CLATTN_T_PAST_V            17
+#define CLATTN_T_PRESENT_K         18
+#define CLATTN_T_PRESENT_V         19
+#define CLATTN_T_WEIGHTS_MEAN      20
+#define CLATTN_T_WEIGHTS_SUM       21
+#define CLATTN_T_SCORES            22
+#define CLATTN_T_PARTIAL_OUT       23
+#define CLATTN_T_PARTIAL_LSE       24
+#define CLATTN_T_GRAD_OUT          25
+#define CLATTN_T_GRAD_LSE          26
+#define CLATTN_T_GRAD_Q            27
+#define CLATTN_T_GRAD_K            28
+#define CLATTN_T_GRAD_V            29
+#define CLATTN_T_GRAD_BIAS         30
+#define CLATTN_T_GRAD_SINK         31
+#define CLATTN_T_GRAD_PAST_K       32
+#define CLATTN_T_GRAD_PAST_V       33
+#define CLATTN_T_PAGES             34
+#define CLATTN_T_POSITIONS         35
+#define CLATTN_T_ANGLES            36
+#define CLATTN_T_INDICES           37
+#define CLATTN_T_X                 38
+#define CLATTN_T_W                 39
+#define CLATTN_T_B                 40
+#define CLATTN_T_Y                 41
+#define CLATTN_T_PACKED_W          42
+#define CLATTN_T_W_SCORE           43
+#define CLATTN_T_CHANNEL_BIAS      44
+#define CLATTN_T_GRAD_W_SCORE      45
+#define CLATTN_T_GRAD_CHANNEL_BIAS 46
+#define CLATTN_T_K_SCALES          47
+#define CLATTN_T_V_SCALES          48
+#define CLATTN_T_SLOTS             49 /* number of slots */
+
+#define CLATTN_T_K_PANELS      49 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        50 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         51 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 52 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    49 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  50 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 51 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           52 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             53 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
+    53 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  54 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 55 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           56 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             57 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
-#define CLATTN_T_LEFT   54 /* (batch, pieces, rows, depth) */
-#define CLATTN_T_RIGHT  55 /* (batch, pieces, columns, depth), or panels */
-#define CLATTN_T_RESULT 56 /* (batch, rows, columns) */
-#define CLATTN_T_COUNT  57
+#define CLATTN_T_LEFT           58 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT          59 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT         60 /* (batch, rows, columns) */
+#define CLATTN_T_ADDITIVE_BLOCK 61 /* of each item, stride[4] apart: see common/additive.h */
+#define CLATTN_T_ADDITIVE_ROWS  62 /* (B, H, blocks of queries), the same */
+#define CLATTN_T_ADDITIVE_SUMS  63 /* (B, H, ranges of keys, 2 rows of channels) */
+#define CLATTN_T_COUNT          64
+
+/* Channels of additive attention, rounded up, and floats of a strip of `width` rows of so many, see
+ * common/additive.h. */
+#define CLATTN_ADDITIVE_CHANNELS(channels) (((channels) + 15) / 16 * 16)
+#define CLATTN_ADDITIVE_STRIP(channels, width)                                                     \
+    ((channels) * (width)*2 + ((channels) / 4 + 1 + 15) / 16 * 16)
 
 #define CLATTN_GRADIENT_ROW 4 /* shift, normaliser, delta of a query, and one that isn't used */
 
@@ -116,14 +130,17 @@ typedef int64_t clattn_i64;
 
 /* Bits of a problem row's `gradients`: those that are wanted, where there are any; and dimensions
  * of GRAD_BIAS that are summed over: bit CLATTN_G_BIAS_SUM + d. */
-#define CLATTN_G_LSE      (1u << 0) /* GRAD_LSE takes part */
-#define CLATTN_G_K        (1u << 1)
-#define CLATTN_G_V        (1u << 2)
-#define CLATTN_G_PAST_K   (1u << 3)
-#define CLATTN_G_PAST_V   (1u << 4)
-#define CLATTN_G_BIAS_SUM 8
+#define CLATTN_G_LSE          (1u << 0) /* GRAD_LSE takes part */
+#define CLATTN_G_K            (1u << 1)
+#define CLATTN_G_V            (1u << 2)
+#define CLATTN_G_PAST_K       (1u << 3)
+#define CLATTN_G_PAST_V       (1u << 4)
+#define CLATTN_G_W_SCORE      (1u << 5)
+#define CLATTN_G_CHANNEL_BIAS (1u << 6)
+#define CLATTN_G_BIAS_SUM     8
 
-#define CLATTN_F_INDICES (1u << 23)
+#define CLATTN_F_INDICES      (1u << 23)
+#define CLATTN_F_CHANNEL_BIAS (1u << 24)
 
 /* Bits of a problem row's `product`. */
 #define CLATTN_P_ADD        (1u << 0) /* to what is in the result */

@@ -4,6 +4,13 @@
 
 #include "common/arguments.h"
 
+/* Where a tensor begins: launches of several plans have it in their rows, others in the base. */
+static inline long tensor_start(__global const clattn_problem_row *row, const clattn_base *base,
+                                int tensor)
+{
+    return base->offset[tensor] + row->tensor[tensor].offset;
+}
+
 /* Element (batch, head, 0, 0) of a tensor, in elements from the begin of its memory object. */
 static inline long tensor_begin(__global const clattn_problem_row *row, const clattn_base *base,
                                 int tensor, int batch, int head)
@@ -43,7 +50,7 @@ static inline tokens queries_of(__global const clattn_problem_row *row, const cl
     all.count = row->n_q;
     if (!(row->flags & CLATTN_F_Q_LENGTHS))
         return all;
-    return tokens_of(q_lengths + base->offset[CLATTN_T_Q_LENGTHS],
+    return tokens_of(q_lengths + tensor_start(row, base, CLATTN_T_Q_LENGTHS),
                      row->tensor[CLATTN_T_Q_LENGTHS].stride[0], batch, row->n_q, row->total_q,
                      row->flags & CLATTN_F_RAGGED);
 }
@@ -56,7 +63,7 @@ static inline tokens keys_of(__global const clattn_problem_row *row, const clatt
     all.count = row->n_kv;
     if (!(row->flags & CLATTN_F_KV_LENGTHS))
         return all;
-    return tokens_of(kv_lengths + base->offset[CLATTN_T_KV_LENGTHS],
+    return tokens_of(kv_lengths + tensor_start(row, base, CLATTN_T_KV_LENGTHS),
                      row->tensor[CLATTN_T_KV_LENGTHS].stride[0], batch, row->n_kv, row->total_kv,
                      row->flags & CLATTN_F_RAGGED);
 }

@@ -68,14 +68,14 @@ INLINE pairs pairs_init(__global const clattn_problem_row *row, const clattn_bas
     of.bias_begin = tensor_begin(row, base, CLATTN_T_BIAS, batch, head);
     of.slope = 0.0f;
     if (of.flags & CLATTN_F_ALIBI)
-        of.slope =
-            alibi[base->offset[CLATTN_T_ALIBI] + head * row->tensor[CLATTN_T_ALIBI].stride[0]];
-    of.params = of.flags & CLATTN_F_PARAMS ? params + base->offset[CLATTN_T_PARAMS] : 0;
+        of.slope = alibi[tensor_start(row, base, CLATTN_T_ALIBI) +
+                         head * row->tensor[CLATTN_T_ALIBI].stride[0]];
+    of.params = of.flags & CLATTN_F_PARAMS ? params + tensor_start(row, base, CLATTN_T_PARAMS) : 0;
     of.block_count = block_count + tensor_begin(row, base, CLATTN_T_BLOCK_COUNT, batch, head);
     of.block_index = block_index + tensor_begin(row, base, CLATTN_T_BLOCK_INDEX, batch, head);
     of.key = (uint2)(0);
     if (of.flags & CLATTN_F_DROPOUT) {
-        __global const long *s = seed + base->offset[CLATTN_T_SEED];
+        __global const long *s = seed + tensor_start(row, base, CLATTN_T_SEED);
         of.key = philox_key((ulong)s[0], (ulong)s[row->tensor[CLATTN_T_SEED].stride[0]]);
     }
     return of;
@@ -86,7 +86,8 @@ INLINE float sink_of(const pairs *of, const clattn_base *base, __global const fl
 {
     if (!(of->flags & CLATTN_F_SINK) || i >= of->queries.count)
         return -INFINITY;
-    return sink[base->offset[CLATTN_T_SINK] + of->head * of->row->tensor[CLATTN_T_SINK].stride[0]];
+    return sink[tensor_start(of->row, base, CLATTN_T_SINK) +
+                of->head * of->row->tensor[CLATTN_T_SINK].stride[0]];
 }
 
 /* ---- bounds: keys_from(i) <= j < keys_to(i), neither descends with i ------------------------- */

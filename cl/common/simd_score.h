@@ -5,6 +5,7 @@
 #define CLATTN_SIMD_SCORE_H
 
 #include "common/panels.h"
+#include "common/prefetch.h"
 #include "common/score.h"
 
 /* ROWS: queries of a register tile. ROWS * COLS + COLS + 1 vectors should fit the registers. */
@@ -23,42 +24,6 @@ typedef struct tile_keys {
 #define TILE_MASKED 2 /* the mask hides some */
 #define TILE_EDGE   4 /* bounds hide some */
 
-/* ---- prefetching: lines of the tile of bias or mask that comes next, a row's a `step` apart
- * ------ */
-
-#define LINE 64 /* bytes, or more */
-
-typedef struct lines {
-    size_t at, row; /* addresses: of the next line, of the row's first */
-    long step;      /* bytes */
-    int left;       /* rows */
-    int a_row;      /* lines of a row */
-} lines;
-
-INLINE lines no_lines(void)
-{
-    const lines none = {0, 0, 0, 0, 0};
-    return none;
-}
-
-INLINE lines lines_at(size_t address, long step, int bytes)
-{
-    const lines l = {address, address, step, ROWS, (bytes + LINE - 1) / LINE};
-    return l;
-}
-
-/* A line at a time, between products: a burst would wait for memory. */
-INLINE void prefetch_line(lines *l)
-{
-    PREFETCH(l->at);
-    l->at += LINE;
-    if ((long)(l->at - l->row) < (long)l->a_row * LINE)
-        return;
-    l->row += l->step;
-    l->at = l->row;
-    l->left--;
-}
-
 /* What follows the panel at `key` for queries i and on. */
 INLINE lines next_lines(const pairs *of, int i, int key)
 {
@@ -69,9 +34,10 @@ INLINE lines next_lines(const pairs *of, int i, int key)
     if (of->flags & CLATTN_F_BIAS && bias->stride[3] == 1)
         return lines_at(
             (size_t)element_at(of->bias, of->bias_begin + i * bias->stride[2] + next, dtype),
-            bias->stride[2] * size, PANEL * size);
+            bias->stride[2] * size, ROWS, PANEL * size);
     if (of->flags & CLATTN_F_MASK && mask->stride[3] == 1)
-        return lines_at((size_t)(of->mask + i * mask->stride[2] + next), mask->stride[2], PANEL);
+        return lines_at((size_t)(of->mask + i * mask->stride[2] + next), mask->stride[2], ROWS,
+                        PANEL);
     return no_lines();
 }
 

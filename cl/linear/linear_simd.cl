@@ -3,6 +3,7 @@
  * depth at a time. Every element is summed in ascending order, however the result is cut. */
 #define PANEL_VECTORS (CLATTN_PANEL / VEC)
 #include "common/panels.h"
+#include "common/prefetch.h"
 #include "common/product.h"
 
 /* ROWS: rows of the register tile. */
@@ -17,10 +18,12 @@
 #ifndef BLOCK_N
 #define BLOCK_N 512
 #endif
-/* BLOCK_K: depth of a block of the left matrix; a multiple of VEC. */
+/* BLOCK_K: depth of a block of the left matrix; a multiple of 16. */
 #ifndef BLOCK_K
-#define BLOCK_K 128
+#define BLOCK_K 160
 #endif
+/* Lines that are prefetched with each tile. */
+#define AHEAD 24
 #if BLOCK_M % ROWS != 0 || BLOCK_M % VEC != 0 || BLOCK_N % (COLS * VEC) != 0 || BLOCK_K % 16 != 0
 #error "BLOCK_M must be a multiple of ROWS and VEC, BLOCK_N of COLS * VEC, BLOCK_K of 16"
 #endif
@@ -33,7 +36,7 @@ typedef struct rectangle {
     __global const clattn_problem_row *row;
     const clattn_base *base;
     int batch, i, j, rows, columns;
-    int padded; /* rows, rounded up to whole tiles and to whole vectors */
+    int padded;    /* rows, rounded up to whole tiles and to whole vectors */
     float *left;   /* (BLOCK_M, BLOCK_K) rows beyond `rows` are 0 */
     float *result; /* (BLOCK_M, BLOCK_N) */
 } rectangle;
@@ -84,11 +87,44 @@ OUTLINE void load_left(const rectangle *x, __global const void *left, int p, int
         load_rows(x, left, begin, depth);
 }
 
+/* Lines of `rows` by `columns` elements of a tensor, whichever of them are side by side. */
+INLINE lines lines_of(__global const void *from, long begin, uint dtype, long row_step, long step,
+                      int rows, int columns)
+{
+    const int size = (int)size_of(dtype);
+    const size_t at = (size_t)element_at(from, begin, dtype);
+    if (step == 1)
+        return lines_at(at, row_step * size, rows, columns * size);
+    if (row_step == 1)
+        return lines_at(at, step * size, columns, rows * size);
+    return no_lines();
+}
+
+/* What comes after the block that ends before depth k of piece p: the left matrix's next block, or
+ * where the result goes. */
+INLINE lines next_lines(const rectangle *x, __global const void *left, __global const void *result,
+                        int p, int k)
+{
+    __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_LEFT];
+    const int depth = min(BLOCK_K, x->row->depth - k);
+    if (depth > 0)
+        return lines_of(left,
+                        tensor_begin(x->row, x->base, CLATTN_T_LEFT, x->batch, p) +
+                            x->i * t->stride[2] + k * t->stride[3],
+                        x->row->dtype[CLATTN_T_LEFT], t->stride[2], t->stride[3], x->rows, depth);
+    t = &x->row->tensor[CLATTN_T_RESULT];
+    return lines_of(result, result_at(x->row, x->base, x->batch, x->i, x->j),
+                    x->row->dtype[CLATTN_T_RESULT], t->stride[1], t->stride[2], x->rows,
+                    x->columns);
+}
+
 /* c (ROWS, cols * VEC) += a (ROWS, depth) times panels (depth, cols * VEC), which are `step`
  * elements apart; `cols` is a constant. */
 INLINE void tile_product(const float *a, int depth, __global const float *panel, long step,
-                         float *c, const int cols)
+                         lines *ahead, float *c, const int cols)
 {
+    for (int n = 0; n < AHEAD && ahead->left > 0; n++)
+        prefetch_line(ahead);
     vfloat sum[ROWS][COLS];
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
@@ -118,17 +154,18 @@ INLINE void tile_product(const float *a, int depth, __global const float *panel,
 
 /* The loaded block of the left matrix times the panels of the item's columns, of which `panel` is
  * the first. */
-INLINE void multiply(const rectangle *x, int depth, __global const float *panel, long step)
+INLINE void multiply(const rectangle *x, int depth, __global const float *panel, long step,
+                     lines ahead)
 {
     int j = 0;
     for (; j + (COLS - 1) * VEC < x->columns; j += COLS * VEC)
         for (int r = 0; r < x->rows; r += ROWS)
             tile_product(x->left + r * BLOCK_K, depth, panel + j / CLATTN_PANEL * step, step,
-                         x->result + r * BLOCK_N + j, COLS);
+                         &ahead, x->result + r * BLOCK_N + j, COLS);
     for (; j < x->columns; j += CLATTN_PANEL)
         for (int r = 0; r < x->rows; r += ROWS)
             tile_product(x->left + r * BLOCK_K, depth, panel + j / CLATTN_PANEL * step, step,
-                         x->result + r * BLOCK_N + j, PANEL_VECTORS);
+                         &ahead, x->result + r * BLOCK_N + j, PANEL_VECTORS);
 }
 
 /* `count` elements of the result side by side or `step` apart: sums with B added, if asked to what
@@ -235,7 +272,8 @@ linear_simd(__global const void *left, __global const float *panels, __global co
         for (int k = 0; k < x.row->depth; k += BLOCK_K) {
             const int depth = min(BLOCK_K, x.row->depth - k);
             load_left(&x, left, p, k, depth);
-            multiply(&x, depth, panels + ((long)p * x.row->depth + k) * CLATTN_PANEL, step);
+            multiply(&x, depth, panels + ((long)p * x.row->depth + k) * CLATTN_PANEL, step,
+                     next_lines(&x, left, result, p, k + depth));
         }
     write_result(&x, addend, result);
 }

@@ -56,7 +56,8 @@ extern "C" {
     X(CLATTN_ERR_WRONG_PROCESS, -11, "the object was made before fork() in the parent process")    \
     X(CLATTN_ERR_IO, -12, "a file could not be read or written")                                   \
     X(CLATTN_ERR_OPENCL, -13, "OpenCL reported an error")                                          \
-    X(CLATTN_ERR_INTERNAL, -14, "a defect in clattn")
+    X(CLATTN_ERR_INTERNAL, -14, "a defect in clattn")                                              \
+    X(CLATTN_ERR_CANCELLED, -15, "cancelled before it began")
 
 typedef enum clattn_status {
 #define CLATTN_STATUS_ENUM(name, value, text) name = value,
@@ -136,6 +137,12 @@ typedef struct clattn_context_options {
     clattn_cache_load_fn cache_load;   /* with one of the two, or both, cache_dir is not used and */
     clattn_cache_store_fn cache_store; /* no file is read or written; NULL: never found, not kept */
     void *cache_user;
+    /* 2 to 16: divide the device into this many equal parts (clCreateSubDevices), so that a
+     * dispatcher can have a lane on each: clattn_dispatcher_options.lanes. They share memory and
+     * programs. CLATTN_ERR_UNSUPPORTED where the device can't. 0 or 1: it stays whole. Not for
+     * clattn_context_create_from_cl. */
+    uint32_t parts;
+    uint32_t reserved; /* 0 */
 } clattn_context_options;
 
 static inline void clattn_context_options_init(clattn_context_options *options)
@@ -301,11 +308,16 @@ typedef enum clattn_slot {
     CLATTN_SLOT_B = 40,        /* (out)               float */
     CLATTN_SLOT_Y = 41,        /* (batch, rows, out)  float */
     CLATTN_SLOT_PACKED_W = 42, /* F32, what clattn_plan_linear_pack made of W */
+    /* Of clattn_plan_additive and its gradient, see clattn/layer.h. */
+    CLATTN_SLOT_W_SCORE = 43,           /* (H, channels)  float, read */
+    CLATTN_SLOT_CHANNEL_BIAS = 44,      /* (H, channels)  float, read */
+    CLATTN_SLOT_GRAD_W_SCORE = 45,      /* (H, channels)  float, written */
+    CLATTN_SLOT_GRAD_CHANNEL_BIAS = 46, /* (H, channels)  float, written */
     /* With K or V of type I8 or I4, for attention; with PRESENT_K or PRESENT_V of these types, for
      * clattn_plan_append, which writes them. Their last dimension is that of scale_channels. In
      * pages, as K and V are: (n_pages, Hkv, page_size, ...). */
-    CLATTN_SLOT_K_SCALES = 43, /* (B, Hkv, n_kv, 1 or ceil(D / 32))   F32 */
-    CLATTN_SLOT_V_SCALES = 44  /* (B, Hkv, n_kv, 1 or ceil(Dv / 32))  F32 */
+    CLATTN_SLOT_K_SCALES = 47, /* (B, Hkv, n_kv, 1 or ceil(D / 32))   F32 */
+    CLATTN_SLOT_V_SCALES = 48  /* (B, Hkv, n_kv, 1 or ceil(Dv / 32))  F32 */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     64 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -588,15 +600,29 @@ CLATTN_API clattn_status clattn_buffer_unmap(clattn_buffer *buffer);
  * Dispatcher, submissions, events
  * --------------------------------------------------------------------------------------------- */
 
-/* Feeds the lanes (OpenCL queues) of a context's device. Any thread. */
+/* Feeds the lanes (OpenCL queues) of a context's device. Any thread. docs/dispatcher.md says how it
+ * decides what runs when, where, and together with what. */
 typedef struct clattn_dispatcher clattn_dispatcher;
 /* Completion of a submission. Any thread. */
 typedef struct clattn_event clattn_event;
 
 typedef struct clattn_dispatcher_options {
     uint32_t struct_size;
-    uint32_t lanes;     /* 0: chosen by the library; at most 1 in this version */
+    uint32_t lanes; /* 0: as many as the context's device has parts, else 1; at most that many */
     uint64_t workspace; /* bytes of scratch memory to hold from the start; grows when needed */
+    /* Submissions that may be unfinished at a time; 0: 4096. More are refused: busy_ns. */
+    uint32_t queue_limit;
+    /* Launches to remember for clattn_dispatcher_write_trace, the newest; 0: none. */
+    uint32_t trace_size;
+    /* How long a launch should take at most, nanoseconds: longer submissions go in parts, between
+     * which others have their turn, and no more than this is in flight on a lane before something
+     * else can be preferred. UINT64_MAX: without bound. 0: 1 ms while submissions meet in the
+     * dispatcher or did within the last 100 ms; whole otherwise. */
+    uint64_t launch_ns;
+    /* 1: hold nothing back. Everything goes to one lane's queue as it comes, in the order of
+     * submission, without priorities, deadlines, callbacks, and any thread. */
+    uint32_t direct;
+    uint32_t reserved; /* 0 */
 } clattn_dispatcher_options;
 
 static inline void clattn_dispatcher_options_init(clattn_dispatcher_options *options)
@@ -610,10 +636,12 @@ CLATTN_API clattn_status clattn_dispatcher_create(clattn_context *context,
                                                   const clattn_dispatcher_options *options,
                                                   clattn_dispatcher **dispatcher);
 
-/* Waits for everything submitted, then frees the dispatcher; its events stay valid. */
+/* Waits for everything submitted, callbacks included, then frees the dispatcher; its events stay
+ * valid. Not from a callback. */
 CLATTN_API void clattn_dispatcher_destroy(clattn_dispatcher *dispatcher);
 
-/* Waits until everything submitted so far is done; the first failure since the last call. */
+/* Waits until everything submitted so far is done; the first failure since the last call.
+ * Submissions that were cancelled don't count as failures. Not from a callback. */
 CLATTN_API clattn_status clattn_dispatcher_finish(clattn_dispatcher *dispatcher);
 
 /* Where a slot's memory is. Layout and type are those of the plan. Values that index (lengths,
@@ -632,8 +660,13 @@ typedef struct clattn_step {
     const clattn_plan *plan;
     const clattn_binding *bindings; /* every slot of the plan exactly once */
     uint32_t binding_count;
-    uint32_t reserved;
-    const uint64_t *sequences; /* (batch) ids that order work; NULL: all 0, without order */
+    /* Which of its sequences' key/value heads the plan's first one is: a plan for heads 8 to 15 has
+     * 8 here, and keeps order with other work on these heads alone. */
+    uint32_t first_kv_head;
+    /* (batch) ids of the sequences, NULL: all 0. Submissions to one dispatcher that have a sequence
+     * and a key/value head in common run in the order in which they were submitted, each sees what
+     * the ones before wrote. Others, and those of id 0, have no order but that of wait lists. */
+    const uint64_t *sequences;
 } clattn_step;
 
 /* Steps run in order, each sees what earlier ones wrote. */
@@ -646,9 +679,15 @@ typedef struct clattn_submission {
     clattn_event *const *wait; /* events that must be done before; of the same context */
     clattn_buffer *workspace;  /* NULL: the dispatcher's; one submission in flight at a time */
     uint64_t workspace_offset; /* bytes; a multiple of 256 */
-    int32_t priority;          /* 0; other values are CLATTN_ERR_UNSUPPORTED in this version */
-    uint32_t reserved;         /* 0 */
-    uint64_t deadline_ns;      /* 0; other values are CLATTN_ERR_UNSUPPORTED in this version */
+    /* -100 to 100 (others count as these): of what is held back, higher goes first, but a step of
+     * priority is worth 20 ms of waiting and no more, so that nothing waits for ever. */
+    int32_t priority;
+    uint32_t reserved;    /* 0 */
+    uint64_t deadline_ns; /* not 0: what has not begun this long after its submission, nanoseconds,
+                             doesn't run; its status is CLATTN_ERR_TIMEOUT. Not on queues of the
+                             caller's */
+    uint64_t busy_ns;     /* how long to wait for room in a dispatcher that is full, nanoseconds,
+                             before CLATTN_ERR_BUSY; 0: not at all, UINT64_MAX: for ever */
 } clattn_submission;
 
 static inline void clattn_submission_init(clattn_submission *submission)
@@ -658,9 +697,14 @@ static inline void clattn_submission_init(clattn_submission *submission)
     submission->step_size = sizeof(clattn_step);
 }
 
-/* Hands work to the device and returns. `event` may be NULL. Everything is checked before anything
- * is enqueued: a status other than CLATTN_OK means that nothing was. Bindings and arrays are
- * copied; plans and buffers may be destroyed while the work is in flight. */
+/* Hands work over and returns: to the device at once where it has room, else into the dispatcher's
+ * backlog, from where a thread of its own takes it. `event` may be NULL. Everything is checked
+ * before anything is done: a status other than CLATTN_OK means that nothing was. Bindings and
+ * arrays are copied; plans and buffers may be destroyed while the work is in flight.
+ *
+ * A submission that fails, is cancelled or misses its deadline takes those with it that were
+ * submitted later for one of its sequences and heads, and those that name its event in their wait
+ * list; nobody else. */
 CLATTN_API clattn_status clattn_submit(clattn_dispatcher *dispatcher,
                                        const clattn_submission *submission, clattn_event **event);
 
@@ -668,14 +712,90 @@ CLATTN_API clattn_status clattn_submit(clattn_dispatcher *dispatcher,
  * Returns the submission's status. */
 CLATTN_API clattn_status clattn_event_wait(clattn_event *event, uint64_t timeout_ns);
 
+/* Blocks until all of them are done; the first failure in their order, CLATTN_ERR_TIMEOUT if they
+ * aren't in time. */
+CLATTN_API clattn_status clattn_event_wait_all(clattn_event *const *events, uint32_t count,
+                                               uint64_t timeout_ns);
+/* Blocks until one of them is done, whose place goes to *index, and returns its status.
+ * CLATTN_ERR_ARGUMENT where there are none. */
+CLATTN_API clattn_status clattn_event_wait_any(clattn_event *const *events, uint32_t count,
+                                               uint64_t timeout_ns, uint32_t *index);
+
 /* CLATTN_PENDING, CLATTN_OK or the failure, without blocking. */
 CLATTN_API clattn_status clattn_event_poll(clattn_event *event);
 
 /* The sentence of a failed submission, "" otherwise. Owned by the event. */
 CLATTN_API const char *clattn_event_message(clattn_event *event);
 
+/* Takes back a submission that hasn't begun: its status is CLATTN_ERR_CANCELLED then.
+ * CLATTN_ERR_BUSY if it has begun or is done, and nothing changes. */
+CLATTN_API clattn_status clattn_event_cancel(clattn_event *event);
+
+/* Called once, when the submission is done, with its status; at once if it is. Always on a thread
+ * of the dispatcher that does nothing else but launching, so it should be short. It may submit,
+ * poll, cancel and release, but neither wait nor finish nor destroy the dispatcher. */
+typedef void (*clattn_event_fn)(void *user, clattn_event *event, clattn_status status);
+
+/* Several may be set. CLATTN_ERR_UNSUPPORTED on queues of the caller's, where clattn has no thread:
+ * clattn_event_get_cl and clSetEventCallback do the same there. */
+CLATTN_API clattn_status clattn_event_set_callback(clattn_event *event, clattn_event_fn function,
+                                                   void *user);
+
+/* Nanoseconds. */
+typedef struct clattn_event_profile {
+    uint32_t struct_size;
+    uint32_t launches;  /* kernels, shared ones included */
+    uint64_t held_ns;   /* from the submission until its first launch was enqueued */
+    uint64_t queued_ns; /* from there until the device began */
+    uint64_t ran_ns;    /* until it ended */
+    uint64_t device_ns; /* of these, those in which its kernels ran */
+} clattn_event_profile;
+
+/* Of a submission that is done; profile->struct_size must be set. CLATTN_ERR_BUSY before,
+ * CLATTN_ERR_UNSUPPORTED where the queue has no times: on one of the caller's without
+ * CL_QUEUE_PROFILING_ENABLE. */
+CLATTN_API clattn_status clattn_event_get_profile(clattn_event *event,
+                                                  clattn_event_profile *profile);
+
 /* The work goes on; only the handle is given back. */
 CLATTN_API void clattn_event_release(clattn_event *event);
+
+typedef struct clattn_lane_statistics {
+    uint64_t launches;    /* kernels */
+    uint64_t submissions; /* that ended on it */
+    uint64_t shared;      /* steps that shared their launches with others */
+    uint64_t busy_ns;     /* in which the device worked for it */
+    double speed;         /* as measured; what it means is the same on every lane */
+    uint64_t in_flight;   /* submissions, now */
+} clattn_lane_statistics;
+#define CLATTN_LANE_LIMIT 16
+
+typedef struct clattn_dispatcher_statistics {
+    uint32_t struct_size;
+    uint32_t lanes;
+    uint64_t submissions; /* accepted */
+    uint64_t finished;    /* well; the next three otherwise */
+    uint64_t failed;
+    uint64_t cancelled;
+    uint64_t expired;
+    uint64_t refused;         /* CLATTN_ERR_BUSY */
+    uint64_t waiting;         /* held back, now */
+    uint64_t most_unfinished; /* at one time */
+    uint64_t waiting_ns;      /* for which submissions were held back, all together */
+    uint64_t steals;          /* head queues that another lane took over */
+    uint64_t bytes_moved;     /* for that; lanes of one device share memory: 0 */
+    clattn_lane_statistics lane[CLATTN_LANE_LIMIT];
+} clattn_dispatcher_statistics;
+
+/* Since the dispatcher was created. statistics->struct_size must be set. */
+CLATTN_API clattn_status clattn_dispatcher_get_statistics(clattn_dispatcher *dispatcher,
+                                                          clattn_dispatcher_statistics *statistics);
+
+/* Writes what ran when on which lane as a file that chrome://tracing and ui.perfetto.dev open;
+ * options.trace_size is how much of it is remembered. The file appears whole or not at all:
+ * CLATTN_ERR_IO. CLATTN_ERR_UNSUPPORTED without trace_size. */
+CLATTN_API clattn_status clattn_dispatcher_write_trace(clattn_dispatcher *dispatcher,
+                                                       const char *path);
 
 /* ------------------------------------------------------------------------------------------------
  * Program cache on disk

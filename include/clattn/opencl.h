@@ -34,7 +34,16 @@ CLATTN_API clattn_status clattn_dispatcher_create_from_cl(clattn_context *contex
                                                           cl_command_queue queue,
                                                           clattn_dispatcher **dispatcher);
 
-/* The cl_event of a submission, retained for the caller, who releases it. */
+/* clattn_submit on such a dispatcher, after `wait` (wait_count; may be NULL with 0) as well. *done
+ * (may be NULL) is the cl_event of the last command, retained for the caller; `event` may be NULL.
+ * No thread of clattn's takes part. CLATTN_ERR_ARGUMENT on other dispatchers. */
+CLATTN_API clattn_status clattn_submit_cl(clattn_dispatcher *dispatcher,
+                                          const clattn_submission *submission, uint32_t wait_count,
+                                          const cl_event *wait, cl_event *done,
+                                          clattn_event **event);
+
+/* The cl_event of a submission, retained for the caller, who releases it. CLATTN_ERR_BUSY while it
+ * is held back, and has none yet. */
 CLATTN_API clattn_status clattn_event_get_cl(clattn_event *event, cl_event *cl);
 
 #ifdef __cplusplus

@@ -1,15 +1,17 @@
-/* Dispatchers, submissions and events: the public functions. */
+/* Dispatchers and submissions: the public functions. */
 #include <inttypes.h>
 
 #include "api/check.h"
-#include "base/clock.h"
+#include "base/file.h"
 #include "base/unknown.h"
+#include "dispatch/settle.h"
 #include "dispatch/submission.h"
 
-static clattn_status check_options(const clattn_dispatcher_options *options)
+/* A trace is at most this many launches. */
+#define MOST_TRACE (1u << 24)
+
+static clattn_status check_options(const clattn_dispatcher_options *options, uint32_t most_lanes)
 {
-    if (!options)
-        return CLATTN_OK;
     if (options->struct_size < sizeof *options || options->struct_size > 65536)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "options: struct_size is %" PRIu32
@@ -19,9 +21,21 @@ static clattn_status check_options(const clattn_dispatcher_options *options)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "options: has fields that version %s does not know",
                             clattn_version_string());
-    if (options->lanes > 1)
+    if (options->reserved != 0 || options->direct > 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "options: direct is %" PRIu32 " and reserved %" PRIu32
+                            ", must be 0 or 1, and 0",
+                            options->direct, options->reserved);
+    if (options->direct && options->lanes > 1)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "options: direct is for one lane");
+    if (options->lanes > most_lanes)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "options: %" PRIu32 " lanes; this version has one", options->lanes);
+                            "options: %" PRIu32 " lanes, but the context's device has %" PRIu32
+                            " parts; see clattn_context_options.parts",
+                            options->lanes, most_lanes);
+    if (options->trace_size > MOST_TRACE)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "options: trace_size is %" PRIu32 ", more than %u",
+                            options->trace_size, MOST_TRACE);
     return CLATTN_OK;
 }
 
@@ -29,16 +43,23 @@ clattn_status clattn_dispatcher_create(clattn_context *context,
                                        const clattn_dispatcher_options *options,
                                        clattn_dispatcher **dispatcher)
 {
-    clattn__queue *queue;
+    clattn__dispatcher_settings settings = {.lanes = 1};
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__require((const void *)dispatcher, "dispatcher"));
-    CLATTN__TRY(check_options(options));
-    CLATTN__TRY(clattn__queue_create(context->device, &queue));
-    const clattn_status status =
-        clattn__dispatcher_create(context, queue, options ? options->workspace : 0, dispatcher);
-    if (status != CLATTN_OK)
-        clattn__queue_destroy(queue);
-    return status;
+    if (clattn__device_parts(context->device))
+        settings.lanes = clattn__device_parts(context->device);
+    if (options) {
+        CLATTN__TRY(check_options(options, settings.lanes));
+        settings.lanes = options->lanes ? options->lanes : settings.lanes;
+        settings.direct = options->direct == 1;
+        if (settings.direct)
+            settings.lanes = 1;
+        settings.workspace = options->workspace;
+        settings.limit = options->queue_limit;
+        settings.launch_ns = options->launch_ns;
+        settings.trace_size = options->trace_size;
+    }
+    return clattn__dispatcher_create(context, &settings, dispatcher);
 }
 
 void clattn_dispatcher_destroy(clattn_dispatcher *dispatcher)
@@ -57,60 +78,52 @@ clattn_status clattn_submit(clattn_dispatcher *dispatcher, const clattn_submissi
                             clattn_event **event)
 {
     CLATTN__TRY(clattn__dispatcher_check(dispatcher));
-    return clattn__submit(dispatcher, submission, event);
+    return clattn__submit(dispatcher, submission, (clattn__wait_list){0}, event);
 }
 
-static clattn_status check_event(const clattn_event *event)
+static void gather(clattn_dispatcher *dispatcher, clattn_dispatcher_statistics *made)
 {
-    CLATTN__TRY(clattn__require(event, "event"));
-    return clattn__context_check(event->dispatcher->context);
-}
-
-/* The status so far; a failure's sentence becomes the calling thread's. */
-static clattn_status result_of(const clattn_event *event)
-{
-    const clattn_status status = (clattn_status)atomic_load(&event->status);
-    if (status < 0)
-        clattn__fail(status, "%s", event->message);
-    return status;
-}
-
-clattn_status clattn_event_poll(clattn_event *event)
-{
-    CLATTN__TRY(check_event(event));
-    if (atomic_load(&event->status) == CLATTN_PENDING) {
-        clattn__mutex_lock(&event->dispatcher->lock);
-        clattn__dispatcher_reap(event->dispatcher);
-        clattn__mutex_unlock(&event->dispatcher->lock);
+    clattn__mutex_lock(&dispatcher->lock);
+    clattn__reap(dispatcher);
+    *made = dispatcher->done;
+    made->lanes = dispatcher->backlog.lane_count;
+    made->waiting = dispatcher->backlog.waiting.count;
+    for (uint32_t i = 0; i < made->lanes; i++) {
+        made->lane[i] = dispatcher->lane[i].done;
+        made->lane[i].speed = dispatcher->backlog.lane[i].speed;
+        made->lane[i].in_flight = dispatcher->backlog.flying[i].count;
     }
-    return result_of(event);
+    clattn__dispatcher_leave(dispatcher);
 }
 
-clattn_status clattn_event_wait(clattn_event *event, uint64_t timeout_ns)
+clattn_status clattn_dispatcher_get_statistics(clattn_dispatcher *dispatcher,
+                                               clattn_dispatcher_statistics *statistics)
 {
-    CLATTN__TRY(check_event(event));
-    clattn_status status = result_of(event);
-    if (status != CLATTN_PENDING)
-        return status;
-    status = clattn__event_wait_cl(event->dispatcher->context->device, clattn__event_last(event),
-                                   timeout_ns);
-    if (status == CLATTN_ERR_TIMEOUT)
-        return status;
-    /* Earlier submissions of the lane are done by now, or about to be. */
-    while ((status = clattn_event_poll(event)) == CLATTN_PENDING)
-        clattn__sleep_ns(10000);
+    clattn_dispatcher_statistics made;
+    CLATTN__TRY(clattn__dispatcher_check(dispatcher));
+    CLATTN__TRY(clattn__require(statistics, "statistics"));
+    gather(dispatcher, &made);
+    return clattn__struct_copy(statistics, &made, sizeof made, "statistics");
+}
+
+clattn_status clattn_dispatcher_write_trace(clattn_dispatcher *dispatcher, const char *path)
+{
+    clattn__text text;
+    CLATTN__TRY(clattn__dispatcher_check(dispatcher));
+    CLATTN__TRY(clattn__require(path, "path"));
+    const clattn__env *env = &dispatcher->context->env;
+    clattn__text_init(&text, env);
+    clattn__mutex_lock(&dispatcher->lock);
+    clattn__reap(dispatcher);
+    const bool traced = dispatcher->trace.capacity > 0;
+    clattn__trace_write(&dispatcher->trace, &text);
+    clattn__dispatcher_leave(dispatcher);
+    clattn_status status = clattn__text_status(&text);
+    if (!traced)
+        status = clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                              "dispatcher: was created without options.trace_size");
+    if (status == CLATTN_OK)
+        status = clattn__file_write_atomic(env, path, clattn__text_get(&text), text.size);
+    clattn__text_finish(&text);
     return status;
-}
-
-const char *clattn_event_message(clattn_event *event)
-{
-    if (!event)
-        return "event: is NULL";
-    return atomic_load(&event->status) < 0 ? event->message : "";
-}
-
-void clattn_event_release(clattn_event *event)
-{
-    if (event && check_event(event) == CLATTN_OK)
-        clattn__event_unref(event);
 }

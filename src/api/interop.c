@@ -4,7 +4,7 @@
 #include "api/buffers.h"
 #include "api/check.h"
 #include "api/contexts.h"
-#include "dispatch/dispatcher.h"
+#include "dispatch/submission.h"
 
 clattn_status clattn_context_create_from_cl(cl_context cl, cl_device_id device,
                                             const clattn_context_options *options,
@@ -37,7 +37,9 @@ clattn_status clattn_dispatcher_create_from_cl(clattn_context *context, cl_comma
     CLATTN__TRY(clattn__require(queue, "queue"));
     CLATTN__TRY(clattn__require((const void *)dispatcher, "dispatcher"));
     CLATTN__TRY(clattn__queue_from_cl(context->device, queue, &wrapped));
-    const clattn_status status = clattn__dispatcher_create(context, wrapped, 0, dispatcher);
+    const clattn__dispatcher_settings settings = {
+        .lanes = 1, .direct = true, .queue = wrapped, .limit = UINT32_MAX};
+    const clattn_status status = clattn__dispatcher_create(context, &settings, dispatcher);
     if (status != CLATTN_OK)
         clattn__queue_destroy(wrapped);
     return status;
@@ -48,7 +50,46 @@ clattn_status clattn_event_get_cl(clattn_event *event, cl_event *cl)
     CLATTN__TRY(clattn__require(event, "event"));
     CLATTN__TRY(clattn__require((const void *)cl, "cl"));
     CLATTN__TRY(clattn__context_check(event->dispatcher->context));
+    if (!atomic_load(&event->launched))
+        return clattn__fail(CLATTN_ERR_BUSY, "event: is held back, or never was launched, and has "
+                                             "no cl_event");
     *cl = clattn__event_last(event);
-    clattn__event_retain_cl(event->dispatcher->context->device, *cl);
+    return clattn__event_retain_cl(event->dispatcher->context->device, *cl);
+}
+
+static clattn_status check_wait(uint32_t wait_count, const cl_event *wait)
+{
+    if (wait_count && !wait)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "wait: is NULL");
+    for (uint32_t i = 0; i < wait_count; i++)
+        if (!wait[i])
+            return clattn__fail(CLATTN_ERR_ARGUMENT, "wait[%u]: is NULL", (unsigned)i);
+    return CLATTN_OK;
+}
+
+clattn_status clattn_submit_cl(clattn_dispatcher *dispatcher, const clattn_submission *submission,
+                               uint32_t wait_count, const cl_event *wait, cl_event *done,
+                               clattn_event **event)
+{
+    clattn_event *made;
+    CLATTN__TRY(clattn__dispatcher_check(dispatcher));
+    CLATTN__TRY(check_wait(wait_count, wait));
+    if (!dispatcher->direct)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "dispatcher: has a queue of its own; this function is for those of "
+                            "clattn_dispatcher_create_from_cl");
+    CLATTN__TRY(
+        clattn__submit(dispatcher, submission, (clattn__wait_list){wait, wait_count}, &made));
+    if (done) {
+        const clattn_status status = clattn_event_get_cl(made, done);
+        if (status != CLATTN_OK) {
+            clattn_event_release(made);
+            return status;
+        }
+    }
+    if (event)
+        *event = made;
+    else
+        clattn_event_release(made);
     return CLATTN_OK;
 }

@@ -162,10 +162,7 @@ clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispat
 {
     if (dispatcher->context != cache->context)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context");
-    clattn__mutex_lock(&dispatcher->lock);
-    const clattn_status status = clattn__queue_finish(dispatcher->queue);
-    clattn__mutex_unlock(&dispatcher->lock);
-    return status;
+    return clattn__dispatcher_drain(dispatcher);
 }
 
 /* After everything in flight, which may still write the pages. */

@@ -81,6 +81,29 @@ clattn_status clattn_linear_packed_size(const clattn_linear_desc *desc, uint64_t
     return CLATTN_OK;
 }
 
+static clattn_status plan_additive(clattn_context *context, const clattn_additive_desc *desc,
+                                   clattn__kind kind, clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_additive(&problem, desc, kind));
+    return clattn__plan_create(context, &problem, &none, plan);
+}
+
+clattn_status clattn_plan_additive(clattn_context *context, const clattn_additive_desc *desc,
+                                   clattn_plan **plan)
+{
+    return plan_additive(context, desc, CLATTN__ADDITIVE, plan);
+}
+
+clattn_status clattn_plan_additive_gradient(clattn_context *context,
+                                            const clattn_additive_desc *desc, clattn_plan **plan)
+{
+    return plan_additive(context, desc, CLATTN__ADDITIVE_GRADIENT, plan);
+}
+
 clattn_status clattn_plan_merge(clattn_context *context, const clattn_merge_desc *desc,
                                 clattn_plan **plan)
 {

@@ -19,14 +19,11 @@ struct clattn__remembered {
     remembered_plan plan[MOST_PLANS];
 };
 
+/* Every call waits for its submission, so that there is nothing to hold back. */
 static clattn_status make_dispatcher(clattn_context *context, clattn_dispatcher **dispatcher)
 {
-    clattn__queue *queue;
-    CLATTN__TRY(clattn__queue_create(context->device, &queue));
-    const clattn_status status = clattn__dispatcher_create(context, queue, 0, dispatcher);
-    if (status != CLATTN_OK)
-        clattn__queue_destroy(queue);
-    return status;
+    const clattn__dispatcher_settings settings = {.lanes = 1, .direct = true, .limit = UINT32_MAX};
+    return clattn__dispatcher_create(context, &settings, dispatcher);
 }
 
 /* With the context's lock held. */

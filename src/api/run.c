@@ -171,7 +171,7 @@ static clattn_status submit_and_wait(one_call *call, const clattn_plan *plan)
     submission.steps = &step;
     submission.step_count = 1;
     CLATTN__TRY(clattn__remembered_dispatcher(call->context, &dispatcher));
-    CLATTN__TRY(clattn__submit(dispatcher, &submission, &event));
+    CLATTN__TRY(clattn__submit(dispatcher, &submission, (clattn__wait_list){0}, &event));
     const clattn_status status = clattn_event_wait(event, UINT64_MAX);
     clattn_event_release(event);
     return status;

@@ -128,6 +128,9 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     if (own.flags & ~(uint32_t)(CLATTN_CONTEXT_NO_PROGRAM_CACHE | CLATTN_CONTEXT_NO_TUNING))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: flags has unknown bits (0x%x)",
                             (unsigned)own.flags);
+    if (own.parts > CLATTN__MAX_PARTS)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "options: parts is %u, must be at most %d",
+                            (unsigned)own.parts, CLATTN__MAX_PARTS);
     memset(env, 0, sizeof *env);
     env->realloc = own.realloc ? own.realloc : default_realloc;
     env->realloc_user = own.realloc_user;
@@ -138,6 +141,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     env->cache_load = own.cache_load;
     env->cache_store = own.cache_store;
     env->cache_user = own.cache_user;
+    env->parts = own.parts;
     env->verbose = verbose_from(getenv("CLATTN_VERBOSE"));
     const clattn_status status = copy_settings(env, &own);
     env->cache_on = !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);

@@ -9,6 +9,8 @@
 
 #include "base/status.h"
 
+#define CLATTN__MAX_PARTS 16
+
 typedef struct clattn__env {
     clattn_realloc_fn realloc; /* never NULL */
     void *realloc_user;
@@ -18,6 +20,7 @@ typedef struct clattn__env {
     bool cache_on;               /* program cache, wherever it is */
     bool cache_trials;           /* programs are tried once: looked for, but not kept */
     bool tuning_on;              /* the tuning file is used, if there is one */
+    uint32_t parts;              /* of the device, at most CLATTN__MAX_PARTS; 0: it stays whole */
     char *device;                /* owned; selector, NULL: best device */
     char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */
     char *kernel_dir;            /* owned; NULL: embedded .cl files */

@@ -1,4 +1,4 @@
-/* Locks and process identity. One implementation a system: thread_posix.c. */
+/* Locks, threads and process identity. One implementation a system: thread_posix.c. */
 #ifndef CLATTN_BASE_THREAD_H
 #define CLATTN_BASE_THREAD_H
 
@@ -13,12 +13,32 @@
 typedef struct clattn__mutex {
     pthread_mutex_t native;
 } clattn__mutex;
+typedef struct clattn__cond {
+    pthread_cond_t native;
+} clattn__cond;
+typedef struct clattn__thread {
+    pthread_t native;
+} clattn__thread;
 #endif
 
 clattn_status clattn__mutex_init(clattn__mutex *mutex);
 void clattn__mutex_finish(clattn__mutex *mutex);
 void clattn__mutex_lock(clattn__mutex *mutex);
 void clattn__mutex_unlock(clattn__mutex *mutex);
+
+/* Waiting for something that others do under a mutex, which the waiting thread holds. */
+clattn_status clattn__cond_init(clattn__cond *cond);
+void clattn__cond_finish(clattn__cond *cond);
+void clattn__cond_wait(clattn__cond *cond, clattn__mutex *mutex);
+/* The same until the monotonic clock shows `until_ns`, at the longest. */
+void clattn__cond_wait_until(clattn__cond *cond, clattn__mutex *mutex, uint64_t until_ns);
+void clattn__cond_broadcast(clattn__cond *cond);
+
+/* A thread that gets none of the process's signals. */
+clattn_status clattn__thread_start(clattn__thread *thread, void *(*function)(void *), void *user);
+void clattn__thread_join(clattn__thread *thread);
+/* Whether the calling thread is this one. */
+int clattn__thread_is_self(const clattn__thread *thread);
 
 /* Changes after fork(). */
 uint64_t clattn__process_id(void);

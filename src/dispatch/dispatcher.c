@@ -4,33 +4,97 @@
 #include <stdio.h>
 #include <string.h>
 
-clattn_status clattn__dispatcher_create(clattn_context *context, clattn__queue *queue,
-                                        uint64_t workspace, clattn_dispatcher **dispatcher)
+#include "dispatch/settle.h"
+
+static clattn_status init_locks(clattn_dispatcher *made)
+{
+    CLATTN__TRY(clattn__mutex_init(&made->lock));
+    clattn_status status = clattn__cond_init(&made->wake);
+    if (status == CLATTN_OK) {
+        status = clattn__cond_init(&made->changed);
+        if (status == CLATTN_OK)
+            return status;
+        clattn__cond_finish(&made->wake);
+    }
+    clattn__mutex_finish(&made->lock);
+    return status;
+}
+
+static void finish_locks(clattn_dispatcher *dispatcher)
+{
+    clattn__cond_finish(&dispatcher->changed);
+    clattn__cond_finish(&dispatcher->wake);
+    clattn__mutex_finish(&dispatcher->lock);
+}
+
+static clattn_status make_queues(clattn_dispatcher *made, clattn__queue *queue, uint32_t lanes)
+{
+    clattn_status status = CLATTN_OK;
+    uint32_t i;
+    if (queue) {
+        clattn__lane_init(&made->lane[0], made, 0, queue);
+        return CLATTN_OK;
+    }
+    for (i = 0; i < lanes && status == CLATTN_OK; i++) {
+        clattn__queue *own = NULL;
+        status = clattn__queue_create_lane(made->context->device, i, &own);
+        clattn__lane_init(&made->lane[i], made, i, own);
+    }
+    while (status != CLATTN_OK && i > 0)
+        clattn__queue_destroy(made->lane[--i].queue);
+    return status;
+}
+
+static void apply(clattn_dispatcher *made, const clattn__dispatcher_settings *settings)
+{
+    double launch_ns = CLATTN__LAUNCH_NS;
+    if (settings->launch_ns)
+        launch_ns = settings->launch_ns == UINT64_MAX ? 0 : (double)settings->launch_ns;
+    clattn__backlog_init(&made->backlog, settings->lanes, launch_ns);
+    made->parts = settings->launch_ns != 0;
+    made->direct = settings->direct;
+    made->limit = settings->limit ? settings->limit : CLATTN__QUEUE_LIMIT;
+}
+
+clattn_status clattn__dispatcher_create(clattn_context *context,
+                                        const clattn__dispatcher_settings *settings,
+                                        clattn_dispatcher **dispatcher)
 {
     clattn_dispatcher *made = clattn__alloc_array(&context->env, 1, sizeof *made);
     if (!made)
         return CLATTN_ERR_OUT_OF_MEMORY;
     atomic_init(&made->references, 1);
     made->context = context;
-    clattn_status status = clattn__mutex_init(&made->lock);
+    apply(made, settings);
+    clattn_status status = init_locks(made);
     if (status != CLATTN_OK)
-        goto no_lock;
-    status = clattn__dispatcher_reserve(made, workspace);
+        goto no_locks;
+    status = clattn__trace_init(&made->trace, &context->env, settings->trace_size);
+    if (status != CLATTN_OK)
+        goto no_trace;
+    status = make_queues(made, settings->queue, settings->lanes);
+    if (status != CLATTN_OK)
+        goto no_queues;
+    status = clattn__lane_reserve(&made->lane[0], settings->workspace);
     if (status != CLATTN_OK)
         goto no_workspace;
-    made->queue = queue;
     clattn__context_hold(context);
     *dispatcher = made;
     return CLATTN_OK;
 
 no_workspace:
-    clattn__mutex_finish(&made->lock);
-no_lock:
+    for (uint32_t i = 0; i < settings->lanes && !settings->queue; i++)
+        clattn__queue_destroy(made->lane[i].queue);
+no_queues:
+    clattn__trace_finish(&made->trace);
+no_trace:
+    finish_locks(made);
+no_locks:
     clattn__free(&context->env, made);
     return status;
 }
 
-static void unref_dispatcher(clattn_dispatcher *dispatcher)
+void clattn__dispatcher_unref(clattn_dispatcher *dispatcher)
 {
     if (atomic_fetch_sub(&dispatcher->references, 1) != 1)
         return;
@@ -40,8 +104,13 @@ static void unref_dispatcher(clattn_dispatcher *dispatcher)
         dispatcher->spare = event->next;
         clattn__event_free(&context->env, event);
     }
-    clattn__memory_release(dispatcher->workspace);
-    clattn__mutex_finish(&dispatcher->lock);
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
+        clattn__lane_finish(&dispatcher->lane[i]);
+    clattn__trace_finish(&dispatcher->trace);
+    clattn__free(&context->env, dispatcher->calls.item);
+    clattn__free(&context->env, dispatcher->notices.item);
+    clattn__free(&context->env, dispatcher->leftover.item);
+    finish_locks(dispatcher);
     clattn__free(&context->env, dispatcher);
     clattn__context_drop(context);
 }
@@ -53,16 +122,7 @@ clattn_status clattn__dispatcher_check(const clattn_dispatcher *dispatcher)
     return clattn__context_check(dispatcher->context);
 }
 
-clattn_status clattn__dispatcher_reserve(clattn_dispatcher *dispatcher, uint64_t size)
-{
-    if (size == 0 || (dispatcher->workspace && clattn__memory_size(dispatcher->workspace) >= size))
-        return CLATTN_OK;
-    clattn__memory *grown;
-    CLATTN__TRY(clattn__memory_create(dispatcher->context->device, size, &grown));
-    clattn__memory_release(dispatcher->workspace); /* submissions in flight keep the old one */
-    dispatcher->workspace = grown;
-    return CLATTN_OK;
-}
+/* ---- records --------------------------------------------------------------------------------- */
 
 clattn_status clattn__dispatcher_take_event(clattn_dispatcher *dispatcher, clattn_event **event)
 {
@@ -78,18 +138,18 @@ clattn_status clattn__dispatcher_take_event(clattn_dispatcher *dispatcher, clatt
     atomic_fetch_add(&dispatcher->references, 1);
     atomic_store(&record->references, 1);
     atomic_store(&record->status, CLATTN_PENDING);
+    atomic_store(&record->launched, false);
+    record->begun = false;
+    record->doom = CLATTN_OK;
+    record->part = (clattn__launch_part){0};
+    record->part_entry = 0;
+    record->job.ranges.count = 0;
+    record->job.waits = 0;
+    record->job.home = record->job.lane = -1;
     record->message[0] = 0;
     record->next = NULL;
     *event = record;
     return CLATTN_OK;
-}
-
-/* The last reference is gone and the lock is held; the caller drops the dispatcher's reference. */
-static void make_spare(clattn_event *event)
-{
-    clattn__event_reset(event);
-    event->next = event->dispatcher->spare;
-    event->dispatcher->spare = event;
 }
 
 void clattn__event_ref(clattn_event *event)
@@ -97,83 +157,119 @@ void clattn__event_ref(clattn_event *event)
     atomic_fetch_add(&event->references, 1);
 }
 
-void clattn__event_unref(clattn_event *event)
+void clattn__event_unref_locked(clattn_event *event)
 {
     if (atomic_fetch_sub(&event->references, 1) != 1)
         return;
     clattn_dispatcher *dispatcher = event->dispatcher;
+    clattn__event_reset(event);
+    event->next = dispatcher->spare;
+    dispatcher->spare = event;
+    /* Never the last reference: whoever holds the lock has one. */
+    atomic_fetch_sub(&dispatcher->references, 1);
+}
+
+void clattn__event_unref(clattn_event *event)
+{
+    clattn_dispatcher *dispatcher = event->dispatcher;
+    atomic_fetch_add(&dispatcher->references, 1);
     clattn__mutex_lock(&dispatcher->lock);
-    make_spare(event);
+    clattn__event_unref_locked(event);
     clattn__mutex_unlock(&dispatcher->lock);
-    unref_dispatcher(dispatcher);
+    clattn__dispatcher_unref(dispatcher);
 }
 
-void clattn__dispatcher_add_flight(clattn_dispatcher *dispatcher, clattn_event *event)
+void clattn__dispatcher_leave(clattn_dispatcher *dispatcher)
 {
-    atomic_fetch_add(&event->references, 1);
-    if (dispatcher->newest)
-        dispatcher->newest->next = event;
-    else
-        dispatcher->oldest = event;
-    dispatcher->newest = event;
-}
-
-/* Writes down how a submission ended; the record leaves the list of those in flight. */
-static void settle(clattn_dispatcher *dispatcher, clattn_event *event, clattn_status status)
-{
-    dispatcher->oldest = event->next;
-    if (!dispatcher->oldest)
-        dispatcher->newest = NULL;
-    event->next = NULL;
-    if (status != CLATTN_OK) {
-        snprintf(event->message, sizeof event->message, "%s", clattn__message());
-        if (dispatcher->failure == CLATTN_OK) {
-            dispatcher->failure = status;
-            memcpy(dispatcher->message, event->message, sizeof dispatcher->message);
+    while (dispatcher->notices.count || dispatcher->leftover.count) {
+        if (dispatcher->notices.count) {
+            clattn_event *watcher = dispatcher->notices.item[--dispatcher->notices.count];
+            clattn__mutex_unlock(&dispatcher->lock);
+            clattn__hear(watcher);
+        } else {
+            clattn_event *other = dispatcher->leftover.item[--dispatcher->leftover.count];
+            clattn__mutex_unlock(&dispatcher->lock);
+            clattn__event_unref(other);
         }
+        clattn__mutex_lock(&dispatcher->lock);
     }
-    clattn__event_drop_kept(event);
-    atomic_store(&event->status, status);
-    if (atomic_fetch_sub(&event->references, 1) == 1) {
-        make_spare(event);
-        /* Never the last reference: whoever holds the lock has one. */
-        atomic_fetch_sub(&dispatcher->references, 1);
-    }
+    clattn__mutex_unlock(&dispatcher->lock);
 }
 
-void clattn__dispatcher_reap(clattn_dispatcher *dispatcher)
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static const clattn_event *first_waiting(const clattn_dispatcher *dispatcher)
 {
-    while (dispatcher->oldest) {
-        const clattn_status status = clattn__event_ask(dispatcher->oldest);
-        if (status == CLATTN_PENDING)
-            return;
-        settle(dispatcher, dispatcher->oldest, status);
+    return (const clattn_event *)dispatcher->backlog.waiting.first;
+}
+
+/* With the lock held; waits until nothing of what was submitted so far is held back. */
+static void wait_for_launches(clattn_dispatcher *dispatcher)
+{
+    const uint64_t newest = dispatcher->submitted;
+    while (first_waiting(dispatcher) && first_waiting(dispatcher)->number <= newest)
+        clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+}
+
+/* With the lock held. */
+static clattn_status drain(clattn_dispatcher *dispatcher)
+{
+    clattn_status status = CLATTN_OK;
+    wait_for_launches(dispatcher);
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++) {
+        const clattn_status finished = clattn__queue_finish(dispatcher->lane[i].queue);
+        status = status == CLATTN_OK ? finished : status;
     }
+    clattn__reap(dispatcher);
+    if (status != CLATTN_OK) /* a queue is dead: nothing will end */
+        clattn__give_up(dispatcher, status);
+    return status;
+}
+
+clattn_status clattn__dispatcher_drain(clattn_dispatcher *dispatcher)
+{
+    clattn__mutex_lock(&dispatcher->lock);
+    const clattn_status status = drain(dispatcher);
+    clattn__dispatcher_leave(dispatcher);
+    return status;
 }
 
 clattn_status clattn__dispatcher_finish(clattn_dispatcher *dispatcher)
 {
     clattn__mutex_lock(&dispatcher->lock);
-    clattn_status status = clattn__queue_finish(dispatcher->queue);
-    clattn__dispatcher_reap(dispatcher);
-    while (status != CLATTN_OK && dispatcher->oldest) /* the queue is dead: nothing will end */
-        settle(dispatcher, dispatcher->oldest, status);
+    clattn_status status = drain(dispatcher);
     if (dispatcher->failure != CLATTN_OK)
         status = clattn__fail(dispatcher->failure, "%s", dispatcher->message);
     dispatcher->failure = CLATTN_OK;
-    clattn__mutex_unlock(&dispatcher->lock);
+    clattn__dispatcher_leave(dispatcher);
     return status;
+}
+
+static void join_threads(clattn_dispatcher *dispatcher)
+{
+    clattn__mutex_lock(&dispatcher->lock);
+    dispatcher->closing = true;
+    clattn__cond_broadcast(&dispatcher->wake);
+    clattn__mutex_unlock(&dispatcher->lock);
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
+        if (dispatcher->lane[i].has_thread)
+            clattn__thread_join(&dispatcher->lane[i].thread);
 }
 
 void clattn__dispatcher_close(clattn_dispatcher *dispatcher)
 {
     clattn__dispatcher_finish(dispatcher);
+    join_threads(dispatcher);
     clattn__mutex_lock(&dispatcher->lock);
-    while (dispatcher->oldest) /* a driver that says finished, and its events do not */
-        settle(dispatcher, dispatcher->oldest,
-               clattn__fail(CLATTN_ERR_DEVICE_LOST, "the dispatcher was destroyed before the end"));
-    clattn__queue_destroy(dispatcher->queue);
-    dispatcher->queue = NULL;
-    clattn__mutex_unlock(&dispatcher->lock);
-    unref_dispatcher(dispatcher);
+    /* a driver that says finished, and its events do not */
+    if (clattn__backlog_count(&dispatcher->backlog)) {
+        clattn__fail(CLATTN_ERR_DEVICE_LOST, "the dispatcher was destroyed before the end");
+        clattn__give_up(dispatcher, CLATTN_ERR_DEVICE_LOST);
+    }
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++) {
+        clattn__queue_destroy(dispatcher->lane[i].queue);
+        dispatcher->lane[i].queue = NULL;
+    }
+    clattn__dispatcher_leave(dispatcher);
+    clattn__dispatcher_unref(dispatcher);
 }

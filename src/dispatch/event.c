@@ -6,17 +6,34 @@
 
 #include "dispatch/dispatcher.h"
 
+clattn_status clattn__keep_reserve(const clattn__env *env, clattn__keep *keep, uint32_t more)
+{
+    if (keep->capacity - keep->count >= more)
+        return CLATTN_OK;
+    uint32_t capacity = keep->capacity ? keep->capacity * 2 : 16;
+    while (capacity - keep->count < more)
+        capacity *= 2;
+    void **grown = clattn__resize(env, keep->item, capacity * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    keep->item = grown;
+    keep->capacity = capacity;
+    return CLATTN_OK;
+}
+
 clattn_status clattn__keep_add(const clattn__env *env, clattn__keep *keep, void *item)
 {
-    if (keep->count == keep->capacity) {
-        const uint32_t capacity = keep->capacity ? keep->capacity * 2 : 16;
-        void **grown = clattn__resize(env, keep->item, capacity * sizeof *grown);
-        if (!grown)
-            return CLATTN_ERR_OUT_OF_MEMORY;
-        keep->item = grown;
-        keep->capacity = capacity;
-    }
+    CLATTN__TRY(clattn__keep_reserve(env, keep, 1));
     keep->item[keep->count++] = item;
+    return CLATTN_OK;
+}
+
+clattn_status clattn__event_keep_memory(clattn_event *event, clattn__memory *memory)
+{
+    if (!memory)
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__keep_add(&event->dispatcher->context->env, &event->memories, memory));
+    clattn__memory_retain(memory);
     return CLATTN_OK;
 }
 
@@ -52,16 +69,23 @@ void clattn__event_reset(clattn_event *event)
     for (uint32_t i = 0; i < event->commands.count; i++)
         clattn__event_release_cl(device, event->commands.item[i]);
     event->commands.count = 0;
+    event->entry_count = 0;
+    event->copy_size = 0;
+    event->call_count = event->called = 0;
     event->message[0] = 0;
     event->next = NULL;
-    atomic_store(&event->status, CLATTN_PENDING);
 }
 
 void clattn__event_free(const clattn__env *env, clattn_event *event)
 {
-    clattn__memory_release(event->copies);
+    clattn__free(env, event->entry);
+    clattn__free(env, event->job.ranges.range);
+    clattn__free(env, event->copies);
     clattn__free(env, event->commands.item);
     clattn__free(env, event->memories.item);
     clattn__free(env, event->plans.item);
+    clattn__free(env, event->waits.item);
+    clattn__free(env, event->watchers.item);
+    clattn__free(env, event->call);
     clattn__free(env, event);
 }

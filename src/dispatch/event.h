@@ -1,9 +1,12 @@
-/* The record of a submission: its cl_events, what it keeps alive, and how it ended. Records are
- * reused, so that a submission allocates nothing once a dispatcher is warm. */
+/* The record of a submission: what it is to do, what it keeps alive, its cl_events, and how it
+ * ended. Records are reused, so that a submission allocates nothing once a dispatcher is warm. */
 #ifndef CLATTN_DISPATCH_EVENT_H
 #define CLATTN_DISPATCH_EVENT_H
 
-#include "plan/binding.h"
+#include "plan/launch.h"
+#include "schedule/backlog.h"
+
+struct clattn_dispatcher;
 
 /* A growing array of pointers, kept from one use of a record to the next. */
 typedef struct clattn__keep {
@@ -11,24 +14,66 @@ typedef struct clattn__keep {
     uint32_t count, capacity;
 } clattn__keep;
 
+/* A step that has been checked and bound. */
+typedef struct clattn__entry {
+    const clattn_plan *plan; /* kept by the record */
+    clattn__bound bound;
+    uint64_t copies;     /* where its host arrays are among the record's */
+    uint64_t workspace;  /* bytes of scratch memory that it needs of the dispatcher's */
+    uint64_t family;     /* entries of one can share launches; 0: it shares none */
+    uint32_t span_count; /* of `span`, which is only filled where there are several steps */
+    clattn__span span[CLATTN_SLOT_LIMIT];
+    uint32_t level; /* steps of a lower one must be done before; those of one are independent */
+} clattn__entry;
+
+/* A function to call when a submission is done. */
+typedef struct clattn__call {
+    clattn_event_fn function;
+    void *user;
+} clattn__call;
+
 struct clattn_event {
-    atomic_int references;                /* the caller's, and one while in flight */
+    clattn__job job;       /* what the backlog knows of it */
+    atomic_int references; /* the caller's, one while in the backlog, and those of waiters */
     struct clattn_dispatcher *dispatcher; /* a reference */
-    struct clattn_event *next;            /* in the dispatcher's list: in flight, or free */
-    clattn__keep commands;                /* struct _cl_event *, of every launch, in order */
-    clattn__keep memories;                /* clattn__memory *, references */
-    clattn__keep plans;                   /* const clattn_plan *, references */
-    clattn__memory *copies;               /* of host arrays, a reference; NULL before the first */
-    atomic_int status;                    /* clattn_status; CLATTN_PENDING in flight */
-    char message[256];                    /* written once, before status */
+    struct clattn_event *next;            /* among the records to use again */
+    clattn__entry *entry;                 /* (entry_count) owned array */
+    uint32_t entry_count, entry_capacity;
+    uint32_t range_capacity; /* of job.ranges.range, an owned array */
+    unsigned char *copies;   /* (copy_size) host arrays of all steps, owned */
+    uint64_t copy_size, copy_capacity;
+    clattn__keep commands; /* struct _cl_event *, of every launch, in order; references */
+    clattn__keep memories; /* clattn__memory *, references */
+    clattn__keep plans;    /* const clattn_plan *, references */
+    clattn__keep waits;    /* clattn_event *, references: those that must be done before */
+    clattn__keep watchers; /* clattn_event *, references: those that wait for the launch */
+    clattn__call *call;    /* (call_count) owned array */
+    uint32_t call_count, call_capacity;
+    uint32_t called;          /* of them; all, once they were handed to the thread */
+    clattn__launch_part part; /* what is launched next, of a submission that goes in parts */
+    uint32_t part_entry;      /* whose part that is */
+    uint64_t number;          /* in order of submission */
+    uint64_t submitted;       /* ns */
+    uint64_t expires;         /* ns; UINT64_MAX: never */
+    uint64_t launched_at;     /* ns; of the first launch */
+    clattn_status doom;       /* not CLATTN_OK: what it waits for has failed, see `message` */
+    bool begun;               /* something of it was launched */
+    atomic_bool launched;     /* all of it was: `commands` is complete */
+    atomic_int status;        /* clattn_status; CLATTN_PENDING before the end */
+    char message[256];        /* written before status */
 };
 
 clattn_status clattn__keep_add(const clattn__env *env, clattn__keep *keep, void *item);
+/* Room for `more` items, so that adding them can't fail. */
+clattn_status clattn__keep_reserve(const clattn__env *env, clattn__keep *keep, uint32_t more);
+/* The same, and a reference to the memory (NULL is allowed, and is nothing). */
+clattn_status clattn__event_keep_memory(clattn_event *event, clattn__memory *memory);
 
-/* The event that is done last; never NULL for a submission. */
+/* The event that is done last; never NULL once it is launched. */
 struct _cl_event *clattn__event_last(const clattn_event *event);
 
-/* Asks OpenCL: CLATTN_PENDING, or how it ended, with the sentence in the thread's message. */
+/* Asks OpenCL: CLATTN_PENDING, or how it ended, with the sentence in the thread's message. Of an
+ * event that is launched. */
 clattn_status clattn__event_ask(const clattn_event *event);
 
 /* Gives back memories and plans; the commands stay for those who wait by cl_event. */

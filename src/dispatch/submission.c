@@ -1,60 +1,22 @@
-/* Checks a whole submission, then enqueues its launches in order on the one lane. */
+/* Takes a submission in: checked and bound without the lock, then straight to a lane that has room,
+ * or into the backlog. */
 #include "dispatch/submission.h"
 
 #include <inttypes.h>
-#include <string.h>
 
-#include "base/unknown.h"
+#include "base/clock.h"
+#include "dispatch/prepare.h"
+#include "dispatch/settle.h"
 
-/* A submission on its way: the caller's, by struct_size, and what it becomes. */
+/* A submission on its way. */
 typedef struct passage {
     clattn_dispatcher *dispatcher;
     const clattn_submission *submission;
     clattn_event *event;
-    uint64_t workspace; /* bytes of the dispatcher's scratch memory that the largest step needs */
-    uint64_t copies;    /* bytes of all host arrays */
+    clattn__wait_list more;
 } passage;
 
-static clattn_status check_sizes(const clattn_submission *submission)
-{
-    if (!submission)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
-    if (submission->struct_size < sizeof *submission || submission->struct_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "submission: struct_size is %" PRIu32 "; use clattn_submission_init",
-                            submission->struct_size);
-    if (submission->step_size < sizeof(clattn_step) || submission->step_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "submission: step_size is %" PRIu32 "; use clattn_submission_init",
-                            submission->step_size);
-    if (!clattn__unknown_is_zero(submission, sizeof *submission, submission->struct_size))
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "submission: has fields that version %s does not know",
-                            clattn_version_string());
-    return CLATTN_OK;
-}
-
-static clattn_status check_fields(const clattn_submission *submission)
-{
-    if (submission->reserved != 0)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: reserved is %" PRIu32 ", must be 0",
-                            submission->reserved);
-    if (submission->step_count && !submission->steps)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: steps is NULL");
-    if (submission->wait_count && !submission->wait)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: wait is NULL");
-    if (submission->priority != 0)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: priority is not supported yet");
-    if (submission->deadline_ns != 0)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: deadline is not supported yet");
-    return CLATTN_OK;
-}
-
-static const clattn_step *step_at(const clattn_submission *submission, uint32_t index)
-{
-    return (const clattn_step *)((const char *)submission->steps +
-                                 (size_t)index * submission->step_size);
-}
+/* ---- the wait list --------------------------------------------------------------------------- */
 
 /* Events to wait for: of the same context, and not failed already. */
 static clattn_status check_wait(const passage *way)
@@ -73,216 +35,279 @@ static clattn_status check_wait(const passage *way)
     return CLATTN_OK;
 }
 
-static clattn_status check_step(const passage *way, const clattn_step *step)
+/* Has `event` told when `other` is launched, unless it is already. */
+static clattn_status watch(clattn_event *event, clattn_event *other)
 {
-    CLATTN__TRY(clattn__plan_check(step->plan));
-    if (step->plan->context != way->dispatcher->context)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
-    if (step->reserved != 0)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "reserved: is %" PRIu32 ", must be 0",
-                            step->reserved);
-    if (!clattn__unknown_is_zero(step, sizeof *step, way->submission->step_size))
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "has fields that version %s does not know",
-                            clattn_version_string());
-    return CLATTN_OK;
-}
-
-/* Binds one step; *workspace is what it needs of the dispatcher's scratch memory. */
-static clattn_status bind_step(const passage *way, uint32_t index, clattn__bound *bound,
-                               uint64_t *workspace)
-{
-    const clattn_submission *submission = way->submission;
-    const clattn_step *step = step_at(submission, index);
-    *workspace = 0;
-    CLATTN__TRY(check_step(way, step));
-    CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, bound));
-    if (step->plan->variant.workspace == 0)
-        return CLATTN_OK;
-    if (submission->workspace)
-        return clattn__bind_workspace(step->plan, submission->workspace,
-                                      submission->workspace_offset, bound);
-    *workspace = step->plan->variant.workspace;
-    return CLATTN_OK;
-}
-
-static clattn_status name_step(clattn_status status, uint32_t index, uint32_t count)
-{
-    if (status == CLATTN_OK || count < 2)
-        return status;
-    return clattn__fail(status, "steps[%" PRIu32 "]: %s", index, clattn__message());
-}
-
-/* The caller's scratch memory is one for all steps: what any step needs of it may be nobody's
- * tensor. */
-static clattn_status check_caller_workspace(const passage *way)
-{
-    const clattn_submission *submission = way->submission;
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < submission->step_count; i++) {
-        const uint64_t needed = step_at(submission, i)->plan->variant.workspace;
-        most = needed > most ? needed : most;
+    clattn_dispatcher *dispatcher = other->dispatcher;
+    const clattn__env *env = &dispatcher->context->env;
+    const bool stranger = event->dispatcher != dispatcher;
+    clattn_status status = CLATTN_OK;
+    clattn__mutex_lock(&dispatcher->lock);
+    if (atomic_load(&other->status) == CLATTN_PENDING && !atomic_load(&other->launched)) {
+        if (stranger)
+            status = clattn__keep_reserve(env, &dispatcher->notices, dispatcher->strangers + 1);
+        if (status == CLATTN_OK)
+            status = clattn__keep_add(env, &other->watchers, event);
+        if (status == CLATTN_OK) {
+            dispatcher->strangers += stranger;
+            event->job.waits++;
+            atomic_fetch_add(&event->references, 1);
+        }
     }
-    for (uint32_t i = 0; i < submission->step_count; i++)
-        CLATTN__TRY(name_step(clattn__check_workspace(step_at(submission, i), submission->workspace,
-                                                      submission->workspace_offset, most),
-                              i, submission->step_count));
-    return CLATTN_OK;
-}
-
-static clattn_status check_steps(passage *way)
-{
-    for (uint32_t i = 0; i < way->submission->step_count; i++) {
-        clattn__bound bound;
-        uint64_t needed;
-        CLATTN__TRY(name_step(bind_step(way, i, &bound, &needed), i, way->submission->step_count));
-        if (needed > way->workspace)
-            way->workspace = needed;
-        /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
-        way->copies += bound.host_size;
-    }
-    return way->submission->workspace ? check_caller_workspace(way) : CLATTN_OK;
-}
-
-static clattn_status keep_memory(const passage *way, clattn__memory *memory)
-{
-    if (!memory)
-        return CLATTN_OK;
-    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, &way->event->memories, memory));
-    clattn__memory_retain(memory);
-    return CLATTN_OK;
-}
-
-static clattn_status keep_step(const passage *way, const clattn_plan *plan,
-                               const clattn__bound *bound)
-{
-    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, &way->event->plans, (void *)plan));
-    clattn__plan_retain(plan);
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        CLATTN__TRY(keep_memory(way, bound->slot[slot].memory));
-    return keep_memory(way, bound->workspace.memory);
-}
-
-/* Room for one more command, so that an enqueued command is never lost. */
-static clattn_status reserve_command(const passage *way)
-{
-    clattn__keep *commands = &way->event->commands;
-    CLATTN__TRY(clattn__keep_add(&way->dispatcher->context->env, commands, NULL));
-    commands->count--;
-    return CLATTN_OK;
-}
-
-/* Room for the host arrays of all steps in the record, which keeps it from use to use. */
-static clattn_status reserve_copies(const passage *way)
-{
-    clattn__memory *grown;
-    if (way->copies == 0 ||
-        (way->event->copies && clattn__memory_size(way->event->copies) >= way->copies))
-        return CLATTN_OK;
-    CLATTN__TRY(clattn__memory_create(way->dispatcher->context->device, way->copies, &grown));
-    clattn__memory_release(way->event->copies);
-    way->event->copies = grown;
-    return CLATTN_OK;
-}
-
-/* *copied is where the step's host arrays go in the record's memory; moves on behind them. */
-static clattn_status launch_step(const passage *way, uint32_t index, struct _cl_event *const *wait,
-                                 uint64_t *copied)
-{
-    const clattn_plan *plan = step_at(way->submission, index)->plan;
-    clattn__keep *commands = &way->event->commands;
-    clattn__bound bound;
-    uint64_t workspace;
-    CLATTN__TRY(bind_step(way, index, &bound, &workspace));
-    if (workspace) {
-        bound.workspace.memory = way->dispatcher->workspace;
-        bound.workspace.offset = clattn__memory_offset(way->dispatcher->workspace);
-    }
-    CLATTN__TRY(clattn__bind_copies(plan, way->event->copies, *copied, &bound));
-    *copied += bound.host_size;
-    CLATTN__TRY(keep_step(way, plan, &bound));
-    for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
-        struct _cl_event *command;
-        clattn__wait_list list = {wait, commands->count ? 0 : way->submission->wait_count};
-        if (plan->launch[i].count == 0)
-            continue;
-        CLATTN__TRY(reserve_command(way));
-        CLATTN__TRY(clattn__plan_launch(plan, i, &bound, way->dispatcher->queue, list, &command));
-        commands->item[commands->count++] = command;
-    }
-    return CLATTN_OK;
-}
-
-static clattn_status launch_all(const passage *way, struct _cl_event *const *wait)
-{
-    clattn__keep *commands = &way->event->commands;
-    uint64_t copied = 0;
-    for (uint32_t i = 0; i < way->submission->step_count; i++)
-        CLATTN__TRY(launch_step(way, i, wait, &copied));
-    if (commands->count == 0) {
-        struct _cl_event *marker;
-        CLATTN__TRY(reserve_command(way));
-        CLATTN__TRY(clattn__queue_marker(way->dispatcher->queue, wait, way->submission->wait_count,
-                                         &marker));
-        commands->item[commands->count++] = marker;
-    }
-    return clattn__queue_flush(way->dispatcher->queue);
-}
-
-/* Collects the cl_events to wait for, enqueues, and forgets the collection. */
-static clattn_status launch(const passage *way)
-{
-    const clattn__env *env = &way->dispatcher->context->env;
-    const uint32_t count = way->submission->wait_count;
-    struct _cl_event *few[16], **wait = few;
-    if (count > 16) {
-        wait = clattn__alloc_array(env, count, sizeof *wait);
-        if (!wait)
-            return CLATTN_ERR_OUT_OF_MEMORY;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        wait[i] = clattn__event_last(way->submission->wait[i]);
-    const clattn_status status = launch_all(way, wait);
-    if (wait != few)
-        clattn__free(env, wait);
+    clattn__mutex_unlock(&dispatcher->lock);
     return status;
 }
 
-/* After a failure in the middle: what was enqueued must end before its memory may go. */
-static void abandon(const passage *way)
+/* Blocks until `other` is launched: a dispatcher that holds nothing back has no other way. */
+static void wait_for_launch(clattn_event *other)
 {
-    clattn__queue_finish(way->dispatcher->queue);
+    clattn_dispatcher *dispatcher = other->dispatcher;
+    clattn__mutex_lock(&dispatcher->lock);
+    while (atomic_load(&other->status) == CLATTN_PENDING && !atomic_load(&other->launched))
+        clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+    clattn__mutex_unlock(&dispatcher->lock);
 }
 
-static clattn_status submit_locked(passage *way)
+/* Takes references to the events of the wait list, and waits or watches for their launches. */
+static clattn_status enter_waits(const passage *way)
+{
+    const uint32_t count = way->submission->wait_count;
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    const clattn__env *env = &dispatcher->context->env;
+    clattn_event *event = way->event;
+    if (count == 0)
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__keep_reserve(env, &event->waits, count));
+    clattn__mutex_lock(&dispatcher->lock);
+    const clattn_status status =
+        clattn__keep_reserve(env, &dispatcher->leftover, dispatcher->abroad + count);
+    for (uint32_t i = 0; status == CLATTN_OK && i < count; i++) {
+        clattn_event *other = way->submission->wait[i];
+        atomic_fetch_add(&other->references, 1);
+        event->waits.item[event->waits.count++] = other;
+        dispatcher->abroad += other->dispatcher != dispatcher;
+    }
+    clattn__mutex_unlock(&dispatcher->lock);
+    for (uint32_t i = 0; i < event->waits.count; i++) {
+        if (dispatcher->direct)
+            wait_for_launch(event->waits.item[i]);
+        else
+            CLATTN__TRY(watch(event, event->waits.item[i]));
+    }
+    return status;
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
+
+static bool is_full(const clattn_dispatcher *dispatcher)
+{
+    return clattn__backlog_count(&dispatcher->backlog) + dispatcher->admitted >= dispatcher->limit;
+}
+
+static uint64_t until(uint64_t now, uint64_t ns)
+{
+    return ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+}
+
+/* Waits until something of what is unfinished ends; the lock is given away meanwhile. */
+static void wait_for_change(clattn_dispatcher *dispatcher, uint64_t end)
+{
+    const uint64_t soon = clattn__now_ns() + 1000000; /* nobody may be watching the device */
+    clattn__cond_wait_until(&dispatcher->changed, &dispatcher->lock, soon < end ? soon : end);
+    clattn__reap(dispatcher);
+}
+
+static clattn_status admit(const passage *way)
 {
     clattn_dispatcher *dispatcher = way->dispatcher;
-    clattn__dispatcher_reap(dispatcher);
-    CLATTN__TRY(clattn__dispatcher_reserve(dispatcher, way->workspace));
-    CLATTN__TRY(clattn__dispatcher_take_event(dispatcher, &way->event));
-    clattn_status status = reserve_copies(way);
-    if (status == CLATTN_OK)
-        status = launch(way);
-    if (status == CLATTN_OK)
-        clattn__dispatcher_add_flight(dispatcher, way->event);
-    else
-        abandon(way);
+    const uint64_t busy_ns = way->submission->busy_ns;
+    const uint64_t end = is_full(dispatcher) && busy_ns ? until(clattn__now_ns(), busy_ns) : 0;
+    while (is_full(dispatcher)) {
+        if (end == 0 || clattn__now_ns() >= end) {
+            dispatcher->done.refused++;
+            return clattn__fail(CLATTN_ERR_BUSY,
+                                "the dispatcher has %" PRIu32 " unfinished submissions, as many "
+                                "as its options allow",
+                                dispatcher->limit);
+        }
+        wait_for_change(dispatcher, end);
+    }
+    dispatcher->admitted++;
+    return CLATTN_OK;
+}
+
+/* ---- on its way ------------------------------------------------------------------------------ */
+
+/* Where the lane of a sequence is remembered, NULL for work without order. */
+static clattn__home *home_of(clattn_dispatcher *dispatcher, const clattn_event *event)
+{
+    const uint64_t id = event->job.ranges.count ? event->job.ranges.least : 0;
+    const uint32_t homes = sizeof dispatcher->home / sizeof dispatcher->home[0];
+    return id ? &dispatcher->home[(id * 0x9e3779b97f4a7c15u >> 32) % homes] : NULL;
+}
+
+void clattn__home_set(clattn_dispatcher *dispatcher, const clattn_event *event, int32_t lane)
+{
+    clattn__home *home = home_of(dispatcher, event);
+    if (home)
+        *home = (clattn__home){event->job.ranges.least, lane};
+}
+
+/* What depends on when it came. */
+static void enter(const passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    const clattn_submission *submission = way->submission;
+    clattn_event *event = way->event;
+    const clattn__home *home = home_of(dispatcher, event);
+    const uint32_t unfinished = clattn__backlog_count(&dispatcher->backlog);
+    event->submitted = clattn__now_ns();
+    event->number = ++dispatcher->submitted;
+    event->expires =
+        submission->deadline_ns ? until(event->submitted, submission->deadline_ns) : UINT64_MAX;
+    if (unfinished)
+        dispatcher->crowded_till = event->submitted + CLATTN__CROWDED_NS;
+    if (unfinished >= dispatcher->done.most_unfinished)
+        dispatcher->done.most_unfinished = unfinished + 1;
+    if (home && home->id == event->job.ranges.least)
+        event->job.home = home->lane;
+    clattn__job_due(&event->job, event->submitted, submission->priority, event->expires);
+    dispatcher->done.submissions++;
+}
+
+/* The lane that it may go to at once, -1: none. */
+static int32_t open_lane(const passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    clattn_event *event = way->event;
+    if (dispatcher->direct) {
+        event->job.lane = 0;
+        return 0;
+    }
+    const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job);
+    const bool in_parts = dispatcher->parts || event->submitted < dispatcher->crowded_till;
+    if (lane >= 0 && in_parts && event->entry_count &&
+        clattn__backlog_share(&dispatcher->backlog, (uint32_t)lane, event->job.work, 1000) < 1000)
+        return -1;
+    return lane;
+}
+
+static clattn_status launch_now(const passage *way, uint32_t index)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    clattn__lane *lane = &dispatcher->lane[index];
+    clattn_event *event = way->event;
+    const double work = event->job.work;
+    CLATTN__TRY(clattn__lane_launch(lane, &event, 1, way->more));
+    atomic_fetch_add(&event->references, 1);
+    event->begun = true;
+    event->launched_at = event->submitted;
+    clattn__backlog_passed(&dispatcher->backlog, &event->job, index);
+    atomic_store(&event->launched, true);
+    clattn__lane_flies(lane, event, 0, work, 1);
+    return CLATTN_OK;
+}
+
+static clattn_status hold_back(const passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    CLATTN__TRY(clattn__dispatcher_start(dispatcher));
+    atomic_fetch_add(&way->event->references, 1);
+    clattn__backlog_add(&dispatcher->backlog, &way->event->job);
+    if (way->event->doom != CLATTN_OK)
+        clattn__settle_condemned(dispatcher);
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
+        clattn__lane_feed(&dispatcher->lane[i]);
+    if (dispatcher->backlog.waiting.count)
+        clattn__cond_broadcast(&dispatcher->wake);
+    return CLATTN_OK;
+}
+
+static clattn_status go(const passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    dispatcher->admitted--;
+    enter(way);
+    const int32_t lane = open_lane(way);
+    const clattn_status status = lane >= 0 ? launch_now(way, (uint32_t)lane) : hold_back(way);
+    if (status == CLATTN_OK && lane >= 0)
+        clattn__home_set(dispatcher, way->event, lane);
     return status;
+}
+
+static clattn_status begin(passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    clattn__mutex_lock(&dispatcher->lock);
+    clattn__reap(dispatcher);
+    clattn_status status = admit(way);
+    if (status == CLATTN_OK) {
+        status = clattn__dispatcher_take_event(dispatcher, &way->event);
+        dispatcher->admitted -= status != CLATTN_OK;
+    }
+    clattn__dispatcher_leave(dispatcher);
+    return status;
+}
+
+/* With the lock held: nothing came of it. */
+static void give_back(const passage *way)
+{
+    clattn_event *event = way->event;
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    for (uint32_t i = 0; i < event->waits.count; i++) {
+        clattn_event *other = event->waits.item[i];
+        if (other->dispatcher == dispatcher) {
+            clattn__event_unref_locked(other);
+            continue;
+        }
+        dispatcher->abroad--;
+        dispatcher->leftover.item[dispatcher->leftover.count++] = other;
+    }
+    event->waits.count = 0;
+    clattn__event_unref_locked(event);
 }
 
 clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
-                             clattn_event **event)
+                             clattn__wait_list more, clattn_event **event)
 {
-    CLATTN__TRY(check_sizes(submission));
-    CLATTN__TRY(check_fields(submission));
-    passage way = {.dispatcher = dispatcher, .submission = submission};
+    passage way = {.dispatcher = dispatcher, .submission = submission, .more = more};
+    CLATTN__TRY(clattn__submission_check(submission));
+    if (dispatcher->direct && submission->deadline_ns)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: deadline_ns: what goes straight "
+                                                    "to the caller's queue has none");
     CLATTN__TRY(check_wait(&way));
-    CLATTN__TRY(check_steps(&way));
+    CLATTN__TRY(begin(&way));
+    clattn_status status = clattn__prepare(way.event, submission);
+    if (status == CLATTN_OK)
+        status = enter_waits(&way);
     clattn__mutex_lock(&dispatcher->lock);
-    const clattn_status status = submit_locked(&way);
-    clattn__mutex_unlock(&dispatcher->lock);
-    if (way.event && (status != CLATTN_OK || !event))
-        clattn__event_unref(way.event);
-    else if (status == CLATTN_OK)
+    if (status == CLATTN_OK)
+        status = go(&way);
+    else
+        dispatcher->admitted--;
+    if (status != CLATTN_OK)
+        give_back(&way);
+    else if (event)
         *event = way.event;
+    else
+        clattn__event_unref_locked(way.event);
+    clattn__dispatcher_leave(dispatcher);
+    return status;
+}
+
+clattn_status clattn__cancel(clattn_event *event)
+{
+    clattn_dispatcher *dispatcher = event->dispatcher;
+    clattn_status status = CLATTN_OK;
+    clattn__mutex_lock(&dispatcher->lock);
+    if (event->begun || atomic_load(&event->status) != CLATTN_PENDING) {
+        status = clattn__fail(CLATTN_ERR_BUSY, "event: has begun, or is done");
+    } else {
+        clattn__fail(CLATTN_ERR_CANCELLED, "cancelled before it began");
+        clattn__settle_waiting(dispatcher, event, CLATTN_ERR_CANCELLED);
+        clattn__settle_condemned(dispatcher);
+        clattn__cond_broadcast(&dispatcher->changed);
+    }
+    clattn__dispatcher_leave(dispatcher);
     return status;
 }

@@ -46,4 +46,5 @@ const clattn__kernel clattn__append = {
     .check = check,
     .configure = configure,
     .launches = launches,
+    .shares = true,
 };

@@ -203,4 +203,5 @@ const clattn__kernel clattn__attention_decode_simd = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .shares = true,
 };

@@ -80,4 +80,5 @@ const clattn__kernel clattn__attention_reference = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .shares = true,
 };

@@ -10,17 +10,17 @@ extern const clattn__kernel clattn__linear_w_simd;
 
 /* Register tiles as in simd_tiles.c: sums, a row of the panels and an element of the left matrix
  * fit the registers, and the tile is near a square. A block of the left matrix (block_m, block_k)
- * and results (block_m, block_n) stay in the second cache, a panel's part of block_k rows in the
- * first. */
+ * and results (block_m, block_n), private memory, take 252 KiB of the second cache and of a stack;
+ * the part of a tile's panels that a block meets stays in the first. */
 static const struct {
     uint32_t vec, registers; /* the device has vectors as wide, and as many registers */
     uint32_t rows, cols;
     uint32_t block_m, block_n, block_k;
 } tiles[] = {
-    {16, 32, 6, 4, 96, 512, 128}, /* AVX-512 */
-    {8, 16, 6, 2, 96, 512, 128},  /* AVX2 */
-    {4, 32, 6, 4, 96, 512, 128},  /* NEON of 64-bit Arm */
-    {4, 16, 2, 4, 96, 512, 128},  /* SSE, and what is not known */
+    {16, 32, 6, 4, 96, 512, 160}, /* AVX-512 */
+    {8, 16, 6, 2, 96, 512, 160},  /* AVX2 */
+    {4, 32, 6, 4, 96, 512, 160},  /* NEON of 64-bit Arm */
+    {4, 16, 2, 4, 96, 512, 160},  /* SSE, and what is not known */
 };
 
 /* Items for each compute unit, so that all are busy to the end. */

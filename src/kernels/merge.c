@@ -42,4 +42,5 @@ const clattn__kernel clattn__merge = {
     .check = check,
     .configure = configure,
     .launches = launches,
+    .shares = true,
 };

@@ -7,7 +7,8 @@
 #include "kernels/product.h"
 
 _Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and kernels");
-_Static_assert(CLATTN_T_GRAD_PAST_V == (int)CLATTN_SLOT_GRAD_PAST_V, "slots have one numbering");
+_Static_assert(CLATTN_T_GRAD_CHANNEL_BIAS == (int)CLATTN_SLOT_GRAD_CHANNEL_BIAS,
+               "slots have one numbering");
 _Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
 _Static_assert(CLATTN_D_I4 == (int)CLATTN_I4, "types have one numbering");
 _Static_assert(CLATTN_T_V_SCALES == (int)CLATTN_SLOT_V_SCALES, "slots have one numbering");
@@ -35,6 +36,7 @@ static uint32_t flags_of_slots(const clattn__problem *problem)
         {CLATTN_SLOT_WEIGHTS_SUM, CLATTN_F_WEIGHTS_SUM},
         {CLATTN_SLOT_SCORES, CLATTN_F_SCORES},
         {CLATTN_SLOT_INDICES, CLATTN_F_INDICES},
+        {CLATTN_SLOT_CHANNEL_BIAS, CLATTN_F_CHANNEL_BIAS},
     };
     uint32_t flags = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
@@ -65,9 +67,13 @@ static uint32_t gradients_of(const clattn__problem *problem)
         clattn_slot slot;
         uint32_t bit;
     } table[] = {
-        {CLATTN_SLOT_GRAD_LSE, CLATTN_G_LSE},       {CLATTN_SLOT_GRAD_K, CLATTN_G_K},
-        {CLATTN_SLOT_GRAD_V, CLATTN_G_V},           {CLATTN_SLOT_GRAD_PAST_K, CLATTN_G_PAST_K},
+        {CLATTN_SLOT_GRAD_LSE, CLATTN_G_LSE},
+        {CLATTN_SLOT_GRAD_K, CLATTN_G_K},
+        {CLATTN_SLOT_GRAD_V, CLATTN_G_V},
+        {CLATTN_SLOT_GRAD_PAST_K, CLATTN_G_PAST_K},
         {CLATTN_SLOT_GRAD_PAST_V, CLATTN_G_PAST_V},
+        {CLATTN_SLOT_GRAD_W_SCORE, CLATTN_G_W_SCORE},
+        {CLATTN_SLOT_GRAD_CHANNEL_BIAS, CLATTN_G_CHANNEL_BIAS},
     };
     uint32_t gradients = problem->bias_sums << CLATTN_G_BIAS_SUM;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)

@@ -17,6 +17,10 @@ extern const clattn__kernel clattn__linear_simd, clattn__linear_reference;
 extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_reference;
 extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_reference;
 extern const clattn__kernel clattn__linear_pack;
+extern const clattn__kernel clattn__additive_simd;
+extern const clattn__kernel clattn__additive_reference;
+extern const clattn__kernel clattn__additive_gradient_simd;
+extern const clattn__kernel clattn__additive_gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
 static const clattn__kernel *const kernels[] = {
@@ -37,6 +41,10 @@ static const clattn__kernel *const kernels[] = {
     &clattn__linear_w_simd,
     &clattn__linear_w_reference,
     &clattn__linear_pack,
+    &clattn__additive_simd,
+    &clattn__additive_reference,
+    &clattn__additive_gradient_simd,
+    &clattn__additive_gradient_reference,
 };
 
 uint32_t clattn__kernel_count(void)

@@ -104,6 +104,9 @@ typedef struct clattn__kernel {
     /* Lists the launches. */
     void (*launches)(const clattn__problem *problem, clattn__variant *variant);
     const clattn__tunable *tunable; /* NULL: nothing can be tuned */
+    /* Launches of several plans may become one: a group knows its item and that item's row, and
+     * nothing goes by the group's number. */
+    bool shares;
 } clattn__kernel;
 
 uint32_t clattn__kernel_count(void);

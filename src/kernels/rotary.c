@@ -40,4 +40,5 @@ const clattn__kernel clattn__rotary = {
     .check = check,
     .configure = configure,
     .launches = launches,
+    .shares = true,
 };

@@ -42,18 +42,24 @@ static int64_t list_elements(const clattn__problem *problem)
     return 2 + 2 * (2 * (top < n_kv ? top : n_kv) + SPARE);
 }
 
+/* Numbers that need no scales beside them. */
+static bool are_floats(const clattn__problem *problem)
+{
+    return problem->dtype[CLATTN_SLOT_K] <= CLATTN_BF16 &&
+           problem->dtype[CLATTN_SLOT_V] <= CLATTN_BF16;
+}
+
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
     const int64_t *extent = problem->extent;
     if (!clattn__check_simd(caps, reason))
         return false;
-    if (clattn__problem_has(problem, CLATTN_SLOT_K_SCALES) ||
-        clattn__problem_has(problem, CLATTN_SLOT_V_SCALES)) {
-        clattn__text_add(reason, "keys or values are integers with scales");
-        return false;
-    }
     if (problem->block_q) {
         clattn__text_add(reason, "the keys are listed in blocks");
+        return false;
+    }
+    if (!are_floats(problem)) {
+        clattn__text_add(reason, "keys or values are none of f32, f16 and bf16");
         return false;
     }
     return clattn__check_workspace_bound(

@@ -1,4 +1,5 @@
 /* Opening and closing a device. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "opencl/enumerate.h"
@@ -47,12 +48,50 @@ static clattn_status choose(clattn__device *device)
     return status;
 }
 
+/* Divides the device into env->parts equal parts. */
+static clattn_status divide(clattn__device *device)
+{
+    const cl_uint units = device->caps.compute_units;
+    const cl_uint wanted = device->env->parts;
+    cl_uint count = 0;
+    if (wanted < 2)
+        return CLATTN_OK;
+    if (!device->cl.clCreateSubDevices || !device->cl.clReleaseDevice || wanted > units)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "parts: %s has %" PRIu32 " compute units and can't be divided into "
+                            "%" PRIu32 " parts",
+                            device->info.name, units, wanted);
+    const cl_device_partition_property by[] = {CL_DEVICE_PARTITION_EQUALLY,
+                                               (cl_device_partition_property)(units / wanted), 0};
+    cl_int error = device->cl.clCreateSubDevices(device->id, by, 0, NULL, &count);
+    if (error != CL_SUCCESS || count < wanted)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "parts: %s can't be divided: clCreateSubDevices: %s (%d)",
+                            device->info.name, clattn__cl_error_name(error), (int)error);
+    device->part = clattn__alloc_array(device->env, count, sizeof *device->part);
+    if (!device->part)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    error = device->cl.clCreateSubDevices(device->id, by, count, device->part, NULL);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clCreateSubDevices");
+    device->part_count = count;
+    while (device->part_count > wanted) /* what is left over where units don't divide */
+        device->cl.clReleaseDevice(device->part[--device->part_count]);
+    return CLATTN_OK;
+}
+
+/* The device, and its parts where it has some, so that they share memory and programs. */
 static clattn_status create_context(clattn__device *device)
 {
     const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
                                                 (cl_context_properties)device->platform, 0};
+    cl_device_id all[1 + CLATTN__MAX_PARTS] = {device->id};
     cl_int error;
-    device->context = device->cl.clCreateContext(properties, 1, &device->id, NULL, NULL, &error);
+    CLATTN__TRY(divide(device));
+    for (uint32_t i = 0; i < device->part_count; i++)
+        all[1 + i] = device->part[i];
+    device->context =
+        device->cl.clCreateContext(properties, 1 + device->part_count, all, NULL, NULL, &error);
     if (!device->context)
         return clattn__cl_fail(error, "clCreateContext");
     return CLATTN_OK;
@@ -137,7 +176,15 @@ void clattn__device_close(clattn__device *device)
     }
     if (device->context)
         device->cl.clReleaseContext(device->context);
+    for (uint32_t i = 0; i < device->part_count; i++)
+        device->cl.clReleaseDevice(device->part[i]);
+    clattn__free(device->env, device->part);
     clattn__free(device->env, device);
+}
+
+uint32_t clattn__device_parts(const clattn__device *device)
+{
+    return device->part_count;
 }
 
 const clattn__env *clattn__device_env(const clattn__device *device)

@@ -23,6 +23,9 @@ clattn_status clattn__device_open_from_cl(const clattn__env *env, struct _cl_con
 clattn_status clattn__device_open_again(const clattn__env *env, const clattn__device *device,
                                         clattn__device **again);
 
+/* Number of parts that the device was divided into when it was opened; 0: it was not. */
+uint32_t clattn__device_parts(const clattn__device *device);
+
 /* Releases programs, memory and context. Nothing of it may be in use. */
 void clattn__device_close(clattn__device *device);
 

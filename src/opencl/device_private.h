@@ -16,6 +16,8 @@ struct clattn__device {
     cl_platform_id platform;
     cl_device_id id;
     cl_context context; /* a reference */
+    cl_device_id *part; /* (part_count) owned sub-devices, all in `context` */
+    uint32_t part_count;
     clattn__caps caps;
     clattn_device_info info;
     cl_command_queue transfer;        /* owned; blocking copies */

@@ -52,7 +52,8 @@
  * has none. */
 #define CLATTN__CL_OPTIONAL(X)                                                                     \
     X(clCreateSubDevices)                                                                          \
-    X(clReleaseDevice)
+    X(clReleaseDevice)                                                                             \
+    X(clGetEventProfilingInfo)
 
 typedef struct clattn__cl {
 #define CLATTN__CL_MEMBER(name) cl_api_##name name;

@@ -69,6 +69,12 @@ clattn_status clattn__memory_create_constant(clattn__device *device, const void 
                       size, memory);
 }
 
+clattn_status clattn__memory_create_alone(clattn__device *device, uint64_t size,
+                                          clattn__memory **memory)
+{
+    return create_own(device, CL_MEM_READ_ONLY, NULL, size, memory);
+}
+
 clattn_status clattn__memory_wrap_host(clattn__device *device, void *data, uint64_t size,
                                        bool read_only, clattn__memory **memory)
 {
@@ -120,6 +126,16 @@ void clattn__memory_release(clattn__memory *memory)
         device->cl.clReleaseMemObject(memory->mem);
     }
     clattn__free(device->env, memory);
+}
+
+bool clattn__memory_is_shared(const clattn__memory *memory)
+{
+    return atomic_load(&memory->references) > 1;
+}
+
+bool clattn__memory_is_slice(const clattn__memory *memory)
+{
+    return memory->arena != NULL;
 }
 
 cl_mem clattn__memory_cl(const clattn__memory *memory)

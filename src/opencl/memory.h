@@ -15,6 +15,9 @@ clattn_status clattn__memory_create(clattn__device *device, uint64_t size, clatt
 /* A cl_mem of its own (offset 0) with a copy of `data`, only read by the device. */
 clattn_status clattn__memory_create_constant(clattn__device *device, const void *data,
                                              uint64_t size, clattn__memory **memory);
+/* A cl_mem of its own (offset 0), only read by kernels, uninitialised. */
+clattn_status clattn__memory_create_alone(clattn__device *device, uint64_t size,
+                                          clattn__memory **memory);
 /* CL_MEM_USE_HOST_PTR; CLATTN_ERR_UNSUPPORTED unless caps.unified_memory. `read_only` promises
  * that the device only reads. */
 clattn_status clattn__memory_wrap_host(clattn__device *device, void *data, uint64_t size,
@@ -24,6 +27,10 @@ clattn_status clattn__memory_wrap_cl(clattn__device *device, struct _cl_mem *mem
 
 void clattn__memory_retain(clattn__memory *memory);
 void clattn__memory_release(clattn__memory *memory); /* NULL is allowed */
+/* Whether anybody else has a reference. */
+bool clattn__memory_is_shared(const clattn__memory *memory);
+/* Whether it is a slice of an arena: other memory may be the same as yet other memory. */
+bool clattn__memory_is_slice(const clattn__memory *memory);
 
 struct _cl_mem *clattn__memory_cl(const clattn__memory *memory);
 uint64_t clattn__memory_offset(const clattn__memory *memory); /* bytes within the cl_mem */

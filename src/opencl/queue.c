@@ -23,18 +23,31 @@ static clattn_status begin(clattn__device *device, clattn__queue **queue)
     return CLATTN_OK;
 }
 
-clattn_status clattn__queue_create(clattn__device *device, clattn__queue **queue)
+static clattn_status create(clattn__device *device, cl_device_id id,
+                            cl_command_queue_properties properties, clattn__queue **queue)
 {
     clattn__queue *made;
     cl_int error;
     CLATTN__TRY(begin(device, &made));
-    made->cl = device->cl.clCreateCommandQueue(device->context, device->id, 0, &error);
+    made->cl = device->cl.clCreateCommandQueue(device->context, id, properties, &error);
     if (!made->cl) {
         clattn__free(device->env, made);
         return clattn__cl_fail(error, "clCreateCommandQueue");
     }
     *queue = made;
     return CLATTN_OK;
+}
+
+clattn_status clattn__queue_create(clattn__device *device, clattn__queue **queue)
+{
+    return create(device, device->id, 0, queue);
+}
+
+clattn_status clattn__queue_create_lane(clattn__device *device, uint32_t part,
+                                        clattn__queue **queue)
+{
+    return create(device, device->part_count ? device->part[part] : device->id,
+                  device->cl.clGetEventProfilingInfo ? CL_QUEUE_PROFILING_ENABLE : 0, queue);
 }
 
 static clattn_status check_queue(const clattn__device *device, cl_command_queue cl,
@@ -193,6 +206,24 @@ clattn_status clattn__queue_marker(clattn__queue *queue, struct _cl_event *const
     return CLATTN_OK;
 }
 
+clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, uint64_t offset,
+                                  const void *data, uint64_t size)
+{
+    cl_event made;
+    cl_event *wait;
+    uint32_t wait_count;
+    CLATTN__TRY(gather_wait(queue, NULL, 0, &wait, &wait_count));
+    const cl_int error =
+        queue->device->cl.clEnqueueWriteBuffer(queue->cl, clattn__memory_cl(memory), CL_FALSE,
+                                               (size_t)(clattn__memory_offset(memory) + offset),
+                                               (size_t)size, data, wait_count, wait, &made);
+    clattn__free(queue->device->env, wait);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clEnqueueWriteBuffer");
+    hand_over(queue, made, NULL);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__queue_flush(clattn__queue *queue)
 {
     CLATTN__CL_TRY(&queue->device->cl, clFlush, queue->cl);
@@ -214,6 +245,25 @@ clattn_status clattn__event_poll_cl(clattn__device *device, struct _cl_event *ev
         return clattn__fail(CLATTN_ERR_DEVICE_LOST, "the device failed: %s (%d)",
                             clattn__cl_error_name(state), (int)state);
     return state == CL_COMPLETE ? CLATTN_OK : CLATTN_PENDING;
+}
+
+static bool time_of(const clattn__cl *cl, cl_event event, cl_profiling_info name, uint64_t *time)
+{
+    cl_ulong value;
+    if (!cl->clGetEventProfilingInfo ||
+        cl->clGetEventProfilingInfo(event, name, sizeof value, &value, NULL) != CL_SUCCESS)
+        return false;
+    *time = value;
+    return true;
+}
+
+bool clattn__event_times_cl(clattn__device *device, struct _cl_event *event, clattn__times *times)
+{
+    const clattn__cl *cl = &device->cl;
+    return time_of(cl, event, CL_PROFILING_COMMAND_START, &times->began) &&
+           time_of(cl, event, CL_PROFILING_COMMAND_END, &times->ended) &&
+           time_of(cl, event, CL_PROFILING_COMMAND_QUEUED, &times->queued) &&
+           times->ended >= times->began;
 }
 
 static clattn_status wait_until(clattn__device *device, cl_event event, uint64_t timeout_ns)
@@ -245,9 +295,10 @@ clattn_status clattn__event_wait_cl(clattn__device *device, struct _cl_event *ev
     return status;
 }
 
-void clattn__event_retain_cl(clattn__device *device, struct _cl_event *event)
+clattn_status clattn__event_retain_cl(clattn__device *device, struct _cl_event *event)
 {
-    device->cl.clRetainEvent(event);
+    CLATTN__CL_TRY(&device->cl, clRetainEvent, event);
+    return CLATTN_OK;
 }
 
 void clattn__event_release_cl(clattn__device *device, struct _cl_event *event)

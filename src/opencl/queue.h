@@ -12,6 +12,9 @@ typedef struct clattn__queue clattn__queue;
 
 /* An in-order queue of the device. */
 clattn_status clattn__queue_create(clattn__device *device, clattn__queue **queue);
+/* The same on part `part` of the device (clattn__device_parts), with times of its events. */
+clattn_status clattn__queue_create_lane(clattn__device *device, uint32_t part,
+                                        clattn__queue **queue);
 /* The caller's queue, retained. CLATTN_ERR_ARGUMENT unless it is of this device and context. */
 clattn_status clattn__queue_from_cl(clattn__device *device, struct _cl_command_queue *cl,
                                     clattn__queue **queue);
@@ -41,6 +44,9 @@ clattn_status clattn__queue_launch(clattn__queue *queue, const clattn__launch_ca
 /* An event that is done when everything enqueued so far and all of `wait` is. */
 clattn_status clattn__queue_marker(clattn__queue *queue, struct _cl_event *const *wait,
                                    uint32_t wait_count, struct _cl_event **event);
+/* Writes without waiting; `data` must stay until the event of a later command is done. */
+clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, uint64_t offset,
+                                  const void *data, uint64_t size);
 clattn_status clattn__queue_flush(clattn__queue *queue);
 clattn_status clattn__queue_finish(clattn__queue *queue);
 
@@ -50,7 +56,14 @@ clattn_status clattn__event_wait_cl(clattn__device *device, struct _cl_event *ev
                                     uint64_t timeout_ns);
 /* CLATTN_PENDING, CLATTN_OK, or the failure. */
 clattn_status clattn__event_poll_cl(clattn__device *device, struct _cl_event *event);
-void clattn__event_retain_cl(clattn__device *device, struct _cl_event *event);
+/* When a command was enqueued, began and ended, nanoseconds of the device's clock; false where its
+ * queue doesn't say. */
+typedef struct clattn__times {
+    uint64_t queued, began, ended;
+} clattn__times;
+bool clattn__event_times_cl(clattn__device *device, struct _cl_event *event, clattn__times *times);
+
+clattn_status clattn__event_retain_cl(clattn__device *device, struct _cl_event *event);
 void clattn__event_release_cl(clattn__device *device, struct _cl_event *event);
 
 #endif

@@ -196,22 +196,74 @@ clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindin
     return check_values(plan, bindings, binding_count);
 }
 
-clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
-                                  clattn__bound *bound)
+/* The span of a slot that was given as a host array; false: it was not. */
+static bool host_span(const clattn_plan *plan, const clattn__bound *bound, uint32_t slot,
+                      int64_t *low, int64_t *high)
 {
+    if (!bound->host[slot])
+        return false;
+    clattn__slot_span(&plan->problem, (clattn_slot)slot, low, high);
+    return true;
+}
+
+void clattn__copy_host(const clattn_plan *plan, const clattn__bound *bound, unsigned char *bytes)
+{
+    int64_t low, high;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        if (host_span(plan, bound, slot, &low, &high))
+            memcpy(bytes + bound->host_offset[slot], bound->host[slot], (size_t)(high - low));
+}
+
+void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                         clattn__bound *bound)
+{
+    int64_t low, high;
     for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        if (!host_span(plan, bound, slot, &low, &high))
+            continue;
+        bound->slot[slot].memory = memory;
+        bound->slot[slot].offset =
+            clattn__memory_offset(memory) + offset + bound->host_offset[slot] + (uint64_t)-low;
+    }
+}
+
+uint32_t clattn__bound_spans(const clattn_plan *plan, const clattn__bound *bound,
+                             clattn__span spans[CLATTN_SLOT_LIMIT])
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        const clattn__place *place = &bound->slot[slot];
         int64_t low, high;
-        if (!bound->host[slot])
+        if (!place->memory || bound->host[slot])
             continue;
         clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
-        const uint64_t begin = offset + bound->host_offset[slot];
-        if (high > low)
-            CLATTN__TRY(
-                clattn__memory_write(memory, begin, bound->host[slot], (uint64_t)(high - low)));
-        bound->slot[slot].memory = memory;
-        bound->slot[slot].offset = clattn__memory_offset(memory) + begin + (uint64_t)-low;
+        spans[count++] =
+            (clattn__span){.object = clattn__memory_cl(place->memory),
+                           .begin = place->offset - (uint64_t)-low,
+                           .end = place->offset + (uint64_t)high,
+                           .written = clattn__problem_writes(&plan->problem, (clattn_slot)slot),
+                           .foreign = !clattn__memory_is_slice(place->memory)};
     }
-    return CLATTN_OK;
+    return count;
+}
+
+static bool span_meets(const clattn__span *a, const clattn__span *b)
+{
+    if (!(a->written || b->written) || a->begin == a->end || b->begin == b->end)
+        return false;
+    if (a->object != b->object)
+        return a->foreign && b->foreign;
+    return a->begin < b->end && b->begin < a->end;
+}
+
+bool clattn__spans_meet(const clattn__span *a, uint32_t a_count, const clattn__span *b,
+                        uint32_t b_count)
+{
+    for (uint32_t i = 0; i < a_count; i++)
+        for (uint32_t j = 0; j < b_count; j++)
+            if (span_meets(&a[i], &b[j]))
+                return true;
+    return false;
 }
 
 clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,

@@ -26,10 +26,25 @@ typedef struct clattn__bound {
 clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindings,
                            uint32_t binding_count, clattn__bound *bound);
 
-/* Copies the host arrays into `memory` (at least bound->host_size bytes from `offset`) and binds
- * the copies. */
-clattn_status clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
-                                  clattn__bound *bound);
+/* Copies the host arrays to `bytes` (at least bound->host_size). */
+void clattn__copy_host(const clattn_plan *plan, const clattn__bound *bound, unsigned char *bytes);
+/* Binds the copies, which are in `memory` from `offset` on. */
+void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
+                         clattn__bound *bound);
+/* The bytes that a slot touches in its memory object. */
+typedef struct clattn__span {
+    const void *object; /* the cl_mem */
+    uint64_t begin, end;
+    bool written;
+    bool foreign; /* another object may be the same memory */
+} clattn__span;
+
+/* Those of all slots but host arrays, after clattn__bind; returns their number. */
+uint32_t clattn__bound_spans(const clattn_plan *plan, const clattn__bound *bound,
+                             clattn__span spans[CLATTN_SLOT_LIMIT]);
+/* Whether something is written in one that is read or written in the other. */
+bool clattn__spans_meet(const clattn__span *a, uint32_t a_count, const clattn__span *b,
+                        uint32_t b_count);
 
 /* Checks a workspace of the caller's and fills bound->workspace. */
 clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffer *workspace,

@@ -22,6 +22,8 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__LINEAR_X] = "gradient of a linear projection by x",
     [CLATTN__LINEAR_W] = "gradients of a linear projection by W and b",
     [CLATTN__LINEAR_PACK] = "packing of weights",
+    [CLATTN__ADDITIVE] = "additive attention",
+    [CLATTN__ADDITIVE_GRADIENT] = "gradients of additive attention",
 };
 
 static void add_origin(const clattn__origin *origin, clattn__text *text)

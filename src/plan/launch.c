@@ -42,6 +42,7 @@ typedef struct call_values {
     const clattn__bound *bound;
     clattn_base base;
     uint32_t first, count;
+    clattn__memory *rows, *items;
 } call_values;
 
 static clattn__argument argument_of(const clattn_plan *plan,
@@ -57,10 +58,10 @@ static clattn__argument argument_of(const clattn_plan *plan,
     case CLATTN__ARG_COUNT:
         return (clattn__argument){.bytes = &values->count, .size = sizeof values->count};
     case CLATTN__ARG_ROWS:
-        memory = plan->rows;
+        memory = values->rows;
         break;
     case CLATTN__ARG_ITEMS:
-        memory = plan->items;
+        memory = values->items;
         break;
     case CLATTN__ARG_TENSOR:
         memory = place_of(plan, argument->tensor, values->bound).memory;
@@ -87,23 +88,65 @@ static clattn_status enqueue(const clattn_plan *plan, uint32_t index, const call
     return status;
 }
 
-clattn_status clattn__plan_launch(const clattn_plan *plan, uint32_t index,
+clattn__launch_part clattn__plan_part(const clattn_plan *plan, uint32_t launch)
+{
+    return (clattn__launch_part){.launch = launch, .count = plan->launch[launch].count};
+}
+
+clattn_status clattn__plan_launch(const clattn_plan *plan, clattn__launch_part part,
                                   const clattn__bound *bound, clattn__queue *queue,
                                   clattn__wait_list wait, struct _cl_event **event)
 {
-    call_values values = {
-        .bound = bound, .first = plan->launch[index].first, .count = plan->launch[index].count};
+    call_values values = {.bound = bound,
+                          .first = plan->launch[part.launch].first + part.first,
+                          .count = part.count,
+                          .rows = plan->rows,
+                          .items = plan->items};
     fill_base(plan, bound, &values.base);
     clattn__launch_call call = {
         .groups = values.count, .wait = wait.event, .wait_count = wait.count};
-    return enqueue(plan, index, &values, queue, &call, event);
+    return enqueue(plan, part.launch, &values, queue, &call, event);
+}
+
+void clattn__shared_row(const clattn_plan *plan, const clattn__bound *bound,
+                        clattn_problem_row *row)
+{
+    clattn_base base;
+    fill_base(plan, bound, &base);
+    *row = *plan->host_row;
+    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++)
+        row->tensor[tensor].offset += base.offset[tensor];
+}
+
+uint32_t clattn__shared_items(const clattn_plan *plan, uint32_t launch, uint32_t row,
+                              clattn_work_item *items)
+{
+    const clattn__planned_launch *of = &plan->launch[launch];
+    for (uint32_t i = 0; i < of->count; i++) {
+        items[i] = plan->host_items[of->first + i];
+        items[i].row = (int32_t)row;
+    }
+    return of->count;
+}
+
+clattn_status clattn__shared_launch(const clattn_plan *plan, uint32_t launch,
+                                    const clattn__bound *bound, const clattn__shared_tables *tables,
+                                    clattn__queue *queue, struct _cl_event **event)
+{
+    const call_values values = {.bound = bound,
+                                .first = tables->first,
+                                .count = tables->count,
+                                .rows = tables->rows,
+                                .items = tables->items};
+    clattn__launch_call call = {.groups = values.count};
+    return enqueue(plan, launch, &values, queue, &call, event);
 }
 
 /* Launches those that were never launched, without work. */
 static clattn_status warm_up(const clattn_plan *plan, clattn__queue *queue)
 {
     const clattn__bound nothing = {0};
-    const call_values values = {.bound = &nothing};
+    const call_values values = {.bound = &nothing, .rows = plan->rows, .items = plan->items};
     for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
         clattn__launch_call call = {.groups = 1};
         if (clattn__program_is_ready(plan->launch[i].program))

@@ -8,11 +8,16 @@
 #include "plan/explain.h"
 #include "plan/launch.h"
 
+/* More items than this have no need of company in their launches. */
+#define MOST_SHARED_ITEMS 1024
+
 static clattn_status make_rows(clattn_plan *plan)
 {
     clattn_problem_row row;
     memset(&row, 0, sizeof row);
     clattn__problem_row_fill(&plan->problem, &plan->variant, &row);
+    if (plan->host_row)
+        *plan->host_row = row;
     return clattn__memory_create_constant(plan->context->device, &row, sizeof row, &plan->rows);
 }
 
@@ -39,6 +44,7 @@ static clattn_status make_items(clattn_plan *plan)
 {
     uint64_t total;
     CLATTN__TRY(count_items(plan, &total));
+    plan->groups = total;
     if (total == 0)
         return CLATTN_OK;
     const clattn__env *env = &plan->context->env;
@@ -51,8 +57,27 @@ static clattn_status make_items(clattn_plan *plan)
                                    items + plan->launch[i].first);
     const clattn_status status = clattn__memory_create_constant(
         plan->context->device, items, total * sizeof *items, &plan->items);
+    if (status == CLATTN_OK && total <= MOST_SHARED_ITEMS && plan->kernel->shares) {
+        plan->host_items = items;
+        return CLATTN_OK;
+    }
     clattn__free(env, items);
     return status;
+}
+
+/* Room for what launches that several plans share need of this one, and which plans those are. */
+static clattn_status prepare_sharing(clattn_plan *plan)
+{
+    void *functions[CLATTN__MAX_LAUNCHES] = {NULL};
+    if (!plan->host_items)
+        return CLATTN_OK;
+    plan->host_row = clattn__alloc_array(&plan->context->env, 1, sizeof *plan->host_row);
+    if (!plan->host_row)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        functions[i] = plan->launch[i].function;
+    plan->family = clattn__hash_bytes(functions, sizeof functions).low | 1;
+    return CLATTN_OK;
 }
 
 static clattn_status find_functions(clattn_plan *plan)
@@ -74,8 +99,9 @@ static clattn_status fill(clattn_plan *plan, const clattn__selection *selection,
         plan->launch[i].program = selection->program[i];
     plan->from_cache = selection->from_cache;
     CLATTN__TRY(find_functions(plan));
-    CLATTN__TRY(make_rows(plan));
     CLATTN__TRY(make_items(plan));
+    CLATTN__TRY(prepare_sharing(plan));
+    CLATTN__TRY(make_rows(plan));
     CLATTN__TRY(clattn__plan_warm_up(plan));
     return clattn__plan_explain(plan, declined);
 }
@@ -100,6 +126,8 @@ static void destroy(clattn_plan *plan)
     clattn_context *context = plan->context;
     clattn__memory_release(plan->items);
     clattn__memory_release(plan->rows);
+    clattn__free(&context->env, plan->host_row);
+    clattn__free(&context->env, plan->host_items);
     clattn__free(&context->env, plan->explanation);
     clattn__free(&context->env, plan);
     clattn__context_drop(context);

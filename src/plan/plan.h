@@ -25,8 +25,14 @@ struct clattn_plan {
     clattn__planned_launch launch[CLATTN__MAX_LAUNCHES]; /* (variant.launch_count) */
     clattn__memory *rows;                                /* owned; clattn_problem_row[1] */
     clattn__memory *items; /* owned; clattn_work_item, of all launches; NULL: none */
-    char *explanation;     /* owned */
-    double seconds;        /* that planning took */
+    /* What `rows` and `items` have, for launches that several plans share; owned, both NULL where
+     * the plan shares none: see clattn__kernel.shares. */
+    clattn_problem_row *host_row;
+    clattn_work_item *host_items;
+    uint64_t family;   /* equal for plans of which every launch is of the same function */
+    uint64_t groups;   /* items of all launches */
+    char *explanation; /* owned */
+    double seconds;    /* that planning took */
     bool from_cache;
 };
 

@@ -147,7 +147,8 @@ clattn_status clattn__sample_run(clattn__sample *sample, const clattn_plan *plan
     const uint64_t start = clattn__now_ns();
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
         if (plan->launch[i].count)
-            CLATTN__TRY(clattn__plan_launch(plan, i, &sample->bound, queue, nothing, NULL));
+            CLATTN__TRY(clattn__plan_launch(plan, clattn__plan_part(plan, i), &sample->bound, queue,
+                                            nothing, NULL));
     CLATTN__TRY(clattn__queue_finish(queue));
     *seconds = (double)(clattn__now_ns() - start) * 1e-9;
     return CLATTN_OK;

@@ -342,6 +342,26 @@ bool clattn__problem_is_linear(const clattn__problem *problem)
     return problem->kind >= CLATTN__LINEAR && problem->kind <= CLATTN__LINEAR_PACK;
 }
 
+clattn_status clattn__problem_init_additive(clattn__problem *problem,
+                                            const clattn_additive_desc *desc, clattn__kind kind)
+{
+    clattn_additive_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_additive_desc_init"));
+    CLATTN__TRY(clattn__rules_check_additive(&own, kind));
+    memset(&made, 0, sizeof made);
+    made.kind = kind;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
+    made.extent[CLATTN__N_Q] = own.n_q;
+    made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
+    made.extent[CLATTN__HEAD_DIM] = own.channels;
+    made.extent[CLATTN__VALUE_DIM] = own.value_dim;
+    made.left = made.right = CLATTN__UNLIMITED;
+    return finish(problem, &made, own.slots, own.tensor);
+}
+
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
 {
     return (problem->slots & CLATTN_SLOT_BIT(slot)) != 0;
@@ -406,7 +426,8 @@ static bool writes_something(const clattn__problem *problem)
 
 bool clattn__problem_is_empty(const clattn__problem *problem)
 {
-    if (problem->kind == CLATTN__GRADIENT || clattn__problem_is_linear(problem))
+    if (problem->kind == CLATTN__GRADIENT || problem->kind == CLATTN__ADDITIVE_GRADIENT ||
+        clattn__problem_is_linear(problem))
         return !writes_something(problem);
     const uint64_t of_keys = CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) |
                              CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V) |

@@ -61,6 +61,9 @@ clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn
 /* `kind` is CLATTN__LINEAR for what the description's pass says, or CLATTN__LINEAR_PACK. */
 clattn_status clattn__problem_init_linear(clattn__problem *problem, const clattn_linear_desc *desc,
                                           clattn__kind kind);
+/* kind: CLATTN__ADDITIVE or CLATTN__ADDITIVE_GRADIENT */
+clattn_status clattn__problem_init_additive(clattn__problem *problem,
+                                            const clattn_additive_desc *desc, clattn__kind kind);
 clattn_status clattn__problem_init_merge(clattn__problem *problem, const clattn_merge_desc *desc);
 
 bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);

@@ -92,7 +92,8 @@ void clattn__problem_describe(const clattn__problem *problem, char *text, size_t
     writer to = {.text = text, .capacity = capacity};
     text[0] = 0;
     add_extents(&to, problem);
-    if (problem->kind != CLATTN__MERGE && !clattn__problem_is_linear(problem))
+    if (problem->kind == CLATTN__ATTENTION || problem->kind == CLATTN__GRADIENT ||
+        problem->kind == CLATTN__TOP_K)
         add(&to, " scale=%.9g", (double)problem->scale);
     if (problem->softcap > 0)
         add(&to, " softcap=%g", (double)problem->softcap);

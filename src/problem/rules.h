@@ -15,6 +15,7 @@ clattn_status clattn__rules_check_gradient(const clattn_attention_desc *desc);
 clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
 clattn_status clattn__rules_check_rotary(const clattn_rotary_desc *desc);
 clattn_status clattn__rules_check_linear(const clattn_linear_desc *desc, clattn__kind kind);
+clattn_status clattn__rules_check_additive(const clattn_additive_desc *desc, clattn__kind kind);
 clattn_status clattn__rules_check_append(const clattn_append_desc *desc);
 
 /* Which tensors may be integers with scales, and what goes with them: rules_scales.c. */

@@ -14,41 +14,57 @@
 #define NQ  CLATTN__N_Q
 #define NKV CLATTN__N_KV
 
-/* part: {attention, merge, gradient, append, rotary, top-k} */
+/* part: {attention, merge, gradient, append, rotary, top-k}, others by name */
 #define OF_QUERIES                                                                                 \
     {                                                                                              \
         CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS,              \
-            CLATTN__ALWAYS                                                                         \
+            CLATTN__ALWAYS, [CLATTN__ADDITIVE] = CLATTN__ALWAYS,                                   \
+                            [CLATTN__ADDITIVE_GRADIENT] = CLATTN__ALWAYS                           \
     }
 #define OF_KEYS                                                                                    \
     {                                                                                              \
         CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER,              \
-            CLATTN__ALWAYS                                                                         \
+            CLATTN__ALWAYS, [CLATTN__ADDITIVE] = CLATTN__ALWAYS,                                   \
+                            [CLATTN__ADDITIVE_GRADIENT] = CLATTN__ALWAYS                           \
     }
 #define OF_OUTPUT                                                                                  \
     {                                                                                              \
         CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER, CLATTN__ALWAYS,             \
-            CLATTN__ALWAYS                                                                         \
+            CLATTN__ALWAYS, [CLATTN__ADDITIVE] = CLATTN__ALWAYS,                                   \
+                            [CLATTN__ADDITIVE_GRADIENT] = CLATTN__ALWAYS                           \
     }
-#define OF_SUMS                                                                                    \
+#define OF_LSE                                                                                     \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,        \
+            CLATTN__IF_ASKED, [CLATTN__ADDITIVE] = CLATTN__IF_ASKED,                               \
+                              [CLATTN__ADDITIVE_GRADIENT] = CLATTN__ALWAYS                         \
+    }
+#define OF_SINK                                                                                    \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,        \
             CLATTN__IF_ASKED                                                                       \
     }
-#define IN_ATTENTION                                                                               \
+#define OF_WEIGHTS                                                                                 \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER,              \
-            CLATTN__IF_ASKED                                                                       \
+            CLATTN__IF_ASKED, [CLATTN__ADDITIVE] = CLATTN__IF_ASKED                                \
     }
 #define IN_BOTH                                                                                    \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,           \
             CLATTN__IF_ASKED                                                                       \
     }
+#define OF_MASK                                                                                    \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER,           \
+            CLATTN__IF_ASKED, [CLATTN__ADDITIVE] = CLATTN__IF_ASKED,                               \
+                              [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED                       \
+    }
 #define OF_LENGTHS                                                                                 \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER,        \
-            CLATTN__IF_ASKED                                                                       \
+            CLATTN__IF_ASKED, [CLATTN__ADDITIVE] = CLATTN__IF_ASKED,                               \
+                              [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED                       \
     }
 #define OF_PRESENT                                                                                 \
     {                                                                                              \
@@ -79,9 +95,25 @@
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__NEVER,           \
             CLATTN__IF_ASKED                                                                       \
     }
+#define OF_W_SCORE                                                                                 \
+    {                                                                                              \
+        [CLATTN__ADDITIVE] = CLATTN__ALWAYS, [CLATTN__ADDITIVE_GRADIENT] = CLATTN__ALWAYS          \
+    }
+#define OF_CHANNEL_BIAS                                                                            \
+    {                                                                                              \
+        [CLATTN__ADDITIVE] = CLATTN__IF_ASKED, [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED      \
+    }
+#define OF_ADDITIVE_GRADIENT                                                                       \
+    {                                                                                              \
+        [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED                                             \
+    }
 #define OF_GRADIENT(part)                                                                          \
     {                                                                                              \
-        CLATTN__NEVER, CLATTN__NEVER, CLATTN__##part                                               \
+        [CLATTN__GRADIENT] = CLATTN__##part, [CLATTN__ADDITIVE_GRADIENT] = CLATTN__##part          \
+    }
+#define OF_FULL_GRADIENT                                                                           \
+    {                                                                                              \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED                                             \
     }
 /* linear, and its gradients by x and by W and b, and packing */
 #define OF_LINEAR(y, x, w, pack)                                                                   \
@@ -97,11 +129,11 @@
     {                                                                                              \
         CLATTN__NEVER, CLATTN__ALWAYS                                                              \
     }
-
 /* written: everywhere, or OUT and LSE, which the gradients read */
 #define WRITTEN (1u << CLATTN__KIND_COUNT) - 1
 #define FORWARD                                                                                    \
-    BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE) | BIT(CLATTN__ROTARY) | BIT(CLATTN__TOP_K)
+    BIT(CLATTN__ATTENTION) | BIT(CLATTN__MERGE) | BIT(CLATTN__ROTARY) | BIT(CLATTN__TOP_K) |       \
+        BIT(CLATTN__ADDITIVE)
 
 /* Columns: slot, name, rank, shape, types, part, written, host too, tokens. */
 #define ROW(name, ...)                                                                             \
@@ -121,13 +153,13 @@ static const clattn__slot_info table[] = {
         CLATTN__TOTAL_KV),
     ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, OF_OUTPUT, FORWARD, false,
         CLATTN__TOTAL_Q),
-    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), OF_SUMS, FORWARD, false, CLATTN__TOTAL_Q),
-    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IN_ATTENTION, WRITTEN, false, PLAIN),
-    ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), IN_BOTH, false, false, PLAIN),
+    ROW(LSE, 3, SHAPE(B, H, NQ), BIT(CLATTN_F32), OF_LSE, FORWARD, false, CLATTN__TOTAL_Q),
+    ROW(WEIGHTS, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), OF_WEIGHTS, WRITTEN, false, PLAIN),
+    ROW(MASK, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_BOOL), OF_MASK, false, false, PLAIN),
     ROW(BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, IN_BOTH, false, false, PLAIN),
     ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IN_BOTH, false, true, PLAIN),
-    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_SUMS, false, true, PLAIN),
-    ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), IN_BOTH, false, true, PLAIN),
+    ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_SINK, false, true, PLAIN),
+    ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), OF_MASK, false, true, PLAIN),
     ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), OF_LENGTHS, false, true, PLAIN),
     ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IN_BOTH, false, true,
         PLAIN),
@@ -160,12 +192,12 @@ static const clattn__slot_info table[] = {
         WRITTEN, false, CLATTN__TOTAL_KV),
     ROW(GRAD_V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, OF_GRADIENT(IF_ASKED),
         WRITTEN, false, CLATTN__TOTAL_KV),
-    ROW(GRAD_BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
-    ROW(GRAD_SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
-    ROW(GRAD_PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS,
-        OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
-    ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS,
-        OF_GRADIENT(IF_ASKED), WRITTEN, false, PLAIN),
+    ROW(GRAD_BIAS, 4, SHAPE(B, H, NQ, NKV), FLOATS, OF_FULL_GRADIENT, WRITTEN, false, PLAIN),
+    ROW(GRAD_SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_FULL_GRADIENT, WRITTEN, false, PLAIN),
+    ROW(GRAD_PAST_K, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__HEAD_DIM), FLOATS, OF_FULL_GRADIENT,
+        WRITTEN, false, PLAIN),
+    ROW(GRAD_PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, OF_FULL_GRADIENT,
+        WRITTEN, false, PLAIN),
     ROW(PAGES, 2, SHAPE(B, CLATTN__PAGE_LIMIT), BIT(CLATTN_I32), OF_PAGES, false, true, PLAIN),
     ROW(POSITIONS, 1, SHAPE(B), BIT(CLATTN_I32), OF_POSITIONS, false, true, PLAIN),
     ROW(ANGLES, 3, SHAPE(CLATTN__N_POSITIONS, CLATTN__N_ANGLES, CLATTN__TWO), BIT(CLATTN_F32),
@@ -182,6 +214,12 @@ static const clattn__slot_info table[] = {
         BIT(CLATTN__LINEAR), false, PLAIN),
     ROW(PACKED_W, 1, SHAPE(CLATTN__PACKED), BIT(CLATTN_F32),
         OF_LINEAR(IF_ASKED, IF_ASKED, NEVER, ALWAYS), BIT(CLATTN__LINEAR_PACK), false, PLAIN),
+    ROW(W_SCORE, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_W_SCORE, false, false, PLAIN),
+    ROW(CHANNEL_BIAS, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_CHANNEL_BIAS, false, false, PLAIN),
+    ROW(GRAD_W_SCORE, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_ADDITIVE_GRADIENT, WRITTEN, false,
+        PLAIN),
+    ROW(GRAD_CHANNEL_BIAS, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_ADDITIVE_GRADIENT, WRITTEN,
+        false, PLAIN),
     ROW(K_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__K_GROUPS), BIT(CLATTN_F32), OF_SCALES,
         BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
     ROW(V_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__V_GROUPS), BIT(CLATTN_F32), OF_SCALES,

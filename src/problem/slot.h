@@ -22,6 +22,8 @@ typedef enum clattn__kind {
     CLATTN__LINEAR_X,
     CLATTN__LINEAR_W,
     CLATTN__LINEAR_PACK,
+    CLATTN__ADDITIVE,
+    CLATTN__ADDITIVE_GRADIENT,
     CLATTN__KIND_COUNT
 } clattn__kind;
 

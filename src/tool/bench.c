@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tool/bench_dispatch.h"
 #include "tool/bench_report.h"
 #include "tool/bench_tensor.h"
 #include "tool/commands.h"
@@ -20,7 +21,7 @@ typedef struct bench_run {
     option_list shape_texts, feature_names;
     option_number seconds;
     bool json, untuned, backward;
-    const char *device, *kernel;
+    const char *device, *kernel, *trace;
     const stored_type *type;
     bench_list list;
     clattn_context *context;
@@ -205,9 +206,27 @@ static int report(const bench_run *run)
     return run->json ? bench_report_json(&made) : bench_report_text(&made);
 }
 
+/* The suite that has no shapes. */
+static int run_dispatch(const bench_run *run)
+{
+    if (run->shape_texts.count || run->feature_names.count || run->backward || run->kernel ||
+        run->type_choice || run->untuned)
+        return usage_error("--suite",
+                           "dispatch takes --device, --seconds, --trace and --json alone");
+    const double seconds = run->seconds.given ? run->seconds.value : DEFAULT_SECONDS;
+    if (!(seconds > 0) || seconds > MOST_SECONDS)
+        return usage_error("--seconds", "is %g, must be above 0 and at most %g", seconds,
+                           MOST_SECONDS);
+    return bench_dispatch(run->device, seconds, run->json, run->trace);
+}
+
 static int run_bench(bench_run *run)
 {
     uint32_t at;
+    if (run->suite == BENCH_SUITE_DISPATCH)
+        return run_dispatch(run);
+    if (run->trace)
+        return usage_error("--trace", "needs --suite dispatch");
     int status = check_options(run);
     if (status == EXIT_RAN)
         status = open_device(run);
@@ -251,6 +270,8 @@ int command_bench(const command *self, int argc, char **argv)
          "how long to time a shape; default 0.5, but at least three runs"},
         {"untuned", OPTION_FLAG, false, &run.untuned, NULL,
          "built-in configurations, whatever clattn tune has found"},
+        {"trace", OPTION_TEXT, false, &run.trace, "F.json",
+         "with --suite dispatch: what ran when in the serving load, for ui.perfetto.dev"},
         {"json", OPTION_FLAG, false, &run.json, NULL, "print a line of JSON for each shape"},
         {0},
     };

@@ -55,6 +55,7 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
     const bench_shape *shape = &report->shapes[row];
     const bench_timing *timing = &report->timings[row];
     const rates reached = rates_of(report, row);
+    static const char *const linear_keys[] = {"batch", NULL, NULL, "rows", "in", "out"};
     const struct {
         const char *key;
         double value;
@@ -72,9 +73,13 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
     bench_shape_operation(shape, operation, sizeof operation);
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "op", operation);
-    for (size_t i = 0; i < sizeof extents / sizeof extents[0]; i++)
-        cJSON_AddNumberToObject(object, extents[i].key, extents[i].value);
-    cJSON_AddBoolToObject(object, "causal", shape->causal);
+    for (size_t i = 0; i < sizeof extents / sizeof extents[0]; i++) {
+        const char *key = shape->linear ? linear_keys[i] : extents[i].key;
+        if (key)
+            cJSON_AddNumberToObject(object, key, extents[i].value);
+    }
+    if (!shape->linear)
+        cJSON_AddBoolToObject(object, "causal", shape->causal);
     cJSON_AddStringToObject(object, "dtype", bench_shape_dtype(shape));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         cJSON_AddNumberToObject(object, figures[i].key, figures[i].value);

@@ -54,8 +54,15 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
             shape->type = stored_type_get(choice);
 }
 
+static const char *const linear_names[] = {NULL, "linear", "linear_x", "linear_w"};
+
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity)
 {
+    if (shape->linear) {
+        snprintf(text, capacity, "%s %" PRId64 ",%" PRId64 ",%" PRId64, linear_names[shape->linear],
+                 shape->batch * shape->n_q, shape->n_kv, shape->head_dim);
+        return;
+    }
     snprintf(text, capacity,
              "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%d%s%s",
              shape->batch, shape->n_head, shape->n_kv_head, shape->n_q, shape->n_kv,
@@ -66,6 +73,10 @@ void bench_shape_print(const bench_shape *shape, char *text, size_t capacity)
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity)
 {
     const bool named = shape->feature && !shape->feature->type;
+    if (shape->linear) {
+        snprintf(text, capacity, "%s", linear_names[shape->linear]);
+        return;
+    }
     snprintf(text, capacity, "%s%s%s", shape->backward ? "gradient" : "attention", named ? "+" : "",
              named ? shape->feature->name : "");
 }
@@ -120,9 +131,23 @@ void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc)
         describe_backward(shape, desc);
 }
 
+void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *desc)
+{
+    clattn_linear_desc_init(desc);
+    desc->pass = (clattn_linear_pass)(shape->linear - BENCH_LINEAR);
+    desc->batch = shape->batch;
+    desc->rows = shape->n_q;
+    desc->in = shape->n_kv;
+    desc->out = shape->head_dim;
+    for (int slot = CLATTN_SLOT_X; slot <= CLATTN_SLOT_Y; slot++)
+        desc->tensor[slot].dtype = shape->type->dtype;
+    if (shape->linear != BENCH_LINEAR_X)
+        desc->slots = CLATTN_SLOT_BIT(CLATTN_SLOT_W) | CLATTN_SLOT_BIT(CLATTN_SLOT_B);
+}
+
 bool bench_shape_is_decode(const bench_shape *shape)
 {
-    return shape->n_q == 1 && !shape->backward;
+    return shape->n_q == 1 && !shape->backward && !shape->linear;
 }
 
 /* Every eighth diagonal is hidden. */
@@ -178,6 +203,9 @@ static double visible_pairs(const bench_shape *shape)
 double bench_shape_operations(const bench_shape *shape)
 {
     const double products = shape->backward ? 5 : 2;
+    if (shape->linear)
+        return 2 * (double)shape->batch * (double)shape->n_q * (double)shape->n_kv *
+               (double)shape->head_dim;
     return 2 * visible_pairs(shape) * (double)shape->n_head * products * (double)shape->head_dim;
 }
 
@@ -199,6 +227,8 @@ static double row_bytes(const bench_shape *shape)
 double bench_shape_kv_bytes(const bench_shape *shape)
 {
     double keys = 0;
+    if (shape->linear)
+        return 0;
     for (int64_t b = 0; b < shape->batch; b++)
         keys += (double)bench_shape_length(shape, b);
     return 2 * keys * (double)shape->n_kv_head * row_bytes(shape);

@@ -7,16 +7,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <clattn/clattn.h>
+#include <clattn/layer.h>
 
 #include "tool/bench_feature.h"
 #include "tool/stored_type.h"
+
+/* A linear projection, not attention: of batch * n_q rows, n_kv wide, to head_dim columns. */
+typedef enum bench_linear {
+    BENCH_ATTENTION,
+    BENCH_LINEAR,
+    BENCH_LINEAR_X, /* its gradient by x */
+    BENCH_LINEAR_W  /* its gradients by W and b */
+} bench_linear;
 
 /* Attention or its gradients by Q, K and V; value_dim is head_dim, causal is aligned bottom-right.
  */
 typedef struct bench_shape {
     int64_t batch, n_head, n_kv_head, n_q, n_kv, head_dim; /* each at least 1 */
     bool causal, backward;
+    bench_linear linear;
     const bench_feature *feature; /* NULL: plain attention */
     const stored_type *type;      /* of Q, K, V and OUT */
 } bench_shape;
@@ -30,11 +39,12 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
                              const stored_type *type);
 /* The same text of a shape, and its feature, for messages. */
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity);
-/* "attention", "attention+mask", "gradient", "gradient+mask" */
+/* "attention", "attention+mask", "gradient", "gradient+mask", "linear", "linear_x", "linear_w" */
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity);
 /* How keys and values are stored: "f32", "int8". */
 const char *bench_shape_dtype(const bench_shape *shape);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
+void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *desc);
 
 /* The contents of a mask, and of the lengths of keys: three quarters, a half, a quarter, all. */
 bool bench_shape_mask(uint64_t i, uint64_t j);
@@ -43,7 +53,7 @@ int64_t bench_shape_length(const bench_shape *shape, int64_t b);
 /* One query a sequence: bound by reading K and V, not by arithmetic. */
 bool bench_shape_is_decode(const bench_shape *shape);
 /* 2 * visible pairs * (head_dim + value_dim); of gradients 2.5 times that: five products, not two.
- */
+ * Of linear projections 2 * rows * in * out. */
 double bench_shape_operations(const bench_shape *shape);
 /* Bytes of K and V within the lengths, counted once. */
 double bench_shape_kv_bytes(const bench_shape *shape);
@@ -59,7 +69,7 @@ bool bench_list_add(bench_list *list, const bench_shape *shape);
 void bench_list_finish(bench_list *list);
 
 /* The choice of --suite: 1, 2, ... in the order of the names. */
-#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|all"
+#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|linear|all|dispatch"
 enum {
     BENCH_SUITE_NONE,
     BENCH_SUITE_SHORT,
@@ -67,7 +77,9 @@ enum {
     BENCH_SUITE_FEATURES,
     BENCH_SUITE_BACKWARD,
     BENCH_SUITE_DECODE,
-    BENCH_SUITE_ALL
+    BENCH_SUITE_LINEAR,
+    BENCH_SUITE_ALL,     /* of shapes */
+    BENCH_SUITE_DISPATCH /* not of shapes: bench_dispatch.h */
 };
 
 /* Adds the shapes of a suite, in this type. false where no memory is left. */

@@ -109,11 +109,33 @@ static bool add_grid(bench_list *list, const bench_grid *grid, const stored_type
     return true;
 }
 
+/* Square weights, 512 rows; the projection and its gradients. */
+static bool add_linear(bench_list *list, const stored_type *type)
+{
+    static const int64_t widths[] = {384, 768, 1024, 1536, 2048};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
+        for (int linear = BENCH_LINEAR; linear <= BENCH_LINEAR_W; linear++) {
+            const bench_shape shape = {.batch = 1,
+                                       .n_head = 1,
+                                       .n_kv_head = 1,
+                                       .n_q = 512,
+                                       .n_kv = widths[i],
+                                       .head_dim = widths[i],
+                                       .linear = (bench_linear)linear,
+                                       .type = type};
+            if (!bench_list_add(list, &shape))
+                return false;
+        }
+    return true;
+}
+
 bool bench_list_add_suite(bench_list *list, int suite, const stored_type *type)
 {
     for (size_t i = 0; i < sizeof grids / sizeof grids[0]; i++)
         if ((suite == BENCH_SUITE_ALL || grids[i].suite == suite) &&
             !add_grid(list, &grids[i], type))
             return false;
+    if (suite == BENCH_SUITE_ALL || suite == BENCH_SUITE_LINEAR)
+        return add_linear(list, type);
     return true;
 }

@@ -57,6 +57,26 @@ static double two_elements(const bench_shape *shape)
     return 2;
 }
 
+static double x_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_q * (double)shape->n_kv;
+}
+
+static double w_elements(const bench_shape *shape)
+{
+    return (double)shape->head_dim * (double)shape->n_kv;
+}
+
+static double b_elements(const bench_shape *shape)
+{
+    return (double)shape->head_dim;
+}
+
+static double y_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_q * (double)shape->head_dim;
+}
+
 /* Numbers between -1 and 1; the same for every run. */
 static void fill_numbers(const stored_type *type, void *data, uint64_t count)
 {
@@ -145,6 +165,10 @@ static const bench_tensor table[] = {
     {CLATTN_SLOT_ALIBI, 4, head_elements, fill_slopes},
     {CLATTN_SLOT_KV_LENGTHS, 4, batch_elements, fill_lengths},
     {CLATTN_SLOT_SEED, 8, two_elements, fill_seed},
+    {CLATTN_SLOT_X, 0, x_elements, fill_stored},
+    {CLATTN_SLOT_W, 0, w_elements, fill_stored},
+    {CLATTN_SLOT_B, 0, b_elements, fill_stored},
+    {CLATTN_SLOT_Y, 0, y_elements, fill_stored},
     {CLATTN_SLOT_K_SCALES, 4, key_rows, fill_scales},
     {CLATTN_SLOT_V_SCALES, 4, key_rows, fill_scales},
 };
@@ -156,6 +180,10 @@ const bench_tensor *bench_tensor_get(uint32_t index)
 
 bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shape)
 {
+    const bool is_linear = tensor->slot >= CLATTN_SLOT_X && tensor->slot <= CLATTN_SLOT_Y;
+    if (is_linear || shape->linear)
+        return is_linear && shape->linear &&
+               (tensor->slot != CLATTN_SLOT_B || shape->linear != BENCH_LINEAR_X);
     if (tensor->slot == CLATTN_SLOT_LSE ||
         (tensor->slot >= CLATTN_SLOT_GRAD_OUT && tensor->slot <= CLATTN_SLOT_GRAD_PAST_V))
         return shape->backward;

@@ -48,6 +48,11 @@ static clattn_status make_buffer(clattn_context *context, const bench_shape *sha
 static clattn_status plan(clattn_context *context, const bench_shape *shape, clattn_plan **made)
 {
     clattn_attention_desc desc;
+    clattn_linear_desc linear;
+    if (shape->linear) {
+        bench_shape_describe_linear(shape, &linear);
+        return clattn_plan_linear(context, &linear, made);
+    }
     bench_shape_describe(shape, &desc);
     return shape->backward ? clattn_plan_attention_gradient(context, &desc, made)
                            : clattn_plan_attention(context, &desc, made);

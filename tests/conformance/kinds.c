@@ -5,21 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static void run_not_supported(clattn_context *context, const test_case *c, results *r)
-{
-    (void)context;
-    results_decline(c, r, "cases of kind %s are not supported yet", c->kind);
-}
-
 static const kind kinds[] = {
-    {"onnx", run_onnx},
-    {"attention", run_attention},
-    {"ragged", run_ragged},
-    {"multiplicative", run_multiplicative},
-    {"additive", run_not_supported},
-    {"multi_head", run_not_supported},
-    {"decode", run_decode},
-    {"top_k", run_top_k},
+    {"onnx", run_onnx},         {"attention", run_attention},
+    {"ragged", run_ragged},     {"multiplicative", run_multiplicative},
+    {"additive", run_additive}, {"multi_head", run_multi_head},
+    {"decode", run_decode},     {"top_k", run_top_k},
 };
 
 const kind *kind_find(const char *name)

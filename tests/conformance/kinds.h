@@ -54,7 +54,9 @@ void results_finish(const test_case *c, results *r);
 /* The kinds' functions. */
 void run_attention(clattn_context *context, const test_case *c, results *r);
 void run_ragged(clattn_context *context, const test_case *c, results *r);
+void run_multi_head(clattn_context *context, const test_case *c, results *r);
 void run_multiplicative(clattn_context *context, const test_case *c, results *r);
+void run_additive(clattn_context *context, const test_case *c, results *r);
 void run_decode(clattn_context *context, const test_case *c, results *r);
 void run_top_k(clattn_context *context, const test_case *c, results *r);
 void run_onnx(clattn_context *context, const test_case *c, results *r);

@@ -28,8 +28,9 @@ static const char usage[] =
     "[--must-pass FILE] PATH...\n"
     "       conformance --kernels\n"
     "  --outputs forward  compare no gradients\n"
-    "  --kernel NAME      use only this kernel of clattn's registry; what it declines need not "
-    "pass\n"
+    "  --kernel NAME      use only this kernel of clattn's registry, or these, commas between; "
+    "what\n"
+    "                     they decline need not pass\n"
     "  --kernel every     once with the library's own choice, then with each kernel alone\n"
     "  --kernels          print the names of the kernels for attention\n"
     "  --storage TYPE     only cases with a cache, which stores f32, f16, bf16, int8 or int4, "
@@ -219,11 +220,25 @@ static bool run_every_kernel(const options *o, totals *sum)
     return true;
 }
 
-static bool is_kernel(const char *name)
+static bool is_kernel(const char *name, size_t size)
 {
     for (uint32_t i = 0; i < clattn_kernel_count(); i++)
-        if (strcmp(clattn_kernel_name(i), name) == 0)
+        if (strlen(clattn_kernel_name(i)) == size &&
+            strncmp(clattn_kernel_name(i), name, size) == 0)
             return true;
+    return false;
+}
+
+/* Whether each of the names, commas between, is a kernel's. */
+static bool are_kernels(const char *names)
+{
+    const char *at = names;
+    for (size_t size; (size = strcspn(at, ",")) > 0; at += size + 1) {
+        if (!is_kernel(at, size))
+            return false;
+        if (!at[size])
+            return true;
+    }
     return false;
 }
 
@@ -242,7 +257,7 @@ int main(int argc, char **argv)
         return 0;
     }
     const bool every = o.kernel && strcmp(o.kernel, "every") == 0;
-    if (o.kernel && !every && !is_kernel(o.kernel)) {
+    if (o.kernel && !every && !are_kernels(o.kernel)) {
         fprintf(stderr, "conformance: there is no kernel %s; --kernels names them\n", o.kernel);
         return 2;
     }

@@ -124,9 +124,9 @@ static void binding_reserved(bench *b)
 {
     binding_of(b, CLATTN_SLOT_K)->reserved = 1;
 }
-static void step_reserved(bench *b)
+static void step_head(bench *b)
 {
-    b->stage.step.reserved = 1;
+    b->stage.step.first_kv_head = (uint32_t)1 << 31;
 }
 static void submission_reserved(bench *b)
 {
@@ -182,14 +182,6 @@ static void foreign_wait(bench *b)
     b->stage.submission.wait = &b->foreign_event;
     b->stage.submission.wait_count = 1;
 }
-static void priority(bench *b)
-{
-    b->stage.submission.priority = -1;
-}
-static void deadline(bench *b)
-{
-    b->stage.submission.deadline_ns = 1;
-}
 /* The first step is good, and must not be done either. */
 static void second_step(bench *b)
 {
@@ -224,7 +216,7 @@ static const struct {
     {"outputs touch", outputs_touch, CLATTN_ERR_ARGUMENT, "is written and shares memory with"},
     {"WEIGHTS over V", weights_over_v, CLATTN_ERR_ARGUMENT, "WEIGHTS: is written and shares"},
     {"binding.reserved", binding_reserved, CLATTN_ERR_ARGUMENT, "K: reserved"},
-    {"step.reserved", step_reserved, CLATTN_ERR_ARGUMENT, "reserved"},
+    {"head of a step", step_head, CLATTN_ERR_ARGUMENT, "first_kv_head"},
     {"submission.reserved", submission_reserved, CLATTN_ERR_ARGUMENT, "submission: reserved"},
     {"plan NULL", no_plan, CLATTN_ERR_ARGUMENT, "plan: is NULL"},
     {"foreign plan", foreign_plan, CLATTN_ERR_ARGUMENT, "plan: belongs to another context"},
@@ -238,8 +230,6 @@ static const struct {
     {"wait NULL", no_wait_array, CLATTN_ERR_ARGUMENT, "wait is NULL"},
     {"NULL in wait", null_in_wait, CLATTN_ERR_ARGUMENT, "wait[0]: is NULL"},
     {"foreign event", foreign_wait, CLATTN_ERR_ARGUMENT, "wait[0]: the event belongs to another"},
-    {"priority", priority, CLATTN_ERR_UNSUPPORTED, "priority"},
-    {"deadline", deadline, CLATTN_ERR_UNSUPPORTED, "deadline"},
     {"second step", second_step, CLATTN_ERR_ARGUMENT, "steps[1]: WEIGHTS: is not bound"},
 };
 

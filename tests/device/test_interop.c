@@ -346,3 +346,37 @@ Test(interop, wrapped_memory_from_the_host)
     cr_assert_eq(lane.cl.clReleaseMemObject(memory), CL_SUCCESS);
     own_lane_close(&lane);
 }
+
+/* A submission that waits for an event of the caller's, and whose event the caller waits for. */
+Test(interop, submitting_between_the_callers_commands)
+{
+    own_lane lane;
+    own_stage own;
+    cl_event done = NULL;
+    cl_int error;
+    own_lane_open(&lane, 0);
+    make_own(&lane, &own);
+    const cl_event gate = lane.cl.clCreateUserEvent(lane.cl.context, &error);
+    cr_assert_not_null(gate);
+    cr_assert_eq(clattn_submit_cl(lane.dispatcher, &own.stage.submission, 1, NULL, &done, NULL),
+                 CLATTN_ERR_ARGUMENT);
+    cr_assert_eq(clattn_submit_cl(lane.dispatcher, &own.stage.submission, 1, &gate, &done, NULL),
+                 CLATTN_OK, "%s", clattn_error_message());
+    cl_int state = CL_COMPLETE;
+    cr_assert_eq(
+        lane.cl.clGetEventInfo(done, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL),
+        CL_SUCCESS);
+    cr_assert_neq(state, CL_COMPLETE, "it did not wait");
+    cr_assert_eq(lane.cl.clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+    cr_assert_eq(lane.cl.clWaitForEvents(1, &done), CL_SUCCESS);
+    cr_assert_eq(lane.cl.clReleaseEvent(done), CL_SUCCESS);
+    cr_assert_eq(lane.cl.clReleaseEvent(gate), CL_SUCCESS);
+    cr_assert_eq(clattn_dispatcher_finish(lane.dispatcher), CLATTN_OK);
+    clattn_dispatcher *other = NULL;
+    cr_assert_eq(clattn_dispatcher_create(lane.context, NULL, &other), CLATTN_OK);
+    cr_assert_eq(clattn_submit_cl(other, &own.stage.submission, 0, NULL, NULL, NULL),
+                 CLATTN_ERR_ARGUMENT, "it has a queue of its own");
+    clattn_dispatcher_destroy(other);
+    free_own(&lane, &own);
+    own_lane_close(&lane);
+}

@@ -387,7 +387,7 @@ Test(linear, reads_packed_weights)
 Test(linear, gives_the_same_bits_in_every_company)
 {
     enum { IN = 200, OUT = 150, ROWS = 300 };
-    static float x[ROWS][IN], w[OUT][IN], one[1][OUT], all[ROWS][OUT];
+    static float x[ROWS][IN], w[OUT][IN], one[1][OUT], all[ROWS][OUT], again[ROWS][OUT];
     clattn_context *context = open_family(0);
     uint32_t seed = 5;
     for (int i = 0; i < ROWS; i++)
@@ -412,5 +412,12 @@ Test(linear, gives_the_same_bits_in_every_company)
         good(clattn_linear(context, &desc, single, 3));
         cr_assert_arr_eq(one[0], all[row], sizeof one[0], "row %d", row);
     }
+    rig_close(context);
+    context = open_family(1);
+    desc.rows = ROWS;
+    const clattn_host_binding other[] = {
+        {CLATTN_SLOT_X, 0, x}, {CLATTN_SLOT_W, 0, w}, {CLATTN_SLOT_Y, 0, again}};
+    good(clattn_linear(context, &desc, other, 3));
+    cr_assert_arr_eq(again, all, sizeof all, "linear_reference adds in another order");
     rig_close(context);
 }

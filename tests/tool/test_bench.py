@@ -162,6 +162,20 @@ class Features(BenchCase):
         self.assertRegex(said.splitlines()[-1], rf"^{shape} mask +\w+ .*GF/s +\d+\.\d %$")
 
 
+class Linear(BenchCase):
+    def test_suite(self):
+        rows = self.rows(*SHORT, "--suite", "linear")
+        widths = (384, 768, 1024, 1536, 2048)
+        passes = ("linear", "linear_x", "linear_w")
+        self.assertEqual([(row["op"], row["rows"], row["in"], row["out"]) for row in rows],
+                         [(name, 512, width, width) for width in widths for name in passes])
+        for row in rows:
+            operations = 2 * row["rows"] * row["in"] * row["out"]
+            self.assertTrue(row["kernel"].startswith(row["op"]))
+            self.assertAlmostEqual(row["gflops"] * row["seconds_min"] * 1e9 / operations, 1)
+            self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
+
+
 class Backward(BenchCase):
     def test_five_products(self):
         shapes = [(2, 4, 2, 33, 40, 16, 1), (1, 2, 2, 1, 65, 8, 0)]
@@ -194,6 +208,26 @@ class Backward(BenchCase):
 
 
 class Choices(BenchCase):
+    def test_dispatch(self):
+        rows = {row["name"]: row for row in self.rows("--suite", "dispatch", "--seconds", "0.05")}
+        figures = {
+            "submit": ("seconds", "raw_seconds"),
+            "mixed_lengths": ("seconds", "seconds_one_launch_a_head", "launches"),
+            "serving": ("tokens_per_s", "tokens_per_s_naive", "p50_ms", "p95_ms", "p99_ms",
+                        "p99_ms_without_prefill"),
+            "two_lanes": ("speedup_over_one_lane",),
+            "slowed_lane": ("speedup_over_one_lane",),
+        }
+        self.assertGreaterEqual(set(rows), {"submit", "mixed_lengths", "serving"})
+        for name, row in rows.items():
+            self.assertEqual(set(row), {"name", *figures[name]})
+            for figure in figures[name]:
+                self.assertGreater(row[figure], 0, f"{name}: {figure}")
+        self.assertLessEqual(rows["mixed_lengths"]["launches"], 3)
+        self.assertLess(rows["submit"]["raw_seconds"], rows["submit"]["seconds"])
+        self.run_bad(2, "--trace", "bench", "--trace", "t.json")
+        self.run_bad(2, "--suite", "bench", "--suite", "dispatch", "--shape", "1,1,1,1,1,64")
+
     def test_suites(self):
         """Short by default, and before shapes."""
         expected = [

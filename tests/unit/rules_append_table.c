@@ -27,7 +27,7 @@ const rules_row rules_append_rows[] = {
     {0, BAD, "page_size: is 0", {LONG(page_size, 0)}},
     {0, BAD, "n_pages: is 2147483648", {LONG(n_pages, P31)}},
     {0, BAD, "page_limit: is 0", {LONG(page_limit, 0)}},
-    {0, NOT, "slots: this version has no slot 47", {SLOTS(CLATTN_SLOT_BIT(47))}},
+    {0, NOT, "slots: this version has no slot 60", {SLOTS(CLATTN_SLOT_BIT(60))}},
     {0, BAD, "slots: PAGES always takes part", {SLOTS(BIT(PAGES))}},
     {0, BAD, "slots: Q has no part", {SLOTS(BIT(Q))}},
     {0, BAD, "slots: OUT has no part", {SLOTS(BIT(OUT))}},

@@ -35,6 +35,8 @@ extern const rules_row rules_rows[];
 extern const size_t rules_row_count;
 extern const rules_row rules_merge_rows[]; /* of a clattn_merge_desc */
 extern const size_t rules_merge_row_count;
+extern const rules_row rules_additive_rows[];
+extern const size_t rules_additive_row_count;
 extern const rules_row rules_append_rows[]; /* of a clattn_append_desc */
 extern const size_t rules_append_row_count;
 extern const rules_row rules_gradient_rows[]; /* of gradients, whose bases have GRAD_Q to GRAD_V */

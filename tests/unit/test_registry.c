@@ -315,3 +315,51 @@ Test(registry, macros)
     clattn__text_finish(&text);
     clattn__env_finish(&env);
 }
+
+/* What the guards of cl/common/additive.h demand, and memory that the widest problem needs. */
+Test(registry, additive_tiles_hold_what_kernels_demand)
+{
+    static const char *const names[] = {"additive_simd", "additive_gradient_simd"};
+    static const clattn__kind kinds[] = {CLATTN__ADDITIVE, CLATTN__ADDITIVE_GRADIENT};
+    static const uint32_t widths[] = {1, 2, 4, 8, 16};
+    clattn_additive_desc desc;
+    clattn_additive_desc_init(&desc);
+    desc.batch = desc.n_head = 1;
+    desc.n_q = desc.n_kv = 512;
+    desc.channels = desc.value_dim = 128;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t w = 0; w < 10; w++) {
+            const clattn__caps caps = caps_of(CLATTN__SIMD, widths[w % 5], w < 5 ? 16 : 32);
+            clattn__problem problem;
+            clattn__variant variant;
+            desc.slots = k ? CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) : 0;
+            cr_assert_eq(clattn__problem_init_additive(&problem, &desc, kinds[k]), CLATTN_OK);
+            clattn__kernel_make_variant(kernel_named(names[k]), &problem, &caps, &variant);
+            const clattn__config *c = &variant.config;
+            cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
+            cr_assert(c->vec <= caps.vector_width || c->vec == 4);
+            cr_assert_eq(c->block_m % 4, 0);
+            cr_assert_eq(c->block_n % (c->cols * c->vec), 0);
+            cr_assert(variant.workspace < 512 * 512 * 128 * 4 / 10, "%d bytes",
+                      (int)variant.workspace);
+        }
+}
+
+Test(registry, additive_declines_what_does_not_fit)
+{
+    const clattn__caps cpu = caps_of(CLATTN__SIMD, 8, 16), gpu = caps_of(CLATTN__TILE, 1, 16);
+    clattn_additive_desc desc;
+    clattn__problem problem;
+    char why[256];
+    clattn_additive_desc_init(&desc);
+    desc.batch = desc.n_head = desc.n_q = desc.n_kv = desc.channels = desc.value_dim = 4;
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE), CLATTN_OK);
+    cr_assert(accepts("additive_simd", &problem, &cpu, why, sizeof why));
+    cr_assert_not(accepts("additive_simd", &problem, &gpu, why, sizeof why));
+    cr_assert(strstr(why, "lanes"), "%s", why);
+    desc.n_kv = 1 << 24;
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE), CLATTN_OK);
+    cr_assert_not(accepts("additive_simd", &problem, &cpu, why, sizeof why));
+    cr_assert(strstr(why, "largest allocation"), "%s", why);
+    cr_assert(accepts("additive_reference", &problem, &cpu, why, sizeof why));
+}

@@ -127,6 +127,40 @@ Test(rules, append_has_rules_too)
     }
 }
 
+static clattn_additive_desc additive(void)
+{
+    clattn_additive_desc desc;
+    clattn_additive_desc_init(&desc);
+    desc.batch = desc.n_head = 2;
+    desc.n_q = 5;
+    desc.n_kv = 7;
+    desc.channels = 12;
+    desc.value_dim = 6;
+    return desc;
+}
+
+Test(rules, additive_has_rules_too)
+{
+    static const clattn__kind kinds[] = {CLATTN__ADDITIVE, CLATTN__ADDITIVE_GRADIENT};
+    clattn_additive_desc desc = additive();
+    clattn__problem problem, before;
+    desc.channels = desc.value_dim = 4096;
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE), CLATTN_OK, "%s",
+                 clattn__message());
+    for (size_t i = 0; i < rules_additive_row_count; i++) {
+        const rules_row *row = &rules_additive_rows[i];
+        desc = additive();
+        memset(&problem, 0x77, sizeof problem);
+        memset(&before, 0x77, sizeof before);
+        if (row->base)
+            desc.slots = BIT(GRAD_Q);
+        apply(&desc, row);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(row, clattn__problem_init_additive(&problem, &desc, kinds[row->base]), &problem,
+               &before);
+    }
+}
+
 Test(rules, merge_has_rules_too)
 {
     for (size_t i = 0; i < rules_merge_row_count; i++) {

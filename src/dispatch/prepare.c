@@ -1,0 +1,261 @@
+/* Checks a whole submission and turns its steps into entries. */
+#include "dispatch/prepare.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/unknown.h"
+#include "dispatch/dispatcher.h"
+#include "schedule/estimate.h"
+
+static clattn_status check_sizes(const clattn_submission *submission)
+{
+    if (!submission)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
+    if (submission->struct_size < sizeof *submission || submission->struct_size > 65536)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "submission: struct_size is %" PRIu32 "; use clattn_submission_init",
+                            submission->struct_size);
+    if (submission->step_size < sizeof(clattn_step) || submission->step_size > 65536)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "submission: step_size is %" PRIu32 "; use clattn_submission_init",
+                            submission->step_size);
+    if (!clattn__unknown_is_zero(submission, sizeof *submission, submission->struct_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "submission: has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
+clattn_status clattn__submission_check(const clattn_submission *submission)
+{
+    CLATTN__TRY(check_sizes(submission));
+    if (submission->reserved != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: reserved is %" PRIu32 ", must be 0",
+                            submission->reserved);
+    if (submission->step_count && !submission->steps)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: steps is NULL");
+    if (submission->wait_count && !submission->wait)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: wait is NULL");
+    return CLATTN_OK;
+}
+
+static const clattn_step *step_at(const clattn_submission *submission, uint32_t index)
+{
+    return (const clattn_step *)((const char *)submission->steps +
+                                 (size_t)index * submission->step_size);
+}
+
+static clattn_status check_step(const clattn_event *event, const clattn_submission *submission,
+                                const clattn_step *step)
+{
+    CLATTN__TRY(clattn__plan_check(step->plan));
+    if (step->plan->context != event->dispatcher->context)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "plan: belongs to another context");
+    if (step->first_kv_head > INT32_MAX)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "first_kv_head: is %" PRIu32 ", more than 2^31-1",
+                            step->first_kv_head);
+    if (!clattn__unknown_is_zero(step, sizeof *step, submission->step_size))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "has fields that version %s does not know",
+                            clattn_version_string());
+    return CLATTN_OK;
+}
+
+static clattn_status name_step(clattn_status status, uint32_t index, uint32_t count)
+{
+    if (status == CLATTN_OK || count < 2)
+        return status;
+    return clattn__fail(status, "steps[%" PRIu32 "]: %s", index, clattn__message());
+}
+
+/* Entries can share launches if the functions are the same and so is the memory of every slot;
+ * host arrays go to one table in any case. */
+static uint64_t family_of(const clattn__entry *entry)
+{
+    uint64_t family = entry->plan->family;
+    if (family == 0)
+        return 0;
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        const clattn__memory *memory = entry->bound.slot[slot].memory;
+        const uint64_t object = entry->bound.host[slot] ? 1
+                                : memory ? (uint64_t)(uintptr_t)clattn__memory_cl(memory)
+                                         : 0;
+        family = (family ^ object) * 0x9e3779b97f4a7c15u;
+        family ^= family >> 29;
+    }
+    return family | 1;
+}
+
+static clattn_status bind_step(clattn_event *event, const clattn_submission *submission,
+                               const clattn_step *step, clattn__entry *entry)
+{
+    CLATTN__TRY(check_step(event, submission, step));
+    entry->plan = step->plan;
+    entry->workspace = 0;
+    entry->level = 0;
+    CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, &entry->bound));
+    entry->family = 0;
+    if (step->plan->variant.workspace && submission->workspace)
+        return clattn__bind_workspace(step->plan, submission->workspace,
+                                      submission->workspace_offset, &entry->bound);
+    entry->family = family_of(entry);
+    entry->workspace = step->plan->variant.workspace;
+    return CLATTN_OK;
+}
+
+/* The caller's scratch memory is one for all steps: what any step needs of it may be nobody's
+ * tensor. */
+static clattn_status check_caller_workspace(const clattn_submission *submission)
+{
+    uint64_t most = 0;
+    if (!submission->workspace)
+        return CLATTN_OK;
+    for (uint32_t i = 0; i < submission->step_count; i++) {
+        const uint64_t needed = step_at(submission, i)->plan->variant.workspace;
+        most = needed > most ? needed : most;
+    }
+    for (uint32_t i = 0; i < submission->step_count; i++)
+        CLATTN__TRY(name_step(clattn__check_workspace(step_at(submission, i), submission->workspace,
+                                                      submission->workspace_offset, most),
+                              i, submission->step_count));
+    return CLATTN_OK;
+}
+
+static clattn_status reserve_entries(clattn_event *event, uint32_t count)
+{
+    if (event->entry_capacity >= count)
+        return CLATTN_OK;
+    clattn__entry *grown =
+        clattn__resize(&event->dispatcher->context->env, event->entry, count * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    event->entry = grown;
+    event->entry_capacity = count;
+    return CLATTN_OK;
+}
+
+static clattn_status bind_steps(clattn_event *event, const clattn_submission *submission)
+{
+    const uint32_t count = submission->step_count;
+    CLATTN__TRY(reserve_entries(event, count));
+    for (uint32_t i = 0; i < count; i++)
+        CLATTN__TRY(name_step(
+            bind_step(event, submission, step_at(submission, i), &event->entry[i]), i, count));
+    event->entry_count = count;
+    return check_caller_workspace(submission);
+}
+
+/* What entries use stays until they are done. */
+static clattn_status keep(clattn_event *event, const clattn__entry *entry)
+{
+    CLATTN__TRY(clattn__keep_add(&event->dispatcher->context->env, &event->plans,
+                                 (void *)(uintptr_t)entry->plan));
+    clattn__plan_retain(entry->plan);
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
+        CLATTN__TRY(clattn__event_keep_memory(event, entry->bound.slot[slot].memory));
+    return clattn__event_keep_memory(event, entry->bound.workspace.memory);
+}
+
+static clattn_status copy_arrays(clattn_event *event)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < event->entry_count; i++) {
+        event->entry[i].copies = size;
+        size += event->entry[i].bound.host_size;
+    }
+    if (size > event->copy_capacity) {
+        unsigned char *grown =
+            clattn__resize(&event->dispatcher->context->env, event->copies, (size_t)size);
+        if (!grown)
+            return CLATTN_ERR_OUT_OF_MEMORY;
+        event->copies = grown;
+        event->copy_capacity = size;
+    }
+    event->copy_size = size;
+    for (uint32_t i = 0; i < event->entry_count && size; i++)
+        clattn__copy_host(event->entry[i].plan, &event->entry[i].bound,
+                          event->copies + event->entry[i].copies);
+    return CLATTN_OK;
+}
+
+/* Steps that share nothing that is written are of one level, and may run in any order. */
+static void find_levels(clattn_event *event)
+{
+    for (uint32_t i = 0; i < event->entry_count; i++) {
+        clattn__entry *entry = &event->entry[i];
+        entry->span_count = clattn__bound_spans(entry->plan, &entry->bound, entry->span);
+    }
+    for (uint32_t i = 1; i < event->entry_count; i++) {
+        clattn__entry *entry = &event->entry[i];
+        for (uint32_t j = 0; j < i; j++) {
+            const clattn__entry *before = &event->entry[j];
+            if (before->level >= entry->level &&
+                (!entry->family || !before->family ||
+                 clattn__spans_meet(entry->span, entry->span_count, before->span,
+                                    before->span_count)))
+                entry->level = before->level + 1;
+        }
+    }
+}
+
+static clattn_status find_ranges(clattn_event *event, const clattn_submission *submission)
+{
+    clattn__head_ranges *ranges = &event->job.ranges;
+    ranges->count = 0;
+    for (uint32_t i = 0; i < submission->step_count; i++) {
+        const clattn_step *step = step_at(submission, i);
+        const int64_t *extent = step->plan->problem.extent;
+        const uint64_t batch = (uint64_t)extent[CLATTN__BATCH];
+        if (!step->sequences)
+            continue;
+        if (event->range_capacity - ranges->count < batch) {
+            const uint32_t capacity = 2 * ranges->count + (uint32_t)batch;
+            clattn__head_range *grown = clattn__resize(&event->dispatcher->context->env,
+                                                       ranges->range, capacity * sizeof *grown);
+            if (!grown)
+                return CLATTN_ERR_OUT_OF_MEMORY;
+            ranges->range = grown;
+            event->range_capacity = capacity;
+        }
+        clattn__head_ranges_add(ranges, step->sequences, batch, step->first_kv_head,
+                                step->first_kv_head + (uint32_t)extent[CLATTN__N_KV_HEAD]);
+    }
+    clattn__head_ranges_close(ranges);
+    return CLATTN_OK;
+}
+
+/* Lengths as an array, NULL where they aren't known or aren't side by side. */
+static const int32_t *lengths_of(const clattn__entry *entry)
+{
+    const clattn__problem *problem = &entry->plan->problem;
+    const bool plain = problem->layout[CLATTN_SLOT_KV_LENGTHS].stride[0] == 1 ||
+                       problem->extent[CLATTN__BATCH] == 1;
+    return plain ? entry->bound.host[CLATTN_SLOT_KV_LENGTHS] : NULL;
+}
+
+static void estimate(clattn_event *event)
+{
+    uint64_t family = event->entry_count ? 1 : 0;
+    double work = 0;
+    for (uint32_t i = 0; i < event->entry_count; i++) {
+        const clattn__entry *entry = &event->entry[i];
+        work += clattn__estimate_work(&entry->plan->problem, entry->plan->variant.launch_count,
+                                      lengths_of(entry));
+        family = entry->family && family ? (family * 31 + entry->level) ^ entry->family : 0;
+    }
+    event->job.work = work > 1 ? work : 1;
+    event->job.family = family;
+}
+
+clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission)
+{
+    CLATTN__TRY(bind_steps(event, submission));
+    CLATTN__TRY(copy_arrays(event));
+    CLATTN__TRY(find_ranges(event, submission));
+    if (event->entry_count > 1)
+        find_levels(event);
+    estimate(event);
+    for (uint32_t i = 0; i < event->entry_count; i++)
+        CLATTN__TRY(keep(event, &event->entry[i]));
+    return CLATTN_OK;
+}

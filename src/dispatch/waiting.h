@@ -1,0 +1,15 @@
+/* Waiting for submissions, on the caller's thread, and what can be asked of them. */
+#ifndef CLATTN_DISPATCH_WAITING_H
+#define CLATTN_DISPATCH_WAITING_H
+
+#include "dispatch/dispatcher.h"
+
+/* See the functions of clattn.h; events are checked. */
+clattn_status clattn__event_poll(clattn_event *event);
+clattn_status clattn__event_wait(clattn_event *event, uint64_t timeout_ns);
+clattn_status clattn__event_wait_any(clattn_event *const *events, uint32_t count,
+                                     uint64_t timeout_ns, uint32_t *index);
+clattn_status clattn__event_set_callback(clattn_event *event, clattn_event_fn function, void *user);
+clattn_status clattn__event_profile(clattn_event *event, clattn_event_profile *profile);
+
+#endif

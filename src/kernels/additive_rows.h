@@ -1,0 +1,10 @@
+/* The launch that both kernels for gradients of additive attention begin with. */
+#ifndef CLATTN_KERNELS_ADDITIVE_ROWS_H
+#define CLATTN_KERNELS_ADDITIVE_ROWS_H
+
+#include "kernels/launches.h"
+
+/* Fills CLATTN_T_GRADIENT_ROWS, which clattn__place_gradient_rows has placed. */
+void clattn__add_additive_rows(clattn__variant *variant);
+
+#endif

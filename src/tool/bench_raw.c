@@ -1,0 +1,94 @@
+/* See bench_raw.h: the system's OpenCL, with the functions that enqueue wrapped. */
+#include "tool/bench_raw.h"
+
+#include <clattn/opencl.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "tool/bench_rig.h"
+
+static void *library;
+static double spent, cost; /* cost: of timing one call */
+static cl_int(CL_API_CALL *real_set)(cl_kernel, cl_uint, size_t, const void *);
+static cl_int(CL_API_CALL *real_flush)(cl_command_queue);
+static cl_int(CL_API_CALL *real_enqueue)(cl_command_queue, cl_kernel, cl_uint, const size_t *,
+                                         const size_t *, const size_t *, cl_uint, const cl_event *,
+                                         cl_event *);
+
+static cl_int CL_API_CALL timed_set(cl_kernel kernel, cl_uint index, size_t size, const void *value)
+{
+    const double start = bench_now();
+    const cl_int status = real_set(kernel, index, size, value);
+    spent += bench_now() - start - cost;
+    return status;
+}
+
+static cl_int CL_API_CALL timed_flush(cl_command_queue queue)
+{
+    const double start = bench_now();
+    const cl_int status = real_flush(queue);
+    spent += bench_now() - start - cost;
+    return status;
+}
+
+static cl_int CL_API_CALL timed_enqueue(cl_command_queue queue, cl_kernel kernel,
+                                        cl_uint dimensions, const size_t *offset,
+                                        const size_t *global, const size_t *local, cl_uint count,
+                                        const cl_event *wait, cl_event *event)
+{
+    const double start = bench_now();
+    const cl_int status =
+        real_enqueue(queue, kernel, dimensions, offset, global, local, count, wait, event);
+    spent += bench_now() - start - cost;
+    return status;
+}
+
+/* ISO C has no conversion between pointers to functions and to objects; POSIX gives both the same
+ * form. */
+static void *replace(void *found, void *real, const void *timed)
+{
+    void *result;
+    memcpy(real, &found, sizeof found);
+    memcpy(&result, timed, sizeof result);
+    return found ? result : NULL;
+}
+
+static void *get_proc(void *user, const char *name)
+{
+    cl_int(CL_API_CALL * set)(cl_kernel, cl_uint, size_t, const void *) = timed_set;
+    cl_int(CL_API_CALL * flush)(cl_command_queue) = timed_flush;
+    cl_int(CL_API_CALL * enqueue)(cl_command_queue, cl_kernel, cl_uint, const size_t *,
+                                  const size_t *, const size_t *, cl_uint, const cl_event *,
+                                  cl_event *) = timed_enqueue;
+    void *found = dlsym(user, name);
+    if (strcmp(name, "clSetKernelArg") == 0)
+        return replace(found, &real_set, &set);
+    if (strcmp(name, "clFlush") == 0)
+        return replace(found, &real_flush, &flush);
+    if (strcmp(name, "clEnqueueNDRangeKernel") == 0)
+        return replace(found, &real_enqueue, &enqueue);
+    return found;
+}
+
+void bench_raw_set(clattn_context_options *options)
+{
+    const char *name = getenv("CLATTN_OPENCL_LIBRARY");
+    if (!library)
+        library = dlopen(name && *name ? name : "libOpenCL.so.1", RTLD_NOW);
+    if (!library)
+        return;
+    cost = 1;
+    for (int i = 0; i < 1000; i++) {
+        const double start = bench_now(), passed = bench_now() - start;
+        cost = passed < cost ? passed : cost;
+    }
+    options->get_proc = get_proc;
+    options->get_proc_user = library;
+}
+
+double bench_raw_take(void)
+{
+    const double taken = spent;
+    spent = 0;
+    return taken;
+}

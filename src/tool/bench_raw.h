@@ -1,0 +1,12 @@
+/* How much of a submission is OpenCL's own: a context whose calls of OpenCL are timed. */
+#ifndef CLATTN_TOOL_BENCH_RAW_H
+#define CLATTN_TOOL_BENCH_RAW_H
+
+#include <clattn/clattn.h>
+
+/* Sets get_proc of the options, so that the calls of a submission are timed from now on. */
+void bench_raw_set(clattn_context_options *options);
+/* Seconds spent in them on this thread since the last call; what timing costs is taken off. */
+double bench_raw_take(void);
+
+#endif

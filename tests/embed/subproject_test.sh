@@ -1,0 +1,47 @@
+#!/bin/bash
+# subproject_test.sh MESON CONSUMER.c: builds a program with clattn's sources below it: by CMake's
+# add_subdirectory and by FetchContent, static and shared, and as a subproject of meson. It has to
+# compute with OpenCL, and to say so without.
+set -eu
+# shellcheck disable=SC2206 # meson may be "python3 meson.py"
+meson=($1)
+consumer=$(realpath "$2")
+project=$(realpath "$(dirname "$0")/subproject")
+source=$(realpath "$(dirname "$0")/../..")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+logged() {
+    "$@" >"$work/log" 2>&1 || { cat "$work/log"; echo "failed: $*"; exit 1; }
+}
+
+# expect WORDS COMMAND...
+expect() {
+    local wanted=$1 got
+    shift
+    got=$("$@") || { echo "$*: exit $?"; exit 1; }
+    [ "$got" = "$wanted" ] || { echo "$*: printed '$got', not '$wanted'"; exit 1; }
+}
+
+run() {
+    expect 'success 5' "$1"
+    expect 'no OpenCL library was found 0' env CLATTN_OPENCL_LIBRARY=/nonexistent "$1"
+}
+
+command -v cmake >/dev/null || { echo 'no cmake here'; exit 77; }
+for options in '-DFETCH=OFF -DBUILD_SHARED_LIBS=OFF' '-DFETCH=ON -DBUILD_SHARED_LIBS=ON'; do
+    rm -rf "$work/cmake"
+    # shellcheck disable=SC2086 # one word an option
+    logged cmake -G Ninja -S "$project" -B "$work/cmake" -DCLATTN_SOURCE="$source" \
+        -DCONSUMER="$consumer" $options
+    logged cmake --build "$work/cmake" -j 2
+    run "$work/cmake/program"
+done
+
+mkdir -p "$work/meson/subprojects"
+cp "$project/meson.build" "$consumer" "$work/meson"
+ln -s "$source" "$work/meson/subprojects/clattn"
+logged "${meson[@]}" setup "$work/meson/build" "$work/meson" --wrap-mode=forcefallback
+logged "${meson[@]}" compile -C "$work/meson/build" program
+run "$work/meson/build/program"
+echo 'built by add_subdirectory, by FetchContent and as a subproject of meson'

@@ -264,10 +264,12 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     const int last = min(item.q_end, a.b.of.queries.count) - 1;
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;
-        const rows_of keys =
+        rows_of keys =
             rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
-        const rows_of values =
+        rows_of values =
             rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
+        rows_scale(&keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
+        rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, token);
         pack_own(&a, item.q_begin, last, &keys, &values,
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));

@@ -1,14 +1,28 @@
 /* Decoding with a key/value cache: a prompt goes in as one chunk, then token after token; half-way
  * the sequence is forked, and both go on. Each step is compared with attention computed from all
- * keys and values anew. decode [PROMPT [STEPS]] */
+ * keys and values anew. decode [PROMPT [STEPS [f32|f16|bf16|int8|int4]]]: the last is how the cache
+ * stores them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <clattn/layer.h>
 
 enum { HEADS = 8, KV_HEADS = 2, DIM = 64, PAGE = 16, SEQUENCES = 2, MOST = 4096 };
+
+/* How the cache stores keys and values, and what differs then from float32. */
+static const struct storage {
+    const char *name;
+    clattn_dtype dtype;
+    double bound;
+} storages[] = {{"f32", CLATTN_F32, 1e-5},
+                {"f16", CLATTN_F16, 2e-3},
+                {"bf16", CLATTN_BF16, 2e-2},
+                {"int8", CLATTN_I8, 2e-2},
+                {"int4", CLATTN_I4, 0.3}};
+static const struct storage *storage = &storages[0];
 
 /* Keys and values of the sequences as plain arrays, (head, token, dim), for the comparison. */
 static float plain_k[SEQUENCES][KV_HEADS * MOST * DIM], plain_v[SEQUENCES][KV_HEADS * MOST * DIM];
@@ -92,18 +106,24 @@ static void step(clattn_plan *const plan[2], int64_t count, int64_t position, in
     int32_t lengths[SEQUENCES];
     check(clattn_kv_cache_extend(cache, dispatcher, ids, tokens, (uint32_t)count));
     check(clattn_kv_cache_tables(cache, ids, (uint32_t)count, MOST / PAGE, pages, lengths));
-    clattn_binding append[6] = {{.slot = CLATTN_SLOT_K, .buffer = buffer[1]},
+    clattn_binding append[8] = {{.slot = CLATTN_SLOT_K, .buffer = buffer[1]},
                                 {.slot = CLATTN_SLOT_V, .buffer = buffer[2]},
                                 {.slot = CLATTN_SLOT_PAGES, .host = pages},
                                 {.slot = CLATTN_SLOT_POSITIONS, .host = positions}};
-    clattn_binding attend[6] = {{.slot = CLATTN_SLOT_Q, .buffer = buffer[0]},
+    clattn_binding attend[8] = {{.slot = CLATTN_SLOT_Q, .buffer = buffer[0]},
                                 {.slot = CLATTN_SLOT_OUT, .buffer = buffer[3]},
                                 {.slot = CLATTN_SLOT_PAGES, .host = pages},
                                 {.slot = CLATTN_SLOT_KV_LENGTHS, .host = lengths}};
     check(clattn_kv_cache_bind(cache, 0, 1, append + 4));
     check(clattn_kv_cache_bind(cache, 0, 0, attend + 4));
-    const clattn_step steps[] = {{.plan = plan[0], .bindings = append, .binding_count = 6},
-                                 {.plan = plan[1], .bindings = attend, .binding_count = 6}};
+    const int scaled = storage->dtype == CLATTN_I8 || storage->dtype == CLATTN_I4;
+    if (scaled) {
+        check(clattn_kv_cache_bind_scales(cache, 0, append + 6));
+        check(clattn_kv_cache_bind_scales(cache, 0, attend + 6));
+    }
+    const uint32_t bound = scaled ? 8 : 6;
+    const clattn_step steps[] = {{.plan = plan[0], .bindings = append, .binding_count = bound},
+                                 {.plan = plan[1], .bindings = attend, .binding_count = bound}};
     clattn_submission submission;
     clattn_submission_init(&submission);
     submission.steps = steps;
@@ -161,6 +181,7 @@ static void open_all(void)
 {
     clattn_kv_cache_desc desc;
     clattn_kv_cache_desc_init(&desc);
+    desc.dtype = storage->dtype;
     desc.layers = 1;
     desc.n_kv_head = KV_HEADS;
     desc.head_dim = desc.value_dim = DIM;
@@ -185,13 +206,26 @@ static void close_all(void)
     check(clattn_context_destroy(context));
 }
 
+/* false: there is none of this name. */
+static int choose_storage(const char *name)
+{
+    for (size_t i = 0; i < sizeof storages / sizeof storages[0]; i++)
+        if (strcmp(storages[i].name, name) == 0)
+            storage = &storages[i];
+    return strcmp(storage->name, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
     const int64_t prompt = argc > 1 ? strtoll(argv[1], NULL, 10) : 300;
     const int64_t steps = argc > 2 ? strtoll(argv[2], NULL, 10) : 40;
     clattn_plan *plan[3][2]; /* the prompt; one sequence; both */
-    if (prompt < 1 || steps < 2 || prompt > MOST || steps > MOST - prompt) {
-        fprintf(stderr, "usage: decode [PROMPT [STEPS]], together at most %d tokens\n", MOST);
+    if (prompt < 1 || steps < 2 || prompt > MOST || steps > MOST - prompt ||
+        (argc > 3 && !choose_storage(argv[3]))) {
+        fprintf(stderr,
+                "usage: decode [PROMPT [STEPS [f32|f16|bf16|int8|int4]]], "
+                "together at most %d tokens\n",
+                MOST);
         return 2;
     }
     open_all();
@@ -220,5 +254,5 @@ int main(int argc, char **argv)
     for (int i = 0; i < 6; i++)
         clattn_plan_destroy(plan[i / 2][i % 2]);
     close_all();
-    return most > 1e-5;
+    return most > storage->bound;
 }

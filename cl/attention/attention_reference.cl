@@ -25,7 +25,6 @@ static float accumulate(const query *x, const rows_of *values, float shift, floa
     while (next_keys(x, &r))
         for (int j = r.begin; j < r.end; j++) {
             const float s = score(x, j);
-            const int past = j < values->n_past ? 0 : 1;
             const long v = row_begin(values, j);
             if (s == -INFINITY)
                 continue; /* not visible: its value must not count, not even as 0 * NaN */
@@ -34,8 +33,7 @@ static float accumulate(const query *x, const rows_of *values, float shift, floa
             if (x->of.flags & CLATTN_F_DROPOUT)
                 p = drop_weight(&x->of, p, x->i, j);
             for (int d = 0; d < value_dim; d++)
-                o[d] += p * load_element(values->memory[past], v + d * values->inner[past],
-                                         values->dtype[past]);
+                o[d] += p * element_of(values, j, v, d);
         }
     return l;
 }
@@ -56,8 +54,10 @@ attention_reference(__global const void *q, __global const void *k, __global con
     float o[DIM_MAX];
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
-        const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
-                                         h / row->group, x.of.keys.first, pages);
+        rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
+                                   h / row->group, x.of.keys.first, pages);
+        rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, h / row->group,
+                   x.of.keys.first);
         if (row->flags & CLATTN_F_RAGGED && i >= x.of.queries.count)
             continue;
         const float logit = sink_of(&x.of, &base, sink, i);

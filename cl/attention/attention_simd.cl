@@ -260,6 +260,17 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
+/* Dropout looks at dead panels too. */
+INLINE void clear_weights(const block *b)
+{
+#if FULL
+    for (int j = 0; b->of.flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
+        store_vector((vfloat)(0.0f), b->p + j);
+#else
+    (void)b;
+#endif
+}
+
 /* Plain, what is left of the scale for the softmax: its size. A sign goes to the queries, and so
  * does a scale whose size, in binary logarithms, float hasn't got. */
 INLINE void set_units(attention *a)
@@ -306,17 +317,16 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     a.o = block_o;
     a.m = m;
     a.l = l;
-#if FULL
-    for (int j = 0; row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
-        store_vector((vfloat)(0.0f), block_p + j); /* dropout looks at dead panels too */
-#endif
+    clear_weights(&a.b);
     const int last = min(item.q_end, a.b.of.queries.count) - 1;
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;
-        const rows_of keys =
+        rows_of keys =
             rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
-        const rows_of values =
+        rows_of values =
             rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
+        rows_scale(&keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
+        rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, token);
         pack_own(&a, item.q_begin, last, &keys, &values,
                  k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
                  v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));

@@ -30,12 +30,10 @@ static void accumulate(const rows_of *values, int value_dim, const choice *c, fl
     for (int n = 0; n < c->count; n++) {
         if (!takes_part(c, n))
             continue;
-        const int past = key_of(c->top[n]) < values->n_past ? 0 : 1;
-        const long v = row_begin(values, key_of(c->top[n]));
+        const int j = key_of(c->top[n]);
+        const long v = row_begin(values, j);
         for (int d = 0; d < value_dim; d++)
-            o[d] +=
-                factor_of(c, n) * load_element(values->memory[past], v + d * values->inner[past],
-                                               values->dtype[past]);
+            o[d] += factor_of(c, n) * element_of(values, j, v, d);
     }
 }
 
@@ -56,8 +54,10 @@ top_k_reference(__global const void *q, __global const void *k, __global const v
     float o[DIM_MAX];
     for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
         const query x = query_init(row, &base, b, h, i, q, k, past_k, OPTION_ARGUMENTS);
-        const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
-                                         h / row->group, x.of.keys.first, pages);
+        rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
+                                   h / row->group, x.of.keys.first, pages);
+        rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, h / row->group,
+                   x.of.keys.first);
         __global chosen *top =
             (__global chosen *)(scratch + tensor_begin(row, &base, CLATTN_T_TOP, b, h) +
                                 i * t[CLATTN_T_TOP].stride[2]);

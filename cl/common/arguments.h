@@ -65,26 +65,28 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_CHANNEL_BIAS      44
 #define CLATTN_T_GRAD_W_SCORE      45
 #define CLATTN_T_GRAD_CHANNEL_BIAS 46
-#define CLATTN_T_SLOTS             47 /* number of slots */
+#define CLATTN_T_K_SCALES          47
+#define CLATTN_T_V_SCALES          48
+#define CLATTN_T_SLOTS             49 /* number of slots */
 
-#define CLATTN_T_K_PANELS      47 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        48 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         49 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 50 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_K_PANELS      49 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        50 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         51 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 52 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    51 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  52 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 53 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           54 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             55 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
+    53 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  54 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 55 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           56 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             57 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
-#define CLATTN_T_LEFT           56 /* (batch, pieces, rows, depth) */
-#define CLATTN_T_RIGHT          57 /* (batch, pieces, columns, depth), or panels */
-#define CLATTN_T_RESULT         58 /* (batch, rows, columns) */
-#define CLATTN_T_ADDITIVE_BLOCK 59 /* of each item, stride[4] apart: see common/additive.h */
-#define CLATTN_T_ADDITIVE_ROWS  60 /* (B, H, blocks of queries), the same */
-#define CLATTN_T_ADDITIVE_SUMS  61 /* (B, H, ranges of keys, 2 rows of channels) */
-#define CLATTN_T_COUNT          62
+#define CLATTN_T_LEFT           58 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT          59 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT         60 /* (batch, rows, columns) */
+#define CLATTN_T_ADDITIVE_BLOCK 61 /* of each item, stride[4] apart: see common/additive.h */
+#define CLATTN_T_ADDITIVE_ROWS  62 /* (B, H, blocks of queries), the same */
+#define CLATTN_T_ADDITIVE_SUMS  63 /* (B, H, ranges of keys, 2 rows of channels) */
+#define CLATTN_T_COUNT          64
 
 /* Channels of additive attention, rounded up, and floats of a strip of `width` rows of so many, see
  * common/additive.h. */
@@ -98,6 +100,8 @@ typedef int64_t clattn_i64;
 #define CLATTN_D_F32  0
 #define CLATTN_D_F16  1
 #define CLATTN_D_BF16 2
+#define CLATTN_D_I8   6
+#define CLATTN_D_I4   7
 
 /* Flags of a problem row: slots that take part, and options that are on. */
 #define CLATTN_F_LSE             (1u << 0)
@@ -190,10 +194,11 @@ typedef struct clattn_problem_row {
     clattn_i32 key_block;                      /* keys that it has at a time */
     clattn_i32 rows, columns, pieces, depth;   /* of a product of matrices */
     clattn_u32 product;                        /* CLATTN_P_* */
+    clattn_i32 scale_channels;                 /* that share a scale; 0: all of a row */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 184 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 188 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after

@@ -78,7 +78,10 @@ typedef struct rows_of {
     int page_size; /* 0: none. Else new ones are in pages: */
     int last_page;
     long page_step, table_step;
-    __global const int *pages; /* of the batch entry */
+    __global const int *pages;    /* of the batch entry */
+    __global const float *scales; /* the memory object; 0: none. Of new ones: */
+    long scale_begin, scale_step, scale_inner, scale_page_step;
+    int scale_channels; /* 0: a scale for all of them */
 } rows_of;
 
 static inline rows_of rows_init(__global const clattn_problem_row *row, const clattn_base *base,
@@ -103,6 +106,7 @@ static inline rows_of rows_init(__global const clattn_problem_row *row, const cl
     of.page_step = row->tensor[now_tensor].stride[0];
     of.table_step = row->tensor[CLATTN_T_PAGES].stride[1];
     of.pages = pages;
+    of.scales = 0;
     if (of.page_size) {
         of.begin[1] -= batch * of.page_step; /* the first dimension is that of pages */
         of.pages += tensor_begin(row, base, CLATTN_T_PAGES, 0, 0) +
@@ -120,6 +124,41 @@ static inline long row_begin(const rows_of *of, int j)
         return of->begin[1] + j * of->step[1];
     const int page = clamp(of->pages[j / of->page_size * of->table_step], 0, of->last_page);
     return of->begin[1] + page * of->page_step + j % of->page_size * of->step[1];
+}
+
+/* Gives rows as rows_init makes them the scales that integers have. */
+static inline void rows_scale(rows_of *of, __global const clattn_problem_row *row,
+                              const clattn_base *base, __global const float *scales, int tensor,
+                              int batch, int head, int first)
+{
+    __global const clattn_tensor_row *t = &row->tensor[tensor];
+    if (of->dtype[1] < CLATTN_D_I8)
+        return;
+    of->scales = scales;
+    of->scale_begin =
+        tensor_begin(row, base, tensor, of->page_size ? 0 : batch, head) + first * t->stride[2];
+    of->scale_step = t->stride[2];
+    of->scale_inner = t->stride[3];
+    of->scale_page_step = t->stride[0];
+    of->scale_channels = row->scale_channels;
+}
+
+/* The first scale of row j. */
+static inline long scale_begin(const rows_of *of, int j)
+{
+    if (of->page_size == 0)
+        return of->scale_begin + j * of->scale_step;
+    const int page = clamp(of->pages[j / of->page_size * of->table_step], 0, of->last_page);
+    return of->scale_begin + page * of->scale_page_step + j % of->page_size * of->scale_step;
+}
+
+/* What an element of row j, dimension d, is multiplied with; 1 where there are no scales. */
+static inline float scale_of(const rows_of *of, int j, int d)
+{
+    if (!of->scales)
+        return 1.0f;
+    const int group = of->scale_channels ? d / of->scale_channels : 0;
+    return of->scales[scale_begin(of, j) + group * of->scale_inner];
 }
 
 #endif

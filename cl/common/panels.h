@@ -48,11 +48,28 @@ INLINE void transpose(vfloat *x)
 #endif
 }
 
+/* `count` (up to VEC) dimensions, from `d` on, of key j, which is stored as integers. */
+INLINE vfloat scaled_elements(const rows_of *keys, int j, int d, int count)
+{
+    const long at = row_begin(keys, j) + d * keys->inner[1];
+    if (keys->inner[1] == 1 && count >= VEC)
+        return load_integers(keys->memory[1], at, keys->dtype[1]) * scale_of(keys, j, d);
+    float lane[VEC];
+    for (int i = 0; i < VEC; i++)
+        lane[i] = i < count
+                      ? load_integer(keys->memory[1], at + i * keys->inner[1], keys->dtype[1]) *
+                            scale_of(keys, j, d + i)
+                      : 0.0f;
+    return load_vector(lane);
+}
+
 /* VEC dimensions, from `d` on, of key j; 0 beyond `end` keys and `head_dim`. */
 INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_dim)
 {
     const int past = j < keys->n_past ? 0 : 1;
     const int count = j < end ? head_dim - d : 0;
+    if (keys->dtype[past] >= CLATTN_D_I8)
+        return count > 0 ? scaled_elements(keys, j, d, count) : (vfloat)(0.0f);
     return gather_elements(keys->memory[past], row_begin(keys, j) + d * keys->inner[past],
                            keys->inner[past], count, keys->dtype[past]);
 }

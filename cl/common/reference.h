@@ -39,7 +39,17 @@ static query query_init(__global const clattn_problem_row *row, const clattn_bas
                 (long)(x.of.queries.first + i) * row->tensor[CLATTN_T_Q].stride[2];
     x.keys = rows_init(row, base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, batch, head / row->group,
                        x.of.keys.first, pages);
+    rows_scale(&x.keys, row, base, k_scales, CLATTN_T_K_SCALES, batch, head / row->group,
+               x.of.keys.first);
     return x;
+}
+
+/* Element d of key or value j, whose row begins at `begin`. */
+static float element_of(const rows_of *rows, int j, long begin, int d)
+{
+    const int past = j < rows->n_past ? 0 : 1;
+    return load_element(rows->memory[past], begin + d * rows->inner[past], rows->dtype[past]) *
+           scale_of(rows, j, d);
 }
 
 /* The next run of keys that x may see. */
@@ -63,13 +73,12 @@ static int may_see(const query *x, int j)
 static float product(const query *x, int j)
 {
     __global const clattn_problem_row *row = x->of.row;
-    const int past = j < x->keys.n_past ? 0 : 1;
     const long k = row_begin(&x->keys, j);
     float s = 0.0f;
     for (int d = 0; d < row->head_dim; d++)
         s += load_element(x->q, x->q_begin + d * row->tensor[CLATTN_T_Q].stride[3],
                           row->dtype[CLATTN_T_Q]) *
-             load_element(x->keys.memory[past], k + d * x->keys.inner[past], x->keys.dtype[past]);
+             element_of(&x->keys, j, k, d);
     return row->scale * s;
 }
 

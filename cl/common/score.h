@@ -27,9 +27,11 @@
     __global const uchar *mask, __global const void *bias, __global const float *alibi,            \
         __global const int *q_lengths, __global const int *kv_lengths,                             \
         __global const int *block_count, __global const int *block_index,                          \
-        __global const float *params, __global const long *seed, __global const int *pages
+        __global const float *params, __global const long *seed, __global const int *pages,        \
+        __global const float *k_scales, __global const float *v_scales
 #define OPTION_ARGUMENTS                                                                           \
-    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed, pages
+    mask, bias, alibi, q_lengths, kv_lengths, block_count, block_index, params, seed, pages,       \
+        k_scales, v_scales
 
 /* All queries and keys of one (batch, head). */
 typedef struct pairs {

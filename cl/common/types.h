@@ -12,10 +12,29 @@ static inline long size_of(uint dtype)
     return dtype == CLATTN_D_F32 ? 4 : 2;
 }
 
+/* Bytes of this many elements; where two are in a byte, an even number of them. */
+static inline long bytes_of(long elements, uint dtype)
+{
+    if (dtype == CLATTN_D_I4)
+        return elements / 2;
+    if (dtype == CLATTN_D_I8)
+        return elements;
+    return elements * size_of(dtype);
+}
+
 /* Address of element `index`. */
 static inline __global const uchar *element_at(__global const void *from, long index, uint dtype)
 {
-    return (__global const uchar *)from + index * size_of(dtype);
+    return (__global const uchar *)from + bytes_of(index, dtype);
+}
+
+/* The integer at `index`; its scale is in item.h. */
+static inline float load_integer(__global const void *from, long index, uint dtype)
+{
+    if (dtype == CLATTN_D_I8)
+        return ((__global const char *)from)[index];
+    const uint pair = ((__global const uchar *)from)[index / 2];
+    return (float)((int)(pair << (index & 1 ? 24 : 28)) >> 28);
 }
 
 static inline float load_element(__global const void *from, long index, uint dtype)
@@ -24,6 +43,8 @@ static inline float load_element(__global const void *from, long index, uint dty
         return ((__global const float *)from)[index];
     if (dtype == CLATTN_D_F16)
         return vload_half(index, (__global const half *)from);
+    if (dtype >= CLATTN_D_I8)
+        return load_integer(from, index, dtype);
     return as_float((uint)((__global const ushort *)from)[index] << 16);
 }
 
@@ -59,6 +80,23 @@ INLINE vfloat load_elements(__global const void *from, long index, uint dtype)
     return as_vfloat(VECTOR_JOIN(convert_uint, VEC)(
                          VECTOR_JOIN(vload, VEC)(0, (__global const ushort *)from + index))
                      << 16);
+#endif
+}
+
+/* VEC integers in a row, the first of them at an even index. */
+INLINE vfloat load_integers(__global const void *from, long index, uint dtype)
+{
+#if VEC == 1
+    return load_integer(from, index, dtype);
+#else
+    if (dtype == CLATTN_D_I8)
+        return convert_vfloat(VECTOR_JOIN(vload, VEC)(0, (__global const char *)from + index));
+    const VECTOR_JOIN(char, HALF_VEC) pairs =
+        VECTOR_JOIN(vload, HALF_VEC)(0, (__global const char *)from + index / 2);
+    VECTOR_JOIN(char, VEC) both;
+    both.even = (pairs << (char)4) >> (char)4;
+    both.odd = pairs >> (char)4;
+    return convert_vfloat(both);
 #endif
 }
 

@@ -234,7 +234,12 @@ typedef enum clattn_dtype {
     CLATTN_BF16 = 2, /* the upper half of a float32; written rounded to nearest even */
     CLATTN_BOOL = 3, /* one byte, 0 is false */
     CLATTN_I32 = 4,
-    CLATTN_I64 = 5
+    CLATTN_I64 = 5,
+    /* Keys and values of a cache, with scales: an element stands for its integer times its scale.
+     */
+    CLATTN_I8 = 6, /* -127 .. 127 */
+    CLATTN_I4 = 7  /* -7 .. 7, two's complement, two in a byte, the even one in the low half: rows
+                      have an even number of elements, side by side, and begin with a byte */
 } clattn_dtype;
 
 /* Which tensor of an operation. B batch, H n_head, Hkv n_kv_head, D head_dim, Dv value_dim,
@@ -304,10 +309,15 @@ typedef enum clattn_slot {
     CLATTN_SLOT_Y = 41,        /* (batch, rows, out)  float */
     CLATTN_SLOT_PACKED_W = 42, /* F32, what clattn_plan_linear_pack made of W */
     /* Of clattn_plan_additive and its gradient, see clattn/layer.h. */
-    CLATTN_SLOT_W_SCORE = 43,          /* (H, channels)  float, read */
-    CLATTN_SLOT_CHANNEL_BIAS = 44,     /* (H, channels)  float, read */
-    CLATTN_SLOT_GRAD_W_SCORE = 45,     /* (H, channels)  float, written */
-    CLATTN_SLOT_GRAD_CHANNEL_BIAS = 46 /* (H, channels)  float, written */
+    CLATTN_SLOT_W_SCORE = 43,           /* (H, channels)  float, read */
+    CLATTN_SLOT_CHANNEL_BIAS = 44,      /* (H, channels)  float, read */
+    CLATTN_SLOT_GRAD_W_SCORE = 45,      /* (H, channels)  float, written */
+    CLATTN_SLOT_GRAD_CHANNEL_BIAS = 46, /* (H, channels)  float, written */
+    /* With K or V of type I8 or I4, for attention; with PRESENT_K or PRESENT_V of these types, for
+     * clattn_plan_append, which writes them. Their last dimension is that of scale_channels. In
+     * pages, as K and V are: (n_pages, Hkv, page_size, ...). */
+    CLATTN_SLOT_K_SCALES = 47, /* (B, Hkv, n_kv, 1 or ceil(D / 32))   F32 */
+    CLATTN_SLOT_V_SCALES = 48  /* (B, Hkv, n_kv, 1 or ceil(Dv / 32))  F32 */
 } clattn_slot;
 #define CLATTN_SLOT_LIMIT     64 /* room in descriptions for slots to come */
 #define CLATTN_RANK_LIMIT     5  /* dimensions of a tensor */
@@ -423,6 +433,9 @@ typedef struct clattn_attention_desc {
      * are visible. Not for gradients; no dropout, WEIGHTS_MEAN, WEIGHTS_SUM, SCORES, PRESENT_K and
      * PRESENT_V. */
     int64_t top_k; /* 0 .. 2^31-1 */
+    /* With K_SCALES or V_SCALES: channels that share a scale, 0: all of a row; 32. Not for
+     * gradients; no PAST_K, PRESENT_K and PRESENT_V. */
+    int64_t scale_channels;
     /* 1: one of these keys is drawn for each query, each with the probability of its weight, by a
      * random number that goes with the query's position: SEED takes part, docs/numerics.md has the
      * mapping. OUT is the value of the key that was drawn, INDICES (B, H, n_q, 1) the key, WEIGHTS

@@ -31,18 +31,23 @@ extern "C" {
 /* Copies new keys and values into pages, with a change of type if the tensors' differ. Slots:
  *    K          (batch, n_kv_head, n_kv, head_dim)   float, read
  *    V          (batch, n_kv_head, n_kv, value_dim)  float, read
- *    PRESENT_K  (n_pages, n_kv_head, page_size, head_dim)   float, written
- *    PRESENT_V  (n_pages, n_kv_head, page_size, value_dim)  float, written
+ *    PRESENT_K  (n_pages, n_kv_head, page_size, head_dim)   float, I8 or I4, written
+ *    PRESENT_V  (n_pages, n_kv_head, page_size, value_dim)  float, I8 or I4, written
+ *    K_SCALES   (n_pages, n_kv_head, page_size, 1 or ceil(head_dim / 32))   F32, written; with
+ *    V_SCALES   (n_pages, n_kv_head, page_size, 1 or ceil(value_dim / 32))  PRESENT_ of I8 or I4
  *    PAGES      (batch, page_limit)  I32, read, host too
  *    POSITIONS  (batch)              I32, read, host too
  *    KV_LENGTHS (batch)              I32, read, host too; optional
+ *    ANGLES     (n_positions, rotary_dim / 2, 2)  F32, read; optional, see rotary_dim
  * Token i of entry b goes to position p = POSITIONS[b] + i, that is to token p % page_size of page
  * PAGES[b, p / page_size], for i < KV_LENGTHS[b], or n_kv. Nothing else is written; two entries
- * that write to the same page at the same place are the caller's mistake. */
+ * that write to the same page at the same place are the caller's mistake. As I8 or I4 a row, or
+ * each 32 channels of it, is divided by a scale, the largest absolute value / 127 or / 7, and
+ * rounded to the nearest; once, for good. docs/numerics.md has the error. */
 typedef struct clattn_append_desc {
     uint32_t struct_size;
     uint32_t reserved; /* 0 */
-    uint64_t slots;    /* 0, or CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS) */
+    uint64_t slots;    /* optional tensors that take part: CLATTN_SLOT_BIT(...) or-ed */
     int64_t batch;     /* 0 .. 2^31-1, as is n_kv */
     int64_t n_kv_head; /* at least 1, as are page_size, n_pages and page_limit */
     int64_t n_kv;      /* new tokens of an entry, at most */
@@ -50,6 +55,13 @@ typedef struct clattn_append_desc {
     int64_t value_dim; /* 1 .. 576 */
     int64_t page_size, n_pages, page_limit;
     clattn_tensor tensor[CLATTN_SLOT_LIMIT]; /* by slot */
+    int64_t scale_channels; /* with K_SCALES or V_SCALES: channels that share one, 0: all; 32 */
+    /* With ANGLES, else 0: keys are rotated by their position, as clattn_plan_rotary does it,
+     * before they are stored. n_positions bounds POSITIONS[b] + n_kv. */
+    int64_t rotary_dim;   /* even, 2 .. head_dim */
+    int64_t n_positions;  /* at least 1 */
+    uint32_t interleaved; /* 1 or 0 */
+    uint32_t padding;     /* 0 */
 } clattn_append_desc;
 
 static inline void clattn_append_desc_init(clattn_append_desc *desc)
@@ -166,13 +178,14 @@ typedef struct clattn_kv_cache clattn_kv_cache;
 
 typedef struct clattn_kv_cache_desc {
     uint32_t struct_size;
-    clattn_dtype dtype; /* F32, F16 or BF16: how keys and values are stored */
+    clattn_dtype dtype; /* F32, F16, BF16, I8 or I4: how keys and values are stored */
     int64_t layers;     /* at least 1, as are all that follow */
     int64_t n_kv_head;
-    int64_t head_dim;  /* up to 576 */
-    int64_t value_dim; /* up to 576 */
-    int64_t page_size; /* tokens of a page; 16 and more for speed */
-    int64_t pages;     /* of the whole cache, each for all layers; up to 2^31-1 */
+    int64_t head_dim;       /* up to 576 */
+    int64_t value_dim;      /* up to 576 */
+    int64_t page_size;      /* tokens of a page; 16 and more for speed */
+    int64_t pages;          /* of the whole cache, each for all layers; up to 2^31-1 */
+    int64_t scale_channels; /* I8 and I4: channels that share a scale, 0: all of a row; 32 */
 } clattn_kv_cache_desc;
 
 static inline void clattn_kv_cache_desc_init(clattn_kv_cache_desc *desc)
@@ -259,7 +272,8 @@ CLATTN_API clattn_status clattn_kv_cache_tables(clattn_kv_cache *cache, const ui
 /* Fill in what the cache knows: the first, of attention, PAGES and KV_LENGTHS in slots, heads,
  * dimensions, types and strides of K and V, page_size, n_pages, and page_limit by desc->n_kv,
  * which is the caller's; the second the same of PRESENT_K and PRESENT_V, with page_limit by
- * `tokens`, the longest that a sequence may become. */
+ * `tokens`, the longest that a sequence may become. A cache of I8 or I4 adds K_SCALES and V_SCALES
+ * to slots, and scale_channels. */
 CLATTN_API clattn_status clattn_kv_cache_describe_attention(clattn_kv_cache *cache,
                                                             clattn_attention_desc *desc);
 CLATTN_API clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache, int64_t tokens,
@@ -269,6 +283,11 @@ CLATTN_API clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache,
  * PRESENT_V for appending (`append` 1). They hold as long as the cache. */
 CLATTN_API clattn_status clattn_kv_cache_bind(clattn_kv_cache *cache, int64_t layer,
                                               uint32_t append, clattn_binding bindings[2]);
+
+/* The same of K_SCALES and V_SCALES, for either. CLATTN_ERR_ARGUMENT unless the cache is of type I8
+ * or I4. */
+CLATTN_API clattn_status clattn_kv_cache_bind_scales(clattn_kv_cache *cache, int64_t layer,
+                                                     clattn_binding bindings[2]);
 
 /* Tokens begin .. begin + count - 1 of one layer of a sequence. */
 typedef struct clattn_kv_range {
@@ -281,6 +300,12 @@ typedef struct clattn_kv_range {
  */
 CLATTN_API clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range *range,
                                               void *k, void *v);
+
+/* The scales of a cache of I8 or I4, in the same manner: (n_kv_head, count, scales of a row), one,
+ * or one for each 32 channels. CLATTN_ERR_ARGUMENT for other types. */
+CLATTN_API clattn_status clattn_kv_cache_read_scales(clattn_kv_cache *cache,
+                                                     const clattn_kv_range *range, float *k_scales,
+                                                     float *v_scales);
 
 /* Saves a sequence, all layers, to a file, and loads it as a new sequence `id`. The file is the
  * same for every device and page size: rows of the cache's type with checksums; docs/memory.md has

@@ -1,5 +1,5 @@
-/* Key/value caches: the public functions. The books are src/layer/page_pool.c's; here is the memory
- * that pages are of, (layer, page, head, token, dim) of keys and of values. */
+/* Key/value caches: from birth to death, sequences, room for tokens. The books are
+ * src/layer/page_pool.c's, the memory that pages are of kv_memory.c's. */
 #include <clattn/layer.h>
 #include <inttypes.h>
 #include <string.h>
@@ -8,32 +8,32 @@
 #include "api/kv_cache.h"
 #include "problem/dtype.h"
 
-/* Bytes of one row of a key or value. */
-static uint64_t row_bytes(const clattn_kv_cache_desc *desc, int values)
-{
-    return (uint64_t)(values ? desc->value_dim : desc->head_dim) *
-           clattn__dtype_get(desc->dtype)->size;
-}
-
-/* Bytes of a page of one layer. */
-static uint64_t page_bytes(const clattn_kv_cache_desc *desc, int values)
-{
-    return row_bytes(desc, values) * (uint64_t)desc->n_kv_head * (uint64_t)desc->page_size;
-}
-
-static uint64_t page_offset(const clattn_kv_cache *cache, int values, int64_t layer, int32_t page)
-{
-    return ((uint64_t)layer * (uint64_t)cache->desc.pages + (uint64_t)page) *
-           page_bytes(&cache->desc, values);
-}
-
 /* ---- from birth to death --------------------------------------------------------------------- */
 
-static clattn_status check_field(const char *name, int64_t value, int64_t most)
+clattn_status clattn__kv_cache_check_field(const char *name, int64_t value, int64_t most)
 {
     if (value < 1 || value > most)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is %" PRId64 ", must be 1 to %" PRId64, name,
                             value, most);
+    return CLATTN_OK;
+}
+
+static clattn_status check_type(const clattn_kv_cache_desc *desc)
+{
+    const bool quantised = clattn__dtype_is_quantised(desc->dtype);
+    if (!quantised && desc->dtype != CLATTN_F32 && desc->dtype != CLATTN_F16 &&
+        desc->dtype != CLATTN_BF16)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dtype: %d is none of F32, F16, BF16, I8, I4",
+                            (int)desc->dtype);
+    if (desc->scale_channels != 0 && (desc->scale_channels != 32 || !quantised))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "scale_channels: is %" PRId64 ", must be 0, or 32 with I8 or I4",
+                            desc->scale_channels);
+    if (desc->dtype == CLATTN_I4 && (desc->head_dim % 2 || desc->value_dim % 2))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "dtype: I4 needs an even head_dim and value_dim, not %" PRId64
+                            " and %" PRId64,
+                            desc->head_dim, desc->value_dim);
     return CLATTN_OK;
 }
 
@@ -43,15 +43,13 @@ static clattn_status check_desc(const clattn_kv_cache_desc *desc)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "desc: struct_size is %" PRIu32 "; use clattn_kv_cache_desc_init",
                             desc->struct_size);
-    if (desc->dtype != CLATTN_F32 && desc->dtype != CLATTN_F16 && desc->dtype != CLATTN_BF16)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "dtype: %d is none of F32, F16 and BF16",
-                            (int)desc->dtype);
-    CLATTN__TRY(check_field("layers", desc->layers, INT32_MAX));
-    CLATTN__TRY(check_field("n_kv_head", desc->n_kv_head, INT32_MAX));
-    CLATTN__TRY(check_field("head_dim", desc->head_dim, 576));
-    CLATTN__TRY(check_field("value_dim", desc->value_dim, 576));
-    CLATTN__TRY(check_field("page_size", desc->page_size, INT32_MAX));
-    CLATTN__TRY(check_field("pages", desc->pages, INT32_MAX));
+    CLATTN__TRY(check_type(desc));
+    CLATTN__TRY(clattn__kv_cache_check_field("layers", desc->layers, INT32_MAX));
+    CLATTN__TRY(clattn__kv_cache_check_field("n_kv_head", desc->n_kv_head, INT32_MAX));
+    CLATTN__TRY(clattn__kv_cache_check_field("head_dim", desc->head_dim, 576));
+    CLATTN__TRY(clattn__kv_cache_check_field("value_dim", desc->value_dim, 576));
+    CLATTN__TRY(clattn__kv_cache_check_field("page_size", desc->page_size, INT32_MAX));
+    CLATTN__TRY(clattn__kv_cache_check_field("pages", desc->pages, INT32_MAX));
     const double bytes = (double)desc->layers * (double)desc->pages * (double)desc->n_kv_head *
                          (double)desc->page_size * 576 * 4;
     if (bytes > 0x1p62)
@@ -59,22 +57,12 @@ static clattn_status check_desc(const clattn_kv_cache_desc *desc)
     return CLATTN_OK;
 }
 
-static clattn_status make_memory(clattn_kv_cache *made)
-{
-    for (int values = 0; values < 2; values++)
-        CLATTN__TRY(clattn_buffer_create(
-            made->context, page_offset(made, values, made->desc.layers, 0), &made->memory[values]));
-    const uint64_t keys = page_bytes(&made->desc, 0), values = page_bytes(&made->desc, 1);
-    made->page = clattn__alloc(&made->context->env, (size_t)(keys > values ? keys : values));
-    return made->page ? CLATTN_OK : CLATTN_ERR_OUT_OF_MEMORY;
-}
-
 static void free_cache(clattn_kv_cache *cache)
 {
     clattn_context *context = cache->context;
     clattn__kv_guards_finish(cache);
-    for (int values = 0; values < 2; values++)
-        clattn_buffer_destroy(cache->memory[values]);
+    for (int part = 0; part < CLATTN__KV_PARTS; part++)
+        clattn_buffer_destroy(cache->memory[part]);
     clattn__free(&context->env, cache->page);
     clattn__page_pool_finish(&cache->pool);
     clattn__mutex_finish(&cache->lock);
@@ -103,7 +91,7 @@ clattn_status clattn_kv_cache_create(clattn_context *context, const clattn_kv_ca
     status =
         clattn__page_pool_init(&made->pool, &context->env, desc->page_size, (int32_t)desc->pages);
     if (status == CLATTN_OK)
-        status = make_memory(made);
+        status = clattn__kv_cache_make_memory(made);
     if (status == CLATTN_OK)
         *cache = made;
     else
@@ -170,22 +158,6 @@ clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id, int64_
 
 /* ---- room for tokens ------------------------------------------------------------------------- */
 
-/* Copies a page of all layers. */
-static clattn_status copy_page(const clattn_kv_cache *cache, clattn__page_copy copy)
-{
-    for (int values = 0; values < 2; values++)
-        for (int64_t layer = 0; layer < cache->desc.layers; layer++) {
-            const uint64_t size = page_bytes(&cache->desc, values);
-            CLATTN__TRY(clattn_buffer_read(cache->memory[values],
-                                           page_offset(cache, values, layer, copy.from),
-                                           cache->page, size));
-            CLATTN__TRY(clattn_buffer_write(cache->memory[values],
-                                            page_offset(cache, values, layer, copy.to), cache->page,
-                                            size));
-        }
-    return CLATTN_OK;
-}
-
 clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher)
 {
     if (dispatcher->context != cache->context)
@@ -201,7 +173,7 @@ static clattn_status copy_pages(const clattn_kv_cache *cache, clattn_dispatcher 
         return CLATTN_OK;
     clattn_status status = clattn__kv_cache_quiet(cache, dispatcher);
     for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
-        status = copy_page(cache, copies[i]);
+        status = clattn__kv_cache_copy_page(cache, copies[i]);
     return status;
 }
 
@@ -264,152 +236,13 @@ clattn_status clattn_kv_cache_tables(clattn_kv_cache *cache, const uint64_t *ids
         return CLATTN_OK;
     CLATTN__TRY(clattn__require(ids, "ids"));
     CLATTN__TRY(clattn__require(pages, "pages"));
-    CLATTN__TRY(check_field("limit", limit, INT32_MAX));
+    CLATTN__TRY(clattn__kv_cache_check_field("limit", limit, INT32_MAX));
     CLATTN__TRY(clattn__kv_cache_enter(cache));
     clattn_status status = CLATTN_OK;
     for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
         status = fill_table(&cache->pool, ids[i], limit, pages + (int64_t)i * limit,
                             lengths ? &lengths[i] : NULL);
     return clattn__kv_cache_leave(cache, status);
-}
-
-static void describe_tensor(const clattn_kv_cache *cache, int values, clattn_tensor *tensor)
-{
-    const int64_t dim = values ? cache->desc.value_dim : cache->desc.head_dim;
-    tensor->dtype = cache->desc.dtype;
-    tensor->strided = 1;
-    tensor->stride[3] = 1;
-    tensor->stride[2] = dim;
-    tensor->stride[1] = cache->desc.page_size * dim;
-    tensor->stride[0] = cache->desc.n_kv_head * tensor->stride[1];
-}
-
-static int64_t limit_of(const clattn_kv_cache *cache, int64_t tokens)
-{
-    const int64_t pages = clattn__page_pool_pages(&cache->pool, tokens);
-    return pages > 0 ? pages : 1;
-}
-
-clattn_status clattn_kv_cache_describe_attention(clattn_kv_cache *cache,
-                                                 clattn_attention_desc *desc)
-{
-    CLATTN__TRY(clattn__require(cache, "cache"));
-    CLATTN__TRY(clattn__require(desc, "desc"));
-    desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES) | CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
-    desc->n_kv_head = cache->desc.n_kv_head;
-    desc->head_dim = cache->desc.head_dim;
-    desc->value_dim = cache->desc.value_dim;
-    desc->page_size = cache->desc.page_size;
-    desc->n_pages = cache->desc.pages;
-    desc->page_limit = limit_of(cache, desc->n_kv);
-    describe_tensor(cache, 0, &desc->tensor[CLATTN_SLOT_K]);
-    describe_tensor(cache, 1, &desc->tensor[CLATTN_SLOT_V]);
-    return CLATTN_OK;
-}
-
-clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache, int64_t tokens,
-                                              clattn_append_desc *desc)
-{
-    CLATTN__TRY(clattn__require(cache, "cache"));
-    CLATTN__TRY(clattn__require(desc, "desc"));
-    CLATTN__TRY(check_field("tokens", tokens, INT32_MAX));
-    desc->n_kv_head = cache->desc.n_kv_head;
-    desc->head_dim = cache->desc.head_dim;
-    desc->value_dim = cache->desc.value_dim;
-    desc->page_size = cache->desc.page_size;
-    desc->n_pages = cache->desc.pages;
-    desc->page_limit = limit_of(cache, tokens);
-    describe_tensor(cache, 0, &desc->tensor[CLATTN_SLOT_PRESENT_K]);
-    describe_tensor(cache, 1, &desc->tensor[CLATTN_SLOT_PRESENT_V]);
-    return CLATTN_OK;
-}
-
-static clattn_status check_layer(const clattn_kv_cache *cache, int64_t layer)
-{
-    if (layer < 0 || layer >= cache->desc.layers)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "layer: is %" PRId64 ", must be 0 to %" PRId64,
-                            layer, cache->desc.layers - 1);
-    return CLATTN_OK;
-}
-
-clattn_status clattn_kv_cache_bind(clattn_kv_cache *cache, int64_t layer, uint32_t append,
-                                   clattn_binding bindings[2])
-{
-    static const clattn_slot slots[2][2] = {{CLATTN_SLOT_K, CLATTN_SLOT_V},
-                                            {CLATTN_SLOT_PRESENT_K, CLATTN_SLOT_PRESENT_V}};
-    CLATTN__TRY(clattn__require(cache, "cache"));
-    CLATTN__TRY(clattn__require(bindings, "bindings"));
-    CLATTN__TRY(check_layer(cache, layer));
-    for (int values = 0; values < 2; values++)
-        bindings[values] = (clattn_binding){.slot = slots[append != 0][values],
-                                            .buffer = cache->memory[values],
-                                            .offset = page_offset(cache, values, layer, 0)};
-    return CLATTN_OK;
-}
-
-/* ---- reading --------------------------------------------------------------------------------- */
-
-uint64_t clattn__kv_cache_row_bytes(const clattn_kv_cache *cache, int values)
-{
-    return row_bytes(&cache->desc, values);
-}
-
-clattn_status clattn__kv_cache_move_head(const clattn_kv_cache *cache, const clattn__kv_rows *rows,
-                                         int values, int64_t head, void *data, bool write)
-{
-    const int64_t size = cache->desc.page_size;
-    const uint64_t row = row_bytes(&cache->desc, values);
-    char *at = data;
-    int64_t next;
-    for (int64_t i = rows->begin; i < rows->end; i = next) {
-        next = (i / size + 1) * size < rows->end ? (i / size + 1) * size : rows->end;
-        const uint64_t offset = page_offset(cache, values, rows->layer, rows->of->page[i / size]) +
-                                (uint64_t)(head * size + i % size) * row;
-        const uint64_t bytes = (uint64_t)(next - i) * row;
-        clattn_buffer *memory = cache->memory[values];
-        CLATTN__TRY(write ? clattn_buffer_write(memory, offset, at, bytes)
-                          : clattn_buffer_read(memory, offset, at, bytes));
-        at += bytes;
-    }
-    return CLATTN_OK;
-}
-
-static clattn_status read_rows(const clattn_kv_cache *cache, const clattn__kv_rows *from,
-                               int values, void *to)
-{
-    const uint64_t bytes = (uint64_t)(from->end - from->begin) * row_bytes(&cache->desc, values);
-    for (int64_t head = 0; to && head < cache->desc.n_kv_head; head++)
-        CLATTN__TRY(clattn__kv_cache_move_head(cache, from, values, head,
-                                               (char *)to + (uint64_t)head * bytes, false));
-    return CLATTN_OK;
-}
-
-static clattn_status read_both(const clattn_kv_cache *cache, const clattn__kv_rows *from, void *k,
-                               void *v)
-{
-    if (from->begin < 0 || from->end < from->begin || from->end > from->of->length)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "begin: %" PRId64 " to %" PRId64 " is not within the %" PRId64
-                            " tokens of sequence %" PRIu64,
-                            from->begin, from->end, from->of->length, from->of->id);
-    CLATTN__TRY(read_rows(cache, from, 0, k));
-    return read_rows(cache, from, 1, v);
-}
-
-clattn_status clattn_kv_cache_read(clattn_kv_cache *cache, const clattn_kv_range *range, void *k,
-                                   void *v)
-{
-    CLATTN__TRY(clattn__require(cache, "cache"));
-    CLATTN__TRY(clattn__require(range, "range"));
-    CLATTN__TRY(check_layer(cache, range->layer));
-    if (range->count < 0 || range->count > INT32_MAX || range->begin > INT32_MAX)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "count: is %" PRId64 ", must be 0 to 2^31-1",
-                            range->count);
-    CLATTN__TRY(clattn__kv_cache_enter(cache));
-    const clattn__kv_rows from = {clattn__page_pool_find(&cache->pool, range->id), range->layer,
-                                  range->begin, range->begin + range->count};
-    return clattn__kv_cache_leave(cache,
-                                  from.of ? read_both(cache, &from, k, v) : CLATTN_ERR_ARGUMENT);
 }
 
 clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache, clattn_kv_cache_info *info)
@@ -426,7 +259,7 @@ clattn_status clattn_kv_cache_get_info(clattn_kv_cache *cache, clattn_kv_cache_i
                                      pool->count - pool->free_count - pool->waiting_count};
     for (int64_t i = 0; i < pool->sequences; i++)
         made.tokens += pool->sequence[i].length;
-    for (int values = 0; values < 2; values++)
-        made.bytes += clattn_buffer_size(cache->memory[values]);
+    for (int part = 0; part < clattn__kv_cache_parts(cache); part++)
+        made.bytes += clattn_buffer_size(cache->memory[part]);
     return clattn__kv_cache_leave(cache, clattn__struct_copy(info, &made, sizeof made, "info"));
 }

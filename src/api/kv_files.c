@@ -19,17 +19,48 @@ static clattn_status check_host(void)
                         "files of key/value caches are little-endian; this machine is not");
 }
 
-/* One section on its way: a head's rows, and behind them their checksum. */
+/* One section on its way: a head's rows, behind them their scales, then the checksum. */
 typedef struct section {
     const clattn_kv_cache *cache;
     clattn__kv_rows rows;
     uint8_t *data; /* owned */
 } section;
 
+static bool has_scales(const clattn_kv_cache *cache)
+{
+    return clattn__kv_cache_parts(cache) == CLATTN__KV_PARTS;
+}
+
+/* Bytes of one row with its scales. */
+static uint64_t row_bytes(const clattn_kv_cache *cache, int values)
+{
+    const uint64_t row = clattn__kv_cache_row_bytes(cache, values);
+    return has_scales(cache) ? row + clattn__kv_cache_row_bytes(cache, CLATTN__KV_K_SCALES + values)
+                             : row;
+}
+
 static uint64_t section_bytes(const section *of, int values)
 {
-    return (uint64_t)(of->rows.end - of->rows.begin) *
-           clattn__kv_cache_row_bytes(of->cache, values);
+    return (uint64_t)(of->rows.end - of->rows.begin) * row_bytes(of->cache, values);
+}
+
+/* Rows and scales of a section, from or to its data. */
+static clattn_status move_section(section *of, int values, int64_t head, bool write)
+{
+    const clattn_kv_cache *cache = of->cache;
+    const uint64_t rows =
+        (uint64_t)(of->rows.end - of->rows.begin) * clattn__kv_cache_row_bytes(cache, values);
+    CLATTN__TRY(clattn__kv_cache_move_head(cache, &of->rows, values, head, of->data, write));
+    if (!has_scales(cache))
+        return CLATTN_OK;
+    return clattn__kv_cache_move_head(cache, &of->rows, CLATTN__KV_K_SCALES + values, head,
+                                      of->data + rows, write);
+}
+
+static uint32_t scales_of(const clattn_kv_cache *cache, int values)
+{
+    return has_scales(cache) ? (uint32_t)clattn__kv_cache_row(cache, CLATTN__KV_K_SCALES + values)
+                             : 0;
 }
 
 /* Room for the longest section. */
@@ -60,7 +91,7 @@ static clattn_status for_sections(section *of, section_fn move, void *file)
 static clattn_status put_section(section *of, int values, int64_t head, void *file)
 {
     const uint64_t size = section_bytes(of, values);
-    CLATTN__TRY(clattn__kv_cache_move_head(of->cache, &of->rows, values, head, of->data, false));
+    CLATTN__TRY(move_section(of, values, head, false));
     clattn__kv_file_checksum(of->data, size, of->data + size);
     return clattn__file_put(file, of->data, (size_t)size + CLATTN__KV_FILE_CHECKSUM);
 }
@@ -70,6 +101,7 @@ static clattn_status put_sequence(const clattn_kv_cache *cache, const clattn__pa
 {
     const clattn_kv_cache_desc *desc = &cache->desc;
     const clattn__kv_file header = {.dtype = (uint32_t)desc->dtype,
+                                    .scales = {scales_of(cache, 0), scales_of(cache, 1)},
                                     .layers = desc->layers,
                                     .n_kv_head = desc->n_kv_head,
                                     .head_dim = desc->head_dim,
@@ -120,8 +152,8 @@ static clattn_status check_header(const clattn_kv_cache *cache, const clattn__kv
         int64_t found, wanted;
     } fields[] = {
         {"dtype", file->dtype, desc->dtype},
-        {"scales of a key", file->scales[0], 0},
-        {"scales of a value", file->scales[1], 0},
+        {"scales of a key", file->scales[0], scales_of(cache, 0)},
+        {"scales of a value", file->scales[1], scales_of(cache, 1)},
         {"layers", file->layers, desc->layers},
         {"n_kv_head", file->n_kv_head, desc->n_kv_head},
         {"head_dim", file->head_dim, desc->head_dim},
@@ -145,8 +177,7 @@ static clattn_status check_size(const clattn_kv_cache *cache, const clattn__kv_f
                                 uint64_t found)
 {
     const uint64_t sections = (uint64_t)cache->desc.layers * (uint64_t)cache->desc.n_kv_head;
-    const uint64_t row =
-        clattn__kv_cache_row_bytes(cache, 0) + clattn__kv_cache_row_bytes(cache, 1);
+    const uint64_t row = row_bytes(cache, 0) + row_bytes(cache, 1);
     const uint64_t both = (uint64_t)file->length * row + 2 * CLATTN__KV_FILE_CHECKSUM;
     const double wanted = CLATTN__KV_FILE_HEADER + (double)sections * (double)both;
     if (wanted < 0x1p62 && found == CLATTN__KV_FILE_HEADER + sections * both)
@@ -178,7 +209,7 @@ static clattn_status get_section(section *of, int values, int64_t head, void *fi
                             "is damaged: the checksum of layer %" PRId64 ", %s of head %" PRId64
                             " is another",
                             of->rows.layer, values ? "values" : "keys", head);
-    return clattn__kv_cache_move_head(of->cache, &of->rows, values, head, of->data, true);
+    return move_section(of, values, head, true);
 }
 
 static clattn_status get_sections(const clattn_kv_cache *cache, uint64_t id, clattn__file_in *in)

@@ -33,7 +33,8 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .function = "append",
         .tiling = {CLATTN__OVER_KEYS, .block = BLOCK},
         .tensors = {CLATTN_T_K, CLATTN_T_V, CLATTN_T_PRESENT_K, CLATTN_T_PRESENT_V,
-                    CLATTN_T_KV_LENGTHS, CLATTN_T_PAGES, CLATTN_T_POSITIONS, CLATTN_T_COUNT},
+                    CLATTN_T_K_SCALES, CLATTN_T_V_SCALES, CLATTN_T_ANGLES, CLATTN_T_KV_LENGTHS,
+                    CLATTN_T_PAGES, CLATTN_T_POSITIONS, CLATTN_T_COUNT},
     };
     (void)problem;
     clattn__launch_add(variant, &row);

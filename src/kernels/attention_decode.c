@@ -55,6 +55,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->block_m = BLOCK;
     config->dim_max = clattn__dim_max(problem);
     config->storage = problem->dtype[CLATTN_SLOT_K];
+    config->scale_channels = (uint32_t)problem->scale_channels;
     config->score_function = clattn__problem_has_score_function(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
     config->group_size = 1;
@@ -109,6 +110,14 @@ static bool has_rows(const clattn__problem *problem, clattn_slot slot)
     return !clattn__problem_has(problem, slot) || problem->layout[slot].stride[3] == 1;
 }
 
+/* Pieces that are converted at once must be of one group. */
+static bool has_whole_groups(const clattn__problem *problem)
+{
+    const int64_t channels = problem->scale_channels;
+    return channels == 0 || (problem->extent[CLATTN__HEAD_DIM] % channels == 0 &&
+                             problem->extent[CLATTN__VALUE_DIM] % channels == 0);
+}
+
 static bool one_type(const clattn__problem *problem)
 {
     static const clattn_slot slots[] = {CLATTN_SLOT_V, CLATTN_SLOT_PAST_K, CLATTN_SLOT_PAST_V};
@@ -123,7 +132,9 @@ static bool one_type(const clattn__problem *problem)
 static const char *objection(const clattn__problem *problem, const clattn__caps *caps)
 {
     const int64_t *extent = problem->extent;
-    const int64_t least = tiles[tile_of(problem, caps)].vec;
+    const int64_t together =
+        clattn__dtype_get((clattn_dtype)problem->dtype[CLATTN_SLOT_K])->elements;
+    const int64_t least = together * tiles[tile_of(problem, caps)].vec;
     if (clattn__needs_stats(problem))
         return "weights or scores are to be returned";
     if (problem->dropout > 0)
@@ -131,12 +142,14 @@ static const char *objection(const clattn__problem *problem, const clattn__caps 
     if (problem->block_q)
         return "the keys are listed in blocks";
     if (extent[CLATTN__HEAD_DIM] < least || extent[CLATTN__VALUE_DIM] < least)
-        return "head_dim or value_dim is less than a vector";
+        return "head_dim or value_dim is less than what is read at once";
     if (!has_rows(problem, CLATTN_SLOT_K) || !has_rows(problem, CLATTN_SLOT_V) ||
         !has_rows(problem, CLATTN_SLOT_PAST_K) || !has_rows(problem, CLATTN_SLOT_PAST_V))
         return "elements of a key or value are not side by side";
     if (!one_type(problem))
         return "keys and values are of different types";
+    if (!has_whole_groups(problem))
+        return "head_dim or value_dim is not a multiple of scale_channels";
     return NULL;
 }
 

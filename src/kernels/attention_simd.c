@@ -184,7 +184,7 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
         .function = "pack_keys",
         .tiling = {CLATTN__OVER_KEYS, .block = round_up(PACK_BLOCK, panel)},
         .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_K_PANELS, CLATTN_T_KV_LENGTHS,
-                    CLATTN_T_PAGES, CLATTN_T_COUNT},
+                    CLATTN_T_PAGES, CLATTN_T_K_SCALES, CLATTN_T_COUNT},
     };
     static const clattn__launch_row values = {
         .packs = true,
@@ -192,7 +192,7 @@ static void add_packing(const clattn__problem *problem, clattn__variant *variant
         .function = "pack_values",
         .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
         .tensors = {CLATTN_T_V, CLATTN_T_PAST_V, CLATTN_T_V_ROWS, CLATTN_T_KV_LENGTHS,
-                    CLATTN_T_PAGES, CLATTN_T_COUNT},
+                    CLATTN_T_PAGES, CLATTN_T_V_SCALES, CLATTN_T_COUNT},
     };
     clattn__launch_add(variant, &keys);
     if (!values_are_rows(problem, variant->config.vec))

@@ -10,7 +10,7 @@
 static const uint8_t option_tensors[] = {
     CLATTN_T_MASK,       CLATTN_T_BIAS,        CLATTN_T_ALIBI,       CLATTN_T_Q_LENGTHS,
     CLATTN_T_KV_LENGTHS, CLATTN_T_BLOCK_COUNT, CLATTN_T_BLOCK_INDEX, CLATTN_T_PARAMS,
-    CLATTN_T_SEED,       CLATTN_T_PAGES,
+    CLATTN_T_SEED,       CLATTN_T_PAGES,       CLATTN_T_K_SCALES,    CLATTN_T_V_SCALES,
 };
 
 static void add_tensor(clattn__launch *launch, uint32_t tensor)

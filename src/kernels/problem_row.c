@@ -10,6 +10,8 @@ _Static_assert(CLATTN__UNLIMITED == CLATTN_UNLIMITED, "one value for host and ke
 _Static_assert(CLATTN_T_GRAD_CHANNEL_BIAS == (int)CLATTN_SLOT_GRAD_CHANNEL_BIAS,
                "slots have one numbering");
 _Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
+_Static_assert(CLATTN_D_I4 == (int)CLATTN_I4, "types have one numbering");
+_Static_assert(CLATTN_T_V_SCALES == (int)CLATTN_SLOT_V_SCALES, "slots have one numbering");
 
 static uint32_t flags_of_slots(const clattn__problem *problem)
 {
@@ -115,6 +117,7 @@ static void fill_extents(const clattn__problem *problem, clattn_problem_row *row
     row->n_past = (int32_t)extent[CLATTN__N_PAST];
     row->total_q = (int32_t)extent[CLATTN__TOTAL_Q];
     row->total_kv = (int32_t)extent[CLATTN__TOTAL_KV];
+    row->scale_channels = (int32_t)problem->scale_channels;
     row->parts = (int32_t)extent[CLATTN__PARTS];
     row->top_k = (int32_t)extent[CLATTN__TOP];
     row->sample = (int32_t)problem->sample;

@@ -16,16 +16,17 @@ static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const cl
     return (clattn__place){0};
 }
 
-/* Bytes of one element of a tensor; scratch and what takes no part count as float. */
-static uint64_t element_size(const clattn_plan *plan, uint32_t tensor)
+/* Elements of a tensor in `bytes`; scratch and what takes no part count as float. */
+static uint64_t elements_of(const clattn_plan *plan, uint32_t tensor, uint64_t bytes)
 {
     for (uint32_t i = 0; i < plan->variant.scratch_count; i++)
         if (plan->variant.scratch[i].tensor == tensor && plan->variant.scratch[i].slot >= 0)
             tensor = (uint32_t)plan->variant.scratch[i].slot;
     const uint64_t slot = tensor < CLATTN_T_SLOTS ? CLATTN_SLOT_BIT(tensor) : 0;
     if (!(plan->problem.slots & slot))
-        return sizeof(float);
-    return clattn__dtype_get((clattn_dtype)plan->problem.dtype[tensor])->size;
+        return bytes / sizeof(float);
+    const clattn__dtype_info *dtype = clattn__dtype_get((clattn_dtype)plan->problem.dtype[tensor]);
+    return bytes / dtype->size * dtype->elements;
 }
 
 static void fill_base(const clattn_plan *plan, const clattn__bound *bound, clattn_base *base)
@@ -34,7 +35,7 @@ static void fill_base(const clattn_plan *plan, const clattn__bound *bound, clatt
     for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++) {
         const uint64_t offset = place_of(plan, tensor, bound).offset;
         if (offset)
-            base->offset[tensor] = (int64_t)(offset / element_size(plan, tensor));
+            base->offset[tensor] = (int64_t)elements_of(plan, tensor, offset);
     }
 }
 

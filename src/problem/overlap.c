@@ -14,10 +14,15 @@ typedef struct bytes {
 static bytes bytes_of(const clattn__problem *problem, clattn_slot slot, uint64_t at)
 {
     bytes of = {.at = at, .rank = clattn__slot_get((uint32_t)slot)->rank};
-    of.size = clattn__dtype_get((clattn_dtype)problem->dtype[slot])->size;
+    const clattn__dtype_info *dtype = clattn__dtype_get((clattn_dtype)problem->dtype[slot]);
+    of.size = dtype->size;
     for (uint32_t dim = 0; dim < of.rank; dim++) {
         of.extent[dim] = clattn__slot_extent(problem, slot, dim);
-        of.step[dim] = problem->layout[slot].stride[dim] * of.size;
+        of.step[dim] = clattn__dtype_bytes(dtype->dtype, problem->layout[slot].stride[dim]);
+        if (dtype->elements > 1 && dim == of.rank - 1) { /* side by side: see rules_scales.c */
+            of.extent[dim] /= dtype->elements;
+            of.step[dim] = of.size;
+        }
         if (of.step[dim] < 0) {
             of.step[dim] = -of.step[dim];
             of.at -= (uint64_t)of.step[dim] * (uint64_t)(of.extent[dim] - 1);

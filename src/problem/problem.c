@@ -26,6 +26,17 @@ static clattn_status copy_desc(void *copy, const void *desc, size_t size, const 
     return CLATTN_OK;
 }
 
+static void fill_scales(clattn__problem *problem, int64_t channels)
+{
+    int64_t *extent = problem->extent;
+    problem->scale_channels = channels;
+    extent[CLATTN__K_GROUPS] = extent[CLATTN__V_GROUPS] = 1;
+    if (channels) {
+        extent[CLATTN__K_GROUPS] = (extent[CLATTN__HEAD_DIM] + channels - 1) / channels;
+        extent[CLATTN__V_GROUPS] = (extent[CLATTN__VALUE_DIM] + channels - 1) / channels;
+    }
+}
+
 static void fill_extents(clattn__problem *problem, const clattn_attention_desc *desc)
 {
     int64_t *extent = problem->extent;
@@ -50,6 +61,7 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
     extent[CLATTN__N_PAGES] = desc->n_pages;
     extent[CLATTN__PAGE_SIZE] = desc->page_size;
     extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
+    fill_scales(problem, desc->scale_channels);
     extent[CLATTN__PARTS] = 1;
     extent[CLATTN__ONE] = 1;
     extent[CLATTN__TWO] = 2;
@@ -65,7 +77,7 @@ static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot
 static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
 {
     if (problem->kind == CLATTN__APPEND)
-        return info->slot == CLATTN_SLOT_PRESENT_K || info->slot == CLATTN_SLOT_PRESENT_V;
+        return info->rank == 4 && (info->written >> CLATTN__APPEND & 1);
     return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
 }
 
@@ -253,6 +265,11 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     made.extent[CLATTN__PAGE_SIZE] = own.page_size;
     made.extent[CLATTN__N_PAGES] = own.n_pages;
     made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
+    fill_scales(&made, own.scale_channels);
+    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
+    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
+    made.extent[CLATTN__TWO] = 2;
+    made.interleaved = own.interleaved;
     made.left = made.right = CLATTN__UNLIMITED;
     return finish(problem, &made, own.slots, own.tensor);
 }
@@ -374,7 +391,7 @@ void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t
                        int64_t *high)
 {
     const clattn__slot_info *info = clattn__slot_get((uint32_t)slot);
-    const int64_t size = clattn__dtype_get((clattn_dtype)problem->dtype[slot])->size;
+    const clattn_dtype dtype = (clattn_dtype)problem->dtype[slot];
     int64_t least = 0, most = 1;
     for (uint32_t dim = 0; dim < info->rank; dim++) {
         const int64_t extent = clattn__slot_extent(problem, slot, dim);
@@ -388,8 +405,8 @@ void clattn__slot_span(const clattn__problem *problem, clattn_slot slot, int64_t
         else
             most += reach;
     }
-    *low = least * size;
-    *high = most * size;
+    *low = clattn__dtype_bytes(dtype, least);
+    *high = clattn__dtype_bytes(dtype, most);
 }
 
 /* Whether a tensor that is written has an element. */

@@ -41,6 +41,7 @@ typedef struct clattn__problem {
     uint32_t bottom_right;
     uint32_t causal; /* for the description in words: `right` is 0 or less for it */
     int64_t block_q, block_kv;
+    int64_t scale_channels;                     /* that share a scale; 0: all of a row */
     clattn__hash score_function, mask_function; /* of the texts; 0: none */
     clattn__hash score_gradient;                /* the same; gradients only */
     uint32_t bias_sums;  /* bit d: GRAD_BIAS is summed over dimension d, whose extent counts as 1 */

@@ -18,6 +18,13 @@ clattn_status clattn__rules_check_linear(const clattn_linear_desc *desc, clattn_
 clattn_status clattn__rules_check_additive(const clattn_additive_desc *desc, clattn__kind kind);
 clattn_status clattn__rules_check_append(const clattn_append_desc *desc);
 
+/* Which tensors may be integers with scales, and what goes with them: rules_scales.c. */
+clattn_status clattn__rules_check_scales(clattn__kind kind, uint64_t slots,
+                                         const clattn_tensor *tensors, int64_t channels);
+/* A tensor with two elements in a byte begins its rows with a byte. */
+clattn_status clattn__rules_check_halves(const clattn__problem *problem,
+                                         const clattn__slot_info *info);
+
 /* Rules about the layouts, once strides are filled in: rules_layout.c. */
 clattn_status clattn__rules_check_layouts(const clattn__problem *problem);
 

@@ -93,6 +93,7 @@ clattn_status clattn__rules_check_layouts(const clattn__problem *problem)
         if (!clattn__problem_has(problem, info->slot))
             continue;
         CLATTN__TRY(span_is_addressable(problem, info));
+        CLATTN__TRY(clattn__rules_check_halves(problem, info));
         if (clattn__problem_writes(problem, info->slot) && !is_empty(problem, info))
             CLATTN__TRY(elements_are_distinct(problem, info));
     }

@@ -222,5 +222,6 @@ clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clatt
         CLATTN__TRY(rules[i](desc));
     if (kind == CLATTN__GRADIENT)
         CLATTN__TRY(clattn__rules_check_gradient(desc));
-    return clattn__rules_check_tensors(kind, desc->slots, desc->tensor);
+    CLATTN__TRY(clattn__rules_check_tensors(kind, desc->slots, desc->tensor));
+    return clattn__rules_check_scales(kind, desc->slots, desc->tensor, desc->scale_channels);
 }

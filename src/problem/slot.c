@@ -5,6 +5,8 @@
 
 #define BIT(dtype) (1u << (dtype))
 #define FLOATS     (BIT(CLATTN_F32) | BIT(CLATTN_F16) | BIT(CLATTN_BF16))
+/* where scales have a part: rules_scales.c */
+#define STORED (FLOATS | BIT(CLATTN_I8) | BIT(CLATTN_I4))
 
 #define B   CLATTN__BATCH
 #define H   CLATTN__N_HEAD
@@ -80,11 +82,17 @@
     }
 #define OF_ANGLES                                                                                  \
     {                                                                                              \
-        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER  \
+        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__ALWAYS,             \
+            CLATTN__NEVER                                                                          \
     }
 #define OF_TOP                                                                                     \
     {                                                                                              \
         CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER,                 \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define OF_SCALES                                                                                  \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__NEVER,           \
             CLATTN__IF_ASKED                                                                       \
     }
 #define OF_W_SCORE                                                                                 \
@@ -139,9 +147,9 @@
 #define PLAIN CLATTN__ONE
 static const clattn__slot_info table[] = {
     ROW(Q, 4, SHAPE(B, H, NQ, CLATTN__HEAD_DIM), FLOATS, OF_QUERIES, false, false, CLATTN__TOTAL_Q),
-    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), FLOATS, OF_KEYS, false, false,
+    ROW(K, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__HEAD_DIM), STORED, OF_KEYS, false, false,
         CLATTN__TOTAL_KV),
-    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), FLOATS, OF_KEYS, false, false,
+    ROW(V, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__VALUE_DIM), STORED, OF_KEYS, false, false,
         CLATTN__TOTAL_KV),
     ROW(OUT, 4, SHAPE(B, H, NQ, CLATTN__VALUE_DIM), FLOATS, OF_OUTPUT, FORWARD, false,
         CLATTN__TOTAL_Q),
@@ -163,9 +171,9 @@ static const clattn__slot_info table[] = {
         PLAIN),
     ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), FLOATS, OF_PRESENT, WRITTEN, false,
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), STORED, OF_PRESENT, WRITTEN, false,
         PLAIN),
-    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), FLOATS, OF_PRESENT, WRITTEN, false,
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), STORED, OF_PRESENT, WRITTEN, false,
         PLAIN),
     ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
@@ -212,6 +220,10 @@ static const clattn__slot_info table[] = {
         PLAIN),
     ROW(GRAD_CHANNEL_BIAS, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_ADDITIVE_GRADIENT, WRITTEN,
         false, PLAIN),
+    ROW(K_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__K_GROUPS), BIT(CLATTN_F32), OF_SCALES,
+        BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
+    ROW(V_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__V_GROUPS), BIT(CLATTN_F32), OF_SCALES,
+        BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -241,6 +253,8 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__IN] = "in",
     [CLATTN__OUT] = "out",
     [CLATTN__PACKED] = "elements of packed weights",
+    [CLATTN__K_GROUPS] = "scales of a key",
+    [CLATTN__V_GROUPS] = "scales of a value",
     [CLATTN__PARTS] = "parts",
     [CLATTN__ONE] = "1",
     [CLATTN__TWO] = "2",

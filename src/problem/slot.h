@@ -54,7 +54,9 @@ typedef enum clattn__extent {
     CLATTN__ROWS,   /* linear */
     CLATTN__IN,
     CLATTN__OUT,
-    CLATTN__PACKED, /* elements of PACKED_W */
+    CLATTN__PACKED,   /* elements of PACKED_W */
+    CLATTN__K_GROUPS, /* scales of a key, at least 1 */
+    CLATTN__V_GROUPS,
     CLATTN__PARTS,
     CLATTN__ONE,
     CLATTN__TWO,

@@ -162,6 +162,12 @@ static clattn_status check_positions(const clattn__problem *problem, const void 
                                 "POSITIONS: element %" PRId64 " is %" PRId64 ", %" PRId64
                                 " tokens from there on aren't within page_size * page_limit",
                                 b, first, count);
+        const int64_t angles = problem->extent[CLATTN__N_POSITIONS];
+        if (clattn__problem_has(problem, CLATTN_SLOT_ANGLES) && first + count > angles)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "POSITIONS: element %" PRId64 " is %" PRId64 ", %" PRId64
+                                " tokens from there on have no ANGLES beyond n_positions, %" PRId64,
+                                b, first, count, angles);
         const int64_t *step = layout[CLATTN_SLOT_PAGES].stride;
         for (int64_t i = first / size; pages && i * size < first + count; i++)
             CLATTN__TRY(check_page(problem, b, i, pages[b * step[0] + i * step[1]]));

@@ -100,7 +100,7 @@ static clattn_status bench_submit(const dispatch_bench *of, dispatch_row *row)
     clattn_dispatcher *dispatcher = NULL;
     bench_rig rig = {0};
     bench_piece piece;
-    *row = (dispatch_row){"submit", {{"seconds", 0}, {"raw_seconds", 0}}, 0};
+    *row = (dispatch_row){.name = "submit", .figure = {{"seconds", 0}, {"raw_seconds", 0}}};
     clattn_status status = make_context(of, 0, true, &context);
     if (status == CLATTN_OK)
         status = bench_rig_init(&rig, context, (bench_extents){8, 8, 96, 96}, 1);
@@ -171,11 +171,11 @@ static clattn_status time_mixed(const dispatch_bench *of, clattn_dispatcher *tog
     }
     if (status == CLATTN_OK)
         status = clattn_dispatcher_get_statistics(together, &made);
-    *row = (dispatch_row){"mixed_lengths",
-                          {{"seconds", best},
-                           {"seconds_one_launch_a_head", each},
-                           {"launches", (double)made.lane[0].launches / (double)(runs + !runs)}},
-                          0};
+    *row = (dispatch_row){
+        .name = "mixed_lengths",
+        .figure = {{"seconds", best},
+                   {"seconds_one_launch_a_head", each},
+                   {"launches", (double)made.lane[0].launches / (double)(runs + !runs)}}};
     return status;
 }
 
@@ -305,7 +305,8 @@ static clattn_status bench_lanes(const dispatch_bench *of, bool slowed, dispatch
 {
     side one, two;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    *row = (dispatch_row){slowed ? "slowed_lane" : "two_lanes", {{"speedup_over_one_lane", 0}}, 0};
+    *row = (dispatch_row){.name = slowed ? "slowed_lane" : "two_lanes",
+                          .figure = {{"speedup_over_one_lane", 0}}};
     clattn_status status = open_side(of, slowed ? 2 : 0, 1, &one);
     const clattn_status opened = open_side(of, 2, 2, &two);
     status = status == CLATTN_OK ? opened : status;

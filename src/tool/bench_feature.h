@@ -11,10 +11,11 @@ typedef struct bench_feature {
     const char *name;
     uint64_t slots; /* tensors that it takes */
     float softcap, dropout;
-    int64_t top_k;      /* keys of highest score that a query attends to */
-    int64_t window;     /* keys that a query sees before its own; with it none after */
-    const char *type;   /* storage in the place of --dtype's; NULL: none */
-    clattn_align align; /* that it needs: bottom-right, as causal shapes have it, or none */
+    int64_t top_k;         /* keys of highest score that a query attends to */
+    int64_t window;        /* keys that a query sees before its own; with it none after */
+    const char *type;      /* storage in the place of --dtype's; NULL: none */
+    clattn_dtype integers; /* storage of keys and values alone, with a scale a row, or 0 */
+    clattn_align align;    /* that it needs: bottom-right, as causal shapes have it, or none */
 } bench_feature;
 
 /* Row by row; NULL from the end on. */

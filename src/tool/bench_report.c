@@ -80,7 +80,7 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
     }
     if (!shape->linear)
         cJSON_AddBoolToObject(object, "causal", shape->causal);
-    cJSON_AddStringToObject(object, "dtype", shape->type->name);
+    cJSON_AddStringToObject(object, "dtype", bench_shape_dtype(shape));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         cJSON_AddNumberToObject(object, figures[i].key, figures[i].value);
     cJSON_AddStringToObject(object, "kernel", timing->kernel);

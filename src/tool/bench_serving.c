@@ -218,7 +218,7 @@ static clattn_status open_serving(serving *s, clattn_context *context, const cha
     clattn_dispatcher_options options;
     clattn_dispatcher_options_init(&options);
     options.direct = s->naive;
-    options.launch_ns = s->naive ? 0 : 500000;
+    options.launch_ns = s->naive ? 0 : 200000;
     options.trace_size = trace ? 1u << 16 : 0;
     clattn_status status =
         bench_rig_init(&s->decode, context, (bench_extents){HEADS, KV_HEADS, 1, KEYS}, SLOTS);

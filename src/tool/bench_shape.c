@@ -97,6 +97,8 @@ static void describe_feature(const bench_shape *shape, clattn_attention_desc *de
     desc->window_left = feature->window;
     if (feature->align)
         desc->align = feature->align;
+    if (feature->integers)
+        desc->tensor[CLATTN_SLOT_K].dtype = desc->tensor[CLATTN_SLOT_V].dtype = feature->integers;
     bench_tensor_describe(shape, desc);
 }
 
@@ -207,6 +209,21 @@ double bench_shape_operations(const bench_shape *shape)
     return 2 * visible_pairs(shape) * (double)shape->n_head * products * (double)shape->head_dim;
 }
 
+const char *bench_shape_dtype(const bench_shape *shape)
+{
+    return shape->feature && shape->feature->integers ? shape->feature->type : shape->type->name;
+}
+
+/* Bytes of a key, with its scale. */
+static double row_bytes(const bench_shape *shape)
+{
+    const clattn_dtype integers = shape->feature ? shape->feature->integers : CLATTN_F32;
+    const double dim = (double)shape->head_dim;
+    if (integers)
+        return dim / (integers == CLATTN_I4 ? 2 : 1) + sizeof(float);
+    return dim * (double)shape->type->bytes;
+}
+
 double bench_shape_kv_bytes(const bench_shape *shape)
 {
     double keys = 0;
@@ -214,6 +231,5 @@ double bench_shape_kv_bytes(const bench_shape *shape)
         return 0;
     for (int64_t b = 0; b < shape->batch; b++)
         keys += (double)bench_shape_length(shape, b);
-    return 2 * keys * (double)shape->n_kv_head * (double)shape->head_dim *
-           (double)shape->type->bytes;
+    return 2 * keys * (double)shape->n_kv_head * row_bytes(shape);
 }

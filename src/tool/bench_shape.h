@@ -41,6 +41,8 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity);
 /* "attention", "attention+mask", "gradient", "gradient+mask", "linear", "linear_x", "linear_w" */
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity);
+/* How keys and values are stored: "f32", "int8". */
+const char *bench_shape_dtype(const bench_shape *shape);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
 void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *desc);
 

@@ -9,10 +9,21 @@ static double query_elements(const bench_shape *shape)
            (double)shape->head_dim;
 }
 
+static clattn_dtype integers_of(const bench_shape *shape)
+{
+    return shape->feature ? shape->feature->integers : CLATTN_F32;
+}
+
+static double key_rows(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)shape->n_kv_head * (double)shape->n_kv;
+}
+
+/* Two integers of 4 bits count as one. */
 static double key_elements(const bench_shape *shape)
 {
-    return (double)shape->batch * (double)shape->n_kv_head * (double)shape->n_kv *
-           (double)shape->head_dim;
+    const double all = key_rows(shape) * (double)shape->head_dim;
+    return integers_of(shape) == CLATTN_I4 ? all / 2 : all;
 }
 
 static double row_elements(const bench_shape *shape)
@@ -84,6 +95,27 @@ static void fill_stored(const bench_shape *shape, void *data, uint64_t count)
     fill_numbers(shape->type, data, count);
 }
 
+static void fill_keys(const bench_shape *shape, void *data, uint64_t count)
+{
+    uint8_t *to = data;
+    uint32_t state = 12345;
+    if (!integers_of(shape)) {
+        fill_stored(shape, data, count);
+        return;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        to[i] = (uint8_t)(state >> 24);
+    }
+}
+
+static void fill_scales(const bench_shape *shape, void *data, uint64_t count)
+{
+    float *to = data;
+    for (uint64_t i = 0; i < count; i++)
+        to[i] = integers_of(shape) == CLATTN_I4 ? 1.0f / 7 : 1.0f / 127;
+}
+
 static void fill_floats(const bench_shape *shape, void *data, uint64_t count)
 {
     (void)shape;
@@ -120,8 +152,8 @@ static void fill_seed(const bench_shape *shape, void *data, uint64_t count)
 
 static const bench_tensor table[] = {
     {CLATTN_SLOT_Q, 0, query_elements, fill_stored},
-    {CLATTN_SLOT_K, 0, key_elements, fill_stored},
-    {CLATTN_SLOT_V, 0, key_elements, fill_stored},
+    {CLATTN_SLOT_K, 0, key_elements, fill_keys},
+    {CLATTN_SLOT_V, 0, key_elements, fill_keys},
     {CLATTN_SLOT_OUT, 0, query_elements, fill_stored},
     {CLATTN_SLOT_LSE, 4, row_elements, fill_floats},
     {CLATTN_SLOT_GRAD_OUT, 0, query_elements, fill_stored},
@@ -137,6 +169,8 @@ static const bench_tensor table[] = {
     {CLATTN_SLOT_W, 0, w_elements, fill_stored},
     {CLATTN_SLOT_B, 0, b_elements, fill_stored},
     {CLATTN_SLOT_Y, 0, y_elements, fill_stored},
+    {CLATTN_SLOT_K_SCALES, 4, key_rows, fill_scales},
+    {CLATTN_SLOT_V_SCALES, 4, key_rows, fill_scales},
 };
 
 const bench_tensor *bench_tensor_get(uint32_t index)
@@ -150,7 +184,8 @@ bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shap
     if (is_linear || shape->linear)
         return is_linear && shape->linear &&
                (tensor->slot != CLATTN_SLOT_B || shape->linear != BENCH_LINEAR_X);
-    if (tensor->slot == CLATTN_SLOT_LSE || tensor->slot >= CLATTN_SLOT_GRAD_OUT)
+    if (tensor->slot == CLATTN_SLOT_LSE ||
+        (tensor->slot >= CLATTN_SLOT_GRAD_OUT && tensor->slot <= CLATTN_SLOT_GRAD_PAST_V))
         return shape->backward;
     return tensor->slot <= CLATTN_SLOT_OUT ||
            (shape->feature && shape->feature->slots & CLATTN_SLOT_BIT(tensor->slot));
@@ -158,6 +193,9 @@ bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shap
 
 uint32_t bench_tensor_element_size(const bench_tensor *tensor, const bench_shape *shape)
 {
+    const bool of_keys = tensor->slot == CLATTN_SLOT_K || tensor->slot == CLATTN_SLOT_V;
+    if (of_keys && integers_of(shape))
+        return 1;
     return tensor->bytes ? tensor->bytes : shape->type->bytes;
 }
 

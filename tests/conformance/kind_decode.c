@@ -10,6 +10,7 @@
 /* The case in numbers, and its work in progress. */
 typedef struct decode {
     const test_case *c;
+    const stored_as *stored; /* NULL: float32 */
     clattn_context *context;
     clattn_dispatcher *dispatcher;
     clattn_kv_cache *cache;
@@ -137,6 +138,15 @@ static clattn_status rotate(decode *d, clattn_buffer **buffer, int64_t heads)
     return status;
 }
 
+/* Adds the scales' bindings where the cache has some. */
+static clattn_status bind_scales(decode *d, clattn_binding *bindings, uint32_t *count)
+{
+    if (!d->stored || (d->stored->dtype != CLATTN_I8 && d->stored->dtype != CLATTN_I4))
+        return CLATTN_OK;
+    *count += 2;
+    return clattn_kv_cache_bind_scales(d->cache, 0, bindings);
+}
+
 /* ---- appending and attending ----------------------------------------------------------------- */
 
 /* Rows `first` to `first` + n - 1 of every entry, added[b] of them; NULL: all. */
@@ -151,7 +161,8 @@ static clattn_status append(decode *d, const chunk *of)
 {
     clattn_append_desc desc;
     clattn_plan *plan = NULL;
-    clattn_binding bindings[7] = {
+    uint32_t count = 7;
+    clattn_binding bindings[9] = {
         {.slot = CLATTN_SLOT_K, .buffer = d->k, .offset = row_offset(d, of->first)},
         {.slot = CLATTN_SLOT_V, .buffer = d->v, .offset = row_offset(d, of->first)},
         {.slot = CLATTN_SLOT_PAGES, .host = of->pages},
@@ -167,9 +178,11 @@ static clattn_status append(decode *d, const chunk *of)
     if (status == CLATTN_OK)
         status = clattn_kv_cache_bind(d->cache, 0, 1, bindings + 5);
     if (status == CLATTN_OK)
+        status = bind_scales(d, bindings + 7, &count);
+    if (status == CLATTN_OK)
         status = clattn_plan_append(d->context, &desc, &plan);
     if (status == CLATTN_OK)
-        status = submit(d, plan, bindings, 7);
+        status = submit(d, plan, bindings, count);
     clattn_plan_destroy(plan);
     return status;
 }
@@ -199,7 +212,8 @@ static clattn_status attend(decode *d, const chunk *of)
 {
     clattn_attention_desc desc;
     clattn_plan *plan = NULL;
-    clattn_binding bindings[7] = {
+    uint32_t count = 7;
+    clattn_binding bindings[9] = {
         {.slot = CLATTN_SLOT_Q, .buffer = d->q, .offset = row_offset(d, of->first)},
         {.slot = CLATTN_SLOT_OUT, .buffer = d->out, .offset = row_offset(d, of->first)},
         {.slot = CLATTN_SLOT_PAGES, .host = of->pages},
@@ -211,9 +225,11 @@ static clattn_status attend(decode *d, const chunk *of)
     if (status == CLATTN_OK)
         status = clattn_kv_cache_bind(d->cache, 0, 0, bindings + 5);
     if (status == CLATTN_OK)
+        status = bind_scales(d, bindings + 7, &count);
+    if (status == CLATTN_OK)
         status = clattn_plan_attention(d->context, &desc, &plan);
     if (status == CLATTN_OK)
-        status = submit(d, plan, bindings, 7);
+        status = submit(d, plan, bindings, count);
     clattn_plan_destroy(plan);
     return status;
 }
@@ -264,6 +280,10 @@ static clattn_status run_in_pages(decode *d, int64_t page_size)
     clattn_kv_cache_desc desc;
     chunk of = {.limit = (d->rows + page_size - 1) / page_size};
     clattn_kv_cache_desc_init(&desc);
+    if (d->stored) {
+        desc.dtype = d->stored->dtype;
+        desc.scale_channels = d->stored->scale_channels;
+    }
     desc.layers = 1;
     desc.n_kv_head = d->kv_heads;
     desc.head_dim = desc.value_dim = d->dim;
@@ -379,7 +399,7 @@ static bool set_extents(decode *d)
 
 void run_decode(clattn_context *context, const test_case *c, results *r)
 {
-    decode d = {.c = c, .context = context};
+    decode d = {.c = c, .stored = r->stored, .context = context};
     clattn_status status = CLATTN_ERR_ARGUMENT;
     if (!set_extents(&d))
         results_decline(c, r, "inputs are missing, or have other shapes or types");

@@ -17,7 +17,20 @@ typedef struct result {
     char reason[320]; /* why not, otherwise; "" is the kind's word for "not supported yet" */
 } result;
 
+/* How a cache stores keys and values, and what error that allows: of the largest expected value, as
+ * docs/numerics.md has it. */
+typedef struct stored_as {
+    const char *name;
+    clattn_dtype dtype;
+    int64_t scale_channels;
+    double tolerance; /* 0: that of the case */
+} stored_as;
+
+/* The row of this name, NULL if there is none. */
+const stored_as *stored_as_find(const char *name);
+
 typedef struct results {
+    const stored_as *stored;         /* NULL: as they are given */
     result output[CASE_MOST_ARRAYS]; /* (output_count of the case), in its order */
 } results;
 

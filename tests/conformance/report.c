@@ -26,13 +26,15 @@ static void add_pair(pair_list *to, const char *name, const char *output)
 }
 
 /* Sets the reason of a computed result that is wrong; true: it is right. */
-static bool judge(const test_case *c, int index, result *r)
+static bool judge(const test_case *c, int index, const stored_as *stored, result *r)
 {
     if (!r->computed)
         return false;
     const case_array *output = &c->output[index];
-    return compare_arrays(&r->array, &output->array, tolerance_of(c, output), r->reason,
-                          sizeof r->reason);
+    tolerance allowed = tolerance_of(c, output);
+    if (stored && stored->tolerance > 0)
+        allowed.of_largest = stored->tolerance;
+    return compare_arrays(&r->array, &output->array, allowed, r->reason, sizeof r->reason);
 }
 
 /* "FAIL name: out, lse: reason; dq: reason" */
@@ -62,7 +64,7 @@ void report_case(report *to, const test_case *c, results *r)
         if (!r->output[i].wanted)
             continue;
         wanted++;
-        good[i] = judge(c, i, &r->output[i]);
+        good[i] = judge(c, i, r->stored, &r->output[i]);
         right += good[i];
         declined += !good[i] && r->output[i].declined;
         if (good[i] || r->output[i].declined)

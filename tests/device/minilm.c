@@ -1,6 +1,7 @@
 /* test_minilm_cases FOLDER: attention on each case below FOLDER (q.npy, k.npy, v.npy), every kernel
  * that accepts it, compared with the double-precision oracle and, where there is one, with
- * expected_out.npy and expected_weights.npy. Exit status 0 if every error is within the bound. */
+ * expected_out.npy and expected_weights.npy; then with keys and values as integers. Exit status 0
+ * if every error is within its bound. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "tests/conformance/npy.h"
 #include "tests/conformance/walk.h"
 #include "tests/oracle/oracle.h"
+#include "tests/oracle/quantise.h"
 
 #define BOUND 1e-5
 
@@ -94,11 +96,16 @@ static double error_of(const float *x, const double *expected, int64_t count)
     return error / largest;
 }
 
+static int report_within(const char *what, double error, double bound)
+{
+    printf("  %-30s largest error %.2e, allowed %.0e%s\n", what, error, bound,
+           error <= bound ? "" : ": FAILED");
+    return error <= bound;
+}
+
 static int report(const char *what, double error)
 {
-    printf("  %-30s largest error %.2e, allowed %.0e%s\n", what, error, BOUND,
-           error <= BOUND ? "" : ": FAILED");
-    return error <= BOUND;
+    return report_within(what, error, BOUND);
 }
 
 static int compare(const minilm_case *c)
@@ -117,13 +124,78 @@ static int compare(const minilm_case *c)
     return good;
 }
 
+/* ---- keys and values as integers ------------------------------------------------------------- */
+
+/* What docs/numerics.md says of this data. */
+static const struct {
+    const char *name;
+    int bits;
+    int64_t channels;
+    double bound;
+} types[] = {{"8 bits", 8, 0, 2e-2},
+             {"8 bits, 32 channels a scale", 8, 32, 2e-2},
+             {"4 bits", 4, 0, 3e-1},
+             {"4 bits, 32 channels a scale", 4, 32, 3e-1}};
+
+/* One tensor's rows as integers and scales; two integers in a byte where they have 4 bits. */
+static void quantise(const npy_array *from, const float *x, int bits, int64_t channels,
+                     uint8_t *bytes, float *scales)
+{
+    const int64_t dim = from->shape[3], groups = channels ? (dim + channels - 1) / channels : 1;
+    int8_t row[576];
+    float left[576];
+    for (int64_t i = 0; i < from->count / dim; i++) {
+        const oracle_integers to = {bits, channels, row, scales + i * groups};
+        oracle_quantise(&to, x + i * dim, dim, left);
+        for (int64_t d = 0; d < dim; d++)
+            if (bits == 8)
+                bytes[i * dim + d] = (uint8_t)row[d];
+            else if (d % 2 == 0)
+                bytes[(i * dim + d) / 2] = (uint8_t)((row[d] & 15) | row[d + 1] << 4);
+    }
+}
+
+/* Attention to integers, against the oracle on the floats that they were made of. */
+static int run_integers(clattn_context *context, const minilm_case *c, clattn_attention_desc desc,
+                        size_t t)
+{
+    uint8_t *bytes[2] = {malloc((size_t)c->array[K].count), malloc((size_t)c->array[V].count)};
+    float *scales[2] = {malloc((size_t)c->array[K].count * sizeof(float)),
+                        malloc((size_t)c->array[V].count * sizeof(float))};
+    int good = bytes[0] && bytes[1] && scales[0] && scales[1];
+    for (int i = 0; good && i < 2; i++) {
+        desc.tensor[CLATTN_SLOT_K + i].dtype = types[t].bits == 8 ? CLATTN_I8 : CLATTN_I4;
+        quantise(&c->array[K + i], c->input[K + i], types[t].bits, types[t].channels, bytes[i],
+                 scales[i]);
+    }
+    desc.scale_channels = types[t].channels;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_K_SCALES) | CLATTN_SLOT_BIT(CLATTN_SLOT_V_SCALES);
+    const clattn_host_binding bindings[] = {
+        {CLATTN_SLOT_Q, 0, c->input[Q]},      {CLATTN_SLOT_K, 0, bytes[0]},
+        {CLATTN_SLOT_V, 0, bytes[1]},         {CLATTN_SLOT_OUT, 0, c->out},
+        {CLATTN_SLOT_K_SCALES, 0, scales[0]}, {CLATTN_SLOT_V_SCALES, 0, scales[1]},
+    };
+    good = good && clattn_run(context, &desc, bindings, 6) == CLATTN_OK;
+    if (good) {
+        const oracle_problem *o = &c->oracle;
+        const int64_t count = o->batch * o->n_head * o->n_q * o->value_dim;
+        good = report_within(types[t].name, error_of(c->out, o->out, count), types[t].bound);
+    } else
+        fprintf(stderr, "%s\n", clattn_error_message());
+    for (int i = 0; i < 2; i++) {
+        free(bytes[i]);
+        free(scales[i]);
+    }
+    return good;
+}
+
 static int run(clattn_context *context, const char *folder)
 {
     minilm_case c = {0};
     clattn_attention_desc desc;
+    clattn_attention_desc_init(&desc);
     int good = load(&c, folder) && compute_expected(&c);
     if (good) {
-        clattn_attention_desc_init(&desc);
         desc.batch = c.oracle.batch;
         desc.n_head = c.oracle.n_head;
         desc.n_kv_head = c.oracle.n_kv_head;
@@ -143,6 +215,8 @@ static int run(clattn_context *context, const char *folder)
             fprintf(stderr, "%s\n", clattn_error_message());
     }
     good = good && compare(&c);
+    for (size_t t = 0; good && t < sizeof types / sizeof types[0]; t++)
+        good = run_integers(context, &c, desc, t);
     finish(&c);
     return good;
 }

@@ -64,7 +64,7 @@ Test(dispatch, submissions_that_wait_share_launches)
     expect_heads(&h);
     forget_outputs(&h);
     clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
-    block(&h, dispatcher, &b, 1200);
+    block(&h, dispatcher, &b, 3000);
     for (int head = 0; head < HEADS; head++)
         events[head] = submit_head(&h, dispatcher, head, NULL, 100 + (uint64_t)head);
     cr_assert_eq(clattn_event_wait_all(events, HEADS, UINT64_MAX), CLATTN_OK);
@@ -89,7 +89,7 @@ Test(dispatch, cancelling_and_its_followers)
     clattn_event *event[5];
     open_heads(&h, NULL);
     clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
-    block(&h, dispatcher, &b, 1200);
+    block(&h, dispatcher, &b, 3000);
     cr_assert_eq(clattn_event_cancel(b.event), CLATTN_ERR_BUSY, "it has begun");
     clattn_submission like;
     clattn_submission_init(&like);
@@ -130,7 +130,7 @@ Test(dispatch, deadlines_and_full_queues)
     options.queue_limit = 3;
     open_heads(&h, NULL);
     clattn_dispatcher *dispatcher = open_dispatcher(&h, &options);
-    block(&h, dispatcher, &b, 1500);
+    block(&h, dispatcher, &b, 3000);
     clattn_submission like;
     clattn_submission_init(&like);
     like.deadline_ns = 1000;
@@ -211,7 +211,7 @@ Test(dispatch, waiting_for_any)
     uint32_t index = 99;
     open_heads(&h, NULL);
     clattn_dispatcher *one = open_dispatcher(&h, NULL), *other = open_dispatcher(&h, NULL);
-    block(&h, one, &b, 1200);
+    block(&h, one, &b, 3000);
     clattn_event *events[2] = {b.event, submit_head(&h, other, 3, NULL, 0)};
     cr_assert_eq(clattn_event_wait_any(events, 0, 0, &index), CLATTN_ERR_ARGUMENT);
     cr_assert_eq(clattn_event_wait_any(events, 2, UINT64_MAX, &index), CLATTN_OK);
@@ -235,7 +235,7 @@ Test(dispatch, wait_lists_across_dispatchers)
     expect_heads(&h);
     forget_outputs(&h);
     clattn_dispatcher *one = open_dispatcher(&h, NULL), *other = open_dispatcher(&h, NULL);
-    block(&h, one, &b, 1200);
+    block(&h, one, &b, 3000);
     clattn_submission_init(&like);
     clattn_event *events[HEADS];
     for (int head = 0; head < HEADS; head++) {

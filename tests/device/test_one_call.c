@@ -56,7 +56,7 @@ static void twice(call *c)
 }
 static void unknown(call *c)
 {
-    c->binding[c->count++].slot = (clattn_slot)47;
+    c->binding[c->count++].slot = (clattn_slot)63;
 }
 static void negative(call *c)
 {
@@ -115,7 +115,7 @@ static const struct {
     {"no bindings", none, CLATTN_ERR_ARGUMENT, "Q: is not bound"},
     {"bindings NULL", null_array, CLATTN_ERR_ARGUMENT, "bindings: is NULL"},
     {"twice", twice, CLATTN_ERR_ARGUMENT, "K: is bound twice"},
-    {"unknown slot", unknown, CLATTN_ERR_ARGUMENT, "47 is not a slot"},
+    {"unknown slot", unknown, CLATTN_ERR_ARGUMENT, "63 is not a slot"},
     {"negative slot", negative, CLATTN_ERR_ARGUMENT, "-7 is not a slot"},
     {"not asked for", not_asked_for, CLATTN_ERR_ARGUMENT, "WEIGHTS: is bound, but"},
     {"data NULL", null_data, CLATTN_ERR_ARGUMENT, "V: data is NULL"},

@@ -175,3 +175,124 @@ Test(rotary, angles_are_those_of_the_frequencies)
     cr_expect_eq(clattn_rotary_angles(3, 4, 0, NULL, &angles[0][0][0]), CLATTN_ERR_ARGUMENT);
     cr_expect_eq(clattn_rotary_angles(3, 4, 1, NULL, NULL), CLATTN_ERR_ARGUMENT);
 }
+
+/* ---- while appending ------------------------------------------------------------------------- */
+
+enum { LATER = 30 }; /* tokens that are appended first */
+
+static clattn_buffer *filled(clattn_context *context, const void *data, uint64_t bytes)
+{
+    clattn_buffer *buffer;
+    good(clattn_buffer_create(context, bytes, &buffer));
+    good(clattn_buffer_write(buffer, 0, data, bytes));
+    return buffer;
+}
+
+static clattn_kv_cache *open_cache(clattn_context *context, size_t n)
+{
+    clattn_kv_cache_desc desc;
+    clattn_kv_cache *cache;
+    clattn_kv_cache_desc_init(&desc);
+    desc.layers = 1;
+    desc.n_kv_head = HEADS;
+    desc.head_dim = desc.value_dim = cases[n].head_dim;
+    desc.page_size = 16;
+    desc.pages = 8;
+    good(clattn_kv_cache_create(context, &desc, &cache));
+    good(clattn_kv_cache_add(cache, 1));
+    return cache;
+}
+
+static clattn_plan *plan_append(clattn_context *context, clattn_kv_cache *cache, size_t n,
+                                int64_t tokens)
+{
+    const int64_t dim = cases[n].head_dim;
+    clattn_append_desc desc;
+    clattn_plan *plan;
+    clattn_append_desc_init(&desc);
+    desc.batch = 1;
+    desc.n_kv = tokens;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_ANGLES);
+    desc.rotary_dim = cases[n].rotary_dim;
+    desc.interleaved = cases[n].interleaved;
+    desc.n_positions = TOKENS;
+    good(clattn_kv_cache_describe_append(cache, TOKENS, &desc));
+    for (int slot = CLATTN_SLOT_K; slot <= CLATTN_SLOT_V; slot++)
+        desc.tensor[slot] = (clattn_tensor){.strided = 1, .stride = {0, TOKENS * dim, dim, 1}};
+    good(clattn_plan_append(context, &desc, &plan));
+    return plan;
+}
+
+/* Tokens `begin` to `end` - 1 of x (HEADS, TOKENS, head_dim), as keys and as values. */
+static void append_chunk(clattn_context *context, clattn_dispatcher *dispatcher,
+                         clattn_kv_cache *cache, const rotation *r, size_t n, int64_t begin)
+{
+    const int64_t tokens = begin ? TOKENS - begin : LATER, dim = cases[n].head_dim;
+    const uint64_t id = 1, bytes = (uint64_t)(HEADS * TOKENS * dim) * sizeof(float);
+    const int32_t position = (int32_t)begin;
+    int32_t pages[5], length;
+    clattn_plan *plan = plan_append(context, cache, n, tokens);
+    good(clattn_kv_cache_extend(cache, dispatcher, &id, &tokens, 1));
+    good(clattn_kv_cache_tables(cache, &id, 1, 5, pages, &length));
+    clattn_binding bindings[7] = {
+        {.slot = CLATTN_SLOT_K, .buffer = filled(context, r->x, bytes)},
+        {.slot = CLATTN_SLOT_V, .buffer = filled(context, r->x, bytes)},
+        {.slot = CLATTN_SLOT_ANGLES,
+         .buffer =
+             filled(context, r->angles, (uint64_t)(TOKENS * cases[n].rotary_dim) * sizeof(float))},
+        {.slot = CLATTN_SLOT_PAGES, .host = pages},
+        {.slot = CLATTN_SLOT_POSITIONS, .host = &position},
+    };
+    bindings[0].offset = bindings[1].offset = (uint64_t)(begin * dim) * sizeof(float);
+    good(clattn_kv_cache_bind(cache, 0, 1, bindings + 5));
+    const clattn_step step = {.plan = plan, .bindings = bindings, .binding_count = 7};
+    clattn_submission submission;
+    clattn_submission_init(&submission);
+    submission.steps = &step;
+    submission.step_count = 1;
+    rig_submit(dispatcher, &submission);
+    clattn_plan_destroy(plan);
+    for (int i = 0; i < 3; i++)
+        good(clattn_buffer_destroy(bindings[i].buffer));
+}
+
+static void append_case(clattn_context *context, clattn_dispatcher *dispatcher, size_t n)
+{
+    const int64_t dim = cases[n].head_dim, count = HEADS * TOKENS * dim;
+    const clattn_kv_range all = {1, 0, 0, TOKENS};
+    float *k = malloc((size_t)count * sizeof *k), *v = malloc((size_t)count * sizeof *v);
+    rotation r;
+    cr_assert(k && v);
+    make(&r, n);
+    clattn_kv_cache *cache = open_cache(context, n);
+    append_chunk(context, dispatcher, cache, &r, n, 0);
+    append_chunk(context, dispatcher, cache, &r, n, LATER);
+    good(clattn_kv_cache_read(cache, &all, k, v));
+    cr_assert_eq(memcmp(v, r.x, (size_t)count * sizeof *v), 0, "%s: values changed", rig_said());
+    for (int64_t row = 0; row < HEADS * TOKENS; row++)
+        for (int64_t d = 0; d < dim; d++) {
+            const double expected = rotated(r.x + row * dim, d, n, row % TOKENS);
+            cr_assert(fabs((double)k[row * dim + d] - expected) <= 1e-6,
+                      "%s: element %d at position %d", rig_said(), (int)d, (int)(row % TOKENS));
+        }
+    clattn_kv_cache_destroy(cache);
+    free(r.x);
+    free(r.out);
+    free(r.halves);
+    free(r.angles);
+    free(k);
+    free(v);
+}
+
+Test(rotary, of_keys_while_they_are_appended)
+{
+    clattn_context *context = rig_open();
+    clattn_dispatcher *dispatcher;
+    good(clattn_dispatcher_create(context, NULL, &dispatcher));
+    for (size_t n = 0; n < COUNT(cases); n++) {
+        rig_say("case %d", (int)n);
+        append_case(context, dispatcher, n);
+    }
+    clattn_dispatcher_destroy(dispatcher);
+    rig_close(context);
+}

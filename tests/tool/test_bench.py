@@ -79,9 +79,10 @@ class Rows(BenchCase):
             self.assertEqual({row[key] for row in self.found}, {self.found[0][key]})
 
 
-FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "dropout", "top-k",
-            "lengths")  # fmt: skip
-BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4",
+            "dropout", "top-k", "lengths")  # fmt: skip
+BYTES = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5}
+INTEGERS = ("int8", "int4")  # a scale of 4 bytes a row
 WINDOW = 256
 
 
@@ -117,7 +118,8 @@ class Features(BenchCase):
         seconds = row["seconds_min"]
         operations = 2 * pairs * n_head * 2 * head_dim
         self.assertAlmostEqual(row["gflops"] * seconds * 1e9 / operations, 1)
-        kv_bytes = BYTES[dtype] * 2 * sum(lengths) * n_kv_head * head_dim
+        row_bytes = BYTES[dtype] * head_dim + (4 if dtype in INTEGERS else 0)
+        kv_bytes = 2 * sum(lengths) * n_kv_head * row_bytes
         self.assertAlmostEqual(row["gbytes_per_s"] * seconds * 1e9 / kv_bytes, 1)
 
     def check_all(self, features, shapes, dtype):
@@ -190,8 +192,8 @@ class Backward(BenchCase):
 
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
-        features = [name for name in FEATURES if name != "top-k"]  # it has no gradient
-        words = [word for name in features for word in ("--feature", name)]
+        features = [name for name in FEATURES if name not in (*INTEGERS, "top-k")]
+        words = (word for name in features for word in ("--feature", name))
         rows = self.rows(*SHORT, *shape, *words)
         self.assertEqual(len(rows), len(features))
         for name, row in zip(features, rows, strict=True):
@@ -200,6 +202,8 @@ class Backward(BenchCase):
 
     def test_wrong(self):
         self.run_bad(2, "--backward", "bench", "--backward")
+        integers = ("--shape", "1,2,2,40,70,16", "--backward", "--feature", "int8")
+        self.run_bad(2, "--shape", "bench", *integers)
         self.run_bad(2, "--backward", "bench", "--suite", "backward", "--backward")
 
 

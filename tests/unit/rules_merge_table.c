@@ -27,7 +27,7 @@ const rules_row rules_merge_rows[] = {
     {0, BAD, "n_q: is -1", {LONG(n_q, -1)}},
     {0, BAD, "value_dim: is 0, must be 1 to 576", {LONG(value_dim, 0)}},
     {0, BAD, "value_dim: is 577", {LONG(value_dim, 577)}},
-    {0, NOT, "slots: this version has no slot 47", {SLOTS(CLATTN_SLOT_BIT(47))}},
+    {0, NOT, "slots: this version has no slot 60", {SLOTS(CLATTN_SLOT_BIT(60))}},
     {0, BAD, "slots: OUT always takes part", {SLOTS(BIT(OUT))}},
     {0, BAD, "slots: PARTIAL_LSE always takes part", {SLOTS(BIT(PARTIAL_LSE))}},
     {0, BAD, "slots: Q has no part in this operation", {SLOTS(BIT(Q))}},

@@ -22,6 +22,8 @@ typedef struct one_call {
     clattn__functions functions;
     slot_memory slot[CLATTN_SLOT_LIMIT]; /* by slot */
     bool bound[CLATTN_SLOT_LIMIT];
+    clattn_slot listed[CLATTN_SLOT_LIMIT]; /* those that are bound, ascending */
+    uint32_t count;                        /* of them */
     bool zero_copy;
 } one_call;
 
@@ -62,37 +64,53 @@ static clattn_status take_bindings(one_call *call, const clattn_host_binding *bi
         return clattn__fail(CLATTN_ERR_ARGUMENT, "bindings: is NULL");
     for (uint32_t i = 0; i < count; i++)
         CLATTN__TRY(take_binding(call, &bindings[i]));
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (clattn__problem_has(&call->problem, (clattn_slot)slot) && !call->bound[slot])
+    const uint32_t slots = clattn__slot_count();
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        if (call->bound[slot])
+            call->listed[call->count++] = (clattn_slot)slot;
+        else if (clattn__problem_has(&call->problem, (clattn_slot)slot))
             return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is not bound",
                                 clattn__slot_get(slot)->name);
+    }
+    return CLATTN_OK;
+}
+
+/* Whether what is written shares memory with any other slot. */
+static clattn_status check_overlap(const one_call *call, clattn_slot written)
+{
+    const slot_memory *one = &call->slot[written];
+    if (!one->size || !clattn__problem_writes(&call->problem, written))
+        return CLATTN_OK;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const clattn_slot slot = call->listed[i];
+        const slot_memory *other = &call->slot[slot];
+        if (slot == written || !other->size)
+            continue;
+        if (clattn__slots_collide(&call->problem, written,
+                                  (uint64_t)(uintptr_t)one->low + one->offset, slot,
+                                  (uint64_t)(uintptr_t)other->low + other->offset))
+            return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is written and shares memory with %s",
+                                clattn__slot_get((uint32_t)written)->name,
+                                clattn__slot_get((uint32_t)slot)->name);
+    }
     return CLATTN_OK;
 }
 
 static clattn_status check_overlaps(const one_call *call)
 {
-    for (uint32_t a = 0; a < clattn__slot_count(); a++) {
-        for (uint32_t b = 0; b < clattn__slot_count(); b++) {
-            const slot_memory *one = &call->slot[a], *other = &call->slot[b];
-            if (a == b || !clattn__problem_writes(&call->problem, (clattn_slot)a) || !one->size ||
-                !other->size)
-                continue;
-            if (clattn__slots_collide(&call->problem, (clattn_slot)a,
-                                      (uint64_t)(uintptr_t)one->low + one->offset, (clattn_slot)b,
-                                      (uint64_t)(uintptr_t)other->low + other->offset))
-                return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is written and shares memory with %s",
-                                    clattn__slot_get(a)->name, clattn__slot_get(b)->name);
-        }
-    }
+    for (uint32_t i = 0; i < call->count; i++)
+        CLATTN__TRY(check_overlap(call, call->listed[i]));
     return CLATTN_OK;
 }
 
 static clattn_status check_values(const one_call *call)
 {
     const void *at[CLATTN_SLOT_LIMIT] = {NULL};
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (call->slot[slot].size)
-            at[slot] = call->slot[slot].low + call->slot[slot].offset;
+    for (uint32_t i = 0; i < call->count; i++) {
+        const slot_memory *memory = &call->slot[call->listed[i]];
+        if (memory->size)
+            at[call->listed[i]] = memory->low + memory->offset;
+    }
     return clattn__values_check(&call->problem, at);
 }
 
@@ -122,23 +140,24 @@ static clattn_status attach(one_call *call, const clattn__slot_info *info)
 
 static clattn_status attach_all(one_call *call)
 {
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (call->bound[slot])
-            CLATTN__TRY(name_slot(attach(call, clattn__slot_get(slot)), clattn__slot_get(slot)));
+    for (uint32_t i = 0; i < call->count; i++) {
+        const clattn__slot_info *info = clattn__slot_get((uint32_t)call->listed[i]);
+        CLATTN__TRY(name_slot(attach(call, info), info));
+    }
     return CLATTN_OK;
 }
 
 static void detach_all(one_call *call)
 {
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        clattn__memory_release(call->slot[slot].buffer.memory);
+    for (uint32_t i = 0; i < call->count; i++)
+        clattn__memory_release(call->slot[call->listed[i]].buffer.memory);
 }
 
 /* Makes what the device wrote visible to the host. */
-static clattn_status fetch(one_call *call, uint32_t slot)
+static clattn_status fetch(one_call *call, clattn_slot slot)
 {
     slot_memory *memory = &call->slot[slot];
-    if (!memory->size || !clattn__problem_writes(&call->problem, (clattn_slot)slot))
+    if (!memory->size || !clattn__problem_writes(&call->problem, slot))
         return CLATTN_OK;
     if (!call->zero_copy)
         return clattn__memory_read(memory->buffer.memory, 0, memory->low, memory->size);
@@ -147,9 +166,9 @@ static clattn_status fetch(one_call *call, uint32_t slot)
 
 static clattn_status fetch_all(one_call *call)
 {
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (call->bound[slot])
-            CLATTN__TRY(name_slot(fetch(call, slot), clattn__slot_get(slot)));
+    for (uint32_t i = 0; i < call->count; i++)
+        CLATTN__TRY(
+            name_slot(fetch(call, call->listed[i]), clattn__slot_get((uint32_t)call->listed[i])));
     return CLATTN_OK;
 }
 
@@ -159,13 +178,14 @@ static clattn_status submit_and_wait(one_call *call, const clattn_plan *plan)
     clattn_event *event;
     clattn_binding bindings[CLATTN_SLOT_LIMIT];
     clattn_step step = {.plan = plan, .bindings = bindings};
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (call->bound[slot])
-            bindings[step.binding_count++] = (clattn_binding){
-                .slot = (clattn_slot)slot,
-                .buffer = &call->slot[slot].buffer,
-                .offset = call->slot[slot].offset,
-            };
+    for (; step.binding_count < call->count; step.binding_count++) {
+        slot_memory *memory = &call->slot[call->listed[step.binding_count]];
+        bindings[step.binding_count] = (clattn_binding){
+            .slot = call->listed[step.binding_count],
+            .buffer = &memory->buffer,
+            .offset = memory->offset,
+        };
+    }
     clattn_submission submission;
     clattn_submission_init(&submission);
     submission.steps = &step;

@@ -6,19 +6,25 @@
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
-/* The block, and its results on their way. */
+#define LOG2_E 1.44269504f
+
+/* The block, and its results on their way. Plain, scores are products that aren't scaled yet, which
+ * saves a multiplication a pair; softmax multiplies them anyway. */
 typedef struct attention {
     block b;
     __global const float *v_rows; /* of this head */
     long v_step;                  /* elements from value to value */
     int width;                    /* value_dim, rounded up to whole vectors */
+    float unit;                   /* natural units of a unit of the scores */
+    float rate;                   /* binary logarithms of a unit of the scores */
     float *o;                     /* (BLOCK_M, DIM_MAX) */
-    float *m, *l;                 /* (BLOCK_M) running maximum, running sum */
+    float *m;                     /* (BLOCK_M) running maximum */
+    vfloat *l;                    /* (BLOCK_M) running sum, by lane */
 } attention;
 
 /* Turns the scores of one row into weights relative to `shift`, in live panels; returns their
- * sum. With care invisible pairs are marked. */
-INLINE float exponentiate(float *s, uint live, float shift, int careful)
+ * sum, by lane. With care, a constant, invisible pairs are marked. */
+INLINE vfloat exponentiate(float *s, uint live, float shift, float rate, const int careful)
 {
     vfloat sum = 0.0f;
     for (; live; s += PANEL, live >>= 1) {
@@ -27,14 +33,14 @@ INLINE float exponentiate(float *s, uint live, float shift, int careful)
 #pragma unroll
         for (int c = 0; c < PANEL; c += VEC) {
             const vfloat x = load_vector(s + c);
-            vfloat p = exp_of_lanes(x - shift);
+            vfloat p = exp2_of_lanes((x - shift) * rate);
             sum += p;
             if (careful)
                 p = x == (vfloat)(-INFINITY) ? (vfloat)INVISIBLE : p;
             store_vector(p, s + c);
         }
     }
-    return sum_of_lanes(sum);
+    return sum;
 }
 
 INLINE void scale_row(float *o, int width, float factor)
@@ -60,26 +66,36 @@ INLINE void clear_results(const attention *a, int rows)
 {
     for (int r = 0; r < max(rows, a->b.tiled_rows); r++) {
         a->m[r] = -INFINITY;
-        a->l[r] = 0.0f;
+        a->l[r] = (vfloat)(0.0f);
         for (int d = 0; d < a->width; d += VEC)
             store_vector((vfloat)(0.0f), a->o + r * DIM_MAX + d);
     }
 }
 
-/* Moves a row to its new maximum, and turns its scores into weights relative to it. */
-INLINE void softmax_row(const attention *a, int r, int start, uint live, int careful)
+/* Moves a row to its new maximum. */
+INLINE void move_row(const attention *a, int r)
 {
     const float before = a->m[r];
     const float now = largest_lane(larger(a->b.most[r], (vfloat)(before)));
-    const float shift = softmax_shift(now);
+    if (!(now > before))
+        return;
+    a->m[r] = now;
+    if (before == -INFINITY) /* nothing was visible */
+        return;
+    const float factor = exp2_nonpositive((before - now) * a->rate);
+    a->l[r] *= factor;
+    scale_row(a->o + r * DIM_MAX, a->width, factor);
+}
+
+/* Turns the scores of a row into weights relative to its maximum. */
+INLINE void weigh(const attention *a, int r, int start, uint live, int careful)
+{
     float *p = a->b.p + r * BLOCK_N;
-    if (now > before) {
-        const float factor = exp_nonpositive(before - shift);
-        a->m[r] = now;
-        a->l[r] *= factor;
-        scale_row(a->o + r * DIM_MAX, a->width, factor);
-    }
-    a->l[r] += exponentiate(p, live, shift, careful);
+    const float shift = softmax_shift(a->m[r]);
+    if (careful)
+        a->l[r] += exponentiate(p, live, shift, a->rate, 1);
+    else
+        a->l[r] += exponentiate(p, live, shift, a->rate, 0);
 #if FULL
     if (a->b.of.flags & CLATTN_F_DROPOUT)
         drop_weights(&a->b.of, p, a->b.q_begin + r, start, BLOCK_N);
@@ -88,11 +104,15 @@ INLINE void softmax_row(const attention *a, int r, int start, uint live, int car
 #endif
 }
 
+/* Row by row in either loop, so that what a row waits for is another row's work. */
 INLINE void softmax_block(const attention *a, int start, int careful)
 {
     for (int r = 0; r < a->b.rows; r++)
         if (a->b.live[r / ROWS])
-            softmax_row(a, r, start, a->b.live[r / ROWS], careful);
+            move_row(a, r);
+    for (int r = 0; r < a->b.rows; r++)
+        if (a->b.live[r / ROWS])
+            weigh(a, r, start, a->b.live[r / ROWS], careful);
 }
 
 /* Panels from `begin` on that are live, side by side: where they end; `begin` moves to their
@@ -179,15 +199,24 @@ OUTLINE void attend(const attention *a)
     }
 }
 
-/* The sink joins the sum; returns the factor that makes the row's results final. */
-INLINE float finish_row(const attention *a, int r, float sink)
+/* Maximum and sum of a row, in natural units, with the sink. */
+typedef struct row_stats {
+    float m, l;
+} row_stats;
+
+/* The factor that makes the row's results final. */
+INLINE float finish_row(const attention *a, int r, float sink, row_stats *of)
 {
-    const float m = sink > a->m[r] ? sink : a->m[r];
+    of->m = a->m[r] * a->unit;
+    of->l = sum_of_lanes(a->l[r]);
+    if (sink == -INFINITY)
+        return softmax_normaliser(of->l);
+    const float m = sink > of->m ? sink : of->m;
     const float shift = softmax_shift(m);
-    const float factor = exp_nonpositive(a->m[r] - shift);
-    a->l[r] = a->l[r] * factor + exp_nonpositive(sink - shift);
-    a->m[r] = m;
-    return factor * softmax_normaliser(a->l[r]);
+    const float factor = exp_nonpositive(of->m - shift);
+    of->l = of->l * factor + exp_nonpositive(sink - shift);
+    of->m = m;
+    return factor * softmax_normaliser(of->l);
 }
 
 /* Rows beyond the batch entry's queries have no sink: 0 and -infinity. */
@@ -195,19 +224,23 @@ OUTLINE void write_results(const attention *a, int written, float sink, __global
                            long out_begin, __global float *lse, __global float *stats)
 {
     __global const clattn_problem_row *row = a->b.of.row;
-    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
+    const clattn_tensor_row t = row->tensor[CLATTN_T_OUT];
+    const long lse_step = row->tensor[CLATTN_T_LSE].stride[2];
+    const uint flags = a->b.of.flags, dtype = row->dtype[CLATTN_T_OUT];
+    const int dim = row->value_dim;
     for (int r = 0; r < written; r++) {
+        row_stats of;
         for (int d = 0; r >= a->b.rows && d < a->width; d += VEC)
             store_vector((vfloat)(0.0f), a->o + r * DIM_MAX + d); /* padding of a tile had it */
-        const float factor = finish_row(a, r, r < a->b.rows ? sink : -INFINITY);
+        const float factor = finish_row(a, r, r < a->b.rows ? sink : -INFINITY, &of);
         const long i = a->b.q_begin + r, token = a->b.of.queries.first + i;
-        write_row(a->o + r * DIM_MAX, row->value_dim, factor, out, out_begin + token * t->stride[2],
-                  t->stride[3], row->dtype[CLATTN_T_OUT]);
-        if (a->b.of.flags & CLATTN_F_LSE)
-            lse[token * row->tensor[CLATTN_T_LSE].stride[2]] = softmax_lse(a->m[r], a->l[r]);
-        if (a->b.of.flags & CLATTN_F_STATS) {
-            stats[i * 2] = a->m[r];
-            stats[i * 2 + 1] = a->l[r];
+        write_row(a->o + r * DIM_MAX, dim, factor, out, out_begin + token * t.stride[2],
+                  t.stride[3], dtype);
+        if (flags & CLATTN_F_LSE)
+            lse[token * lse_step] = softmax_lse(of.m, of.l);
+        if (flags & CLATTN_F_STATS) {
+            stats[i * 2] = of.m;
+            stats[i * 2 + 1] = of.l;
         }
     }
 }
@@ -227,6 +260,21 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
+/* Plain, what is left of the scale for the softmax: its size. A sign goes to the queries, and so
+ * does a scale whose size, in binary logarithms, float hasn't got. */
+INLINE void set_units(attention *a)
+{
+    a->unit = 1.0f;
+#if !FULL
+    const float size = fabs(a->b.of.row->scale);
+    if (size > 0x1p-100f && size < 0x1p100f) {
+        a->unit = size;
+        a->b.scale = a->b.of.row->scale < 0.0f ? -1.0f : 1.0f;
+    }
+#endif
+    a->rate = a->unit * LOG2_E;
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
                __global const void *v, __global const void *past_v, __global float *k_panels,
@@ -242,7 +290,8 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     const int b = item.batch, h = item.head, g = item.head / row->group;
     BLOCK_ARRAYS;
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
-    float m[BLOCK_M], l[BLOCK_M];
+    float m[BLOCK_M];
+    vfloat l[BLOCK_M];
     attention a;
     a.b.of = pairs_init(row, &base, b, h, OPTION_ARGUMENTS);
     a.b.q = block_q;
@@ -278,6 +327,7 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     for (int i = item.q_begin; i < item.q_end; i += row->block_rows) {
         const int queries = min(row->block_rows, item.q_end - i);
         set_rows(&a.b, i, queries);
+        set_units(&a);
         const int written = row->flags & CLATTN_F_RAGGED ? a.b.rows : queries;
         clear_results(&a, written);
         load_queries(&a.b, q, tensor_begin(row, &base, CLATTN_T_Q, b, h));

@@ -228,6 +228,7 @@ INLINE vint visible_lanes(const pairs *of, int i, int key, int from, int to)
 /* ---- scores ---------------------------------------------------------------------------------- */
 
 EXP_OF_NONPOSITIVE(exp_of_lanes, vfloat, as_vfloat, as_vint)
+EXP2_OF_NONPOSITIVE(exp2_of_lanes, vfloat, as_vfloat, as_vint)
 
 /* tanh with a small relative error: a polynomial below TANH_NEAR (Cephes, tanhf), exponentials
  * elsewhere. */

@@ -37,6 +37,7 @@ typedef struct block {
     long panel_step;                /* elements from panel to panel */
     int q_begin, rows;              /* queries */
     int tiled_rows;                 /* rows, rounded up to whole tiles */
+    float scale;                    /* of the products; 1: none */
     float *q;                       /* (BLOCK_M, DIM_MAX) */
     float *p;                       /* (BLOCK_M, BLOCK_N) scores, or weights relative to m */
     vfloat *most;                   /* (BLOCK_M) largest scores of the block of keys, by lane */
@@ -66,16 +67,20 @@ OUTLINE void load_rows(const block *b, __global const void *from, long begin, in
                        float *to)
 {
     __global const clattn_problem_row *row = b->of.row;
-    __global const clattn_tensor_row *t = &row->tensor[tensor];
+    const long step = row->tensor[tensor].stride[2], inner = row->tensor[tensor].stride[3];
     const uint dtype = row->dtype[tensor];
-    begin += (long)(b->of.queries.first + b->q_begin) * t->stride[2];
-    for (int r = 0; r < b->tiled_rows; r++)
-        for (int d = 0; d < dim; d += VEC) {
-            const int count = r < b->rows ? dim - d : 0;
-            store_vector(gather_elements(from, begin + r * t->stride[2] + d * t->stride[3],
-                                         t->stride[3], count, dtype),
+    const int rows = b->rows, whole = dtype == CLATTN_D_F32 && inner == 1 ? dim / VEC * VEC : 0;
+    begin += (long)(b->of.queries.first + b->q_begin) * step;
+    for (int r = 0; r < b->tiled_rows; r++) {
+        int d = 0;
+        for (; d < whole && r < rows; d += VEC)
+            store_vector(load_vector((__global const float *)from + begin + r * step + d),
                          to + r * DIM_MAX + d);
-        }
+        for (; d < dim; d += VEC)
+            store_vector(gather_elements(from, begin + r * step + d * inner, inner,
+                                         r < rows ? dim - d : 0, dtype),
+                         to + r * DIM_MAX + d);
+    }
 }
 
 INLINE void load_queries(const block *b, __global const void *q, long begin)
@@ -128,14 +133,15 @@ INLINE void panel_product(const float *q, __global const float *panel, int dim, 
 INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahead,
                          vfloat sum[ROWS][COLS])
 {
-    const float scale = b->of.row->scale;
     panel_product(b->q + tile * DIM_MAX, b->k_panels + key / PANEL * b->panel_step,
                   b->of.row->head_dim, seen, ahead, sum);
+    if (b->scale == 1.0f)
+        return;
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
-            sum[r][c] *= scale;
+            sum[r][c] *= b->scale;
 }
 
 /* Scores in registers into s (ROWS, BLOCK_N), the rows' largest ones into `most`. Returns whether
@@ -270,16 +276,19 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
  * begins. */
 INLINE void score_block(const block *b, const run *r, int start, int key, int end)
 {
+    tile_keys of_tile[TILES];
     for (int i = 0; i < b->tiled_rows; i++)
         b->most[i] = -INFINITY;
-    for (int t = 0; t < b->tiled_rows / ROWS; t++)
+    for (int t = 0; t < b->tiled_rows / ROWS; t++) {
         b->live[t] = 0;
+        of_tile[t] = keys_of_tile(b, t * ROWS, r);
+    }
     for (; key < end; key += PANEL)
         for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
-            const tile_keys keys = keys_of_tile(b, tile, r);
-            if (key >= keys.to || key + PANEL <= keys.from)
+            const tile_keys *keys = &of_tile[tile / ROWS];
+            if (key >= keys->to || key + PANEL <= keys->from)
                 continue;
-            if (score_tile(b, tile, key, &keys, b->p + tile * BLOCK_N + key - start))
+            if (score_tile(b, tile, key, keys, b->p + tile * BLOCK_N + key - start))
                 b->live[tile / ROWS] |= 1u << ((key - start) / PANEL);
         }
 }
@@ -291,6 +300,7 @@ INLINE void set_rows(block *b, int q_begin, int queries)
     b->q_begin = q_begin;
     b->rows = clamp(b->of.queries.count - q_begin, 0, queries);
     b->tiled_rows = (b->rows + ROWS - 1) / ROWS * ROWS;
+    b->scale = b->of.row->scale;
 }
 
 INLINE void set_keys(block *b, __global const float *k_panels, const clattn_base *base)

@@ -3,10 +3,18 @@
 #ifndef CLATTN_SOFTMAX_H
 #define CLATTN_SOFTMAX_H
 
+/* 2^f for f in [-1/2, 1/2] by a polynomial of degree 5, minimax in the relative error: 1.5e-7 in
+ * float. */
+#define EXP2_OF_FRACTION(f, float_type)                                                            \
+    fma(fma(fma(fma(fma((float_type)(1.32647267e-3f), f, (float_type)(9.67151268e-3f)), f,         \
+                    (float_type)(5.55073375e-2f)),                                                 \
+                f, (float_type)(0.240222421f)),                                                    \
+            f, (float_type)(0.693146978f)),                                                        \
+        f, (float_type)(1.0f))
+
 /* e^d for d <= 0, NaN for NaN, and exactly 0 from -88.03 down (results below 2^-126 are flushed).
  * d log2(e) = n + f: adding and taking away 1.5 * 2^23 rounds to n, and 127 more makes the low bits
- * of the sum the exponent of 2^n. 2^f on [-1/2, 1/2] by a polynomial of degree 5 (minimax in the
- * relative error, 1.5e-7 in all). */
+ * of the sum the exponent of 2^n. */
 #define EXP_OF_NONPOSITIVE(name, float_type, as_float_type, as_int_type)                           \
     static inline float_type name(float_type d)                                                    \
     {                                                                                              \
@@ -16,15 +24,24 @@
         const float_type bounded = d < least ? least : d; /* NaN stays */                          \
         const float_type t = fma(bounded, log2e, shift);                                           \
         const float_type f = fma(bounded, log2e, shift - t);                                       \
-        float_type p = fma((float_type)(1.32647267e-3f), f, (float_type)(9.67151268e-3f));         \
-        p = fma(p, f, (float_type)(5.55073375e-2f));                                               \
-        p = fma(p, f, (float_type)(0.240222421f));                                                 \
-        p = fma(p, f, (float_type)(0.693146978f));                                                 \
-        p = fma(p, f, (float_type)(1.0f));                                                         \
-        return p * as_float_type(as_int_type(t) << 23);                                            \
+        return EXP2_OF_FRACTION(f, float_type) * as_float_type(as_int_type(t) << 23);              \
+    }
+
+/* 2^x for x <= 0 in the same way, with sums in the place of two multiply-adds: a core adds in other
+ * units than it multiplies in. Exactly 0 from -127 down. */
+#define EXP2_OF_NONPOSITIVE(name, float_type, as_float_type, as_int_type)                          \
+    static inline float_type name(float_type x)                                                    \
+    {                                                                                              \
+        const float_type least = (float_type)(-127.0f);                                            \
+        const float_type shift = (float_type)(12582912.0f + 127.0f);                               \
+        const float_type bounded = x < least ? least : x; /* NaN stays */                          \
+        const float_type t = bounded + shift;                                                      \
+        const float_type f = bounded - (t - shift);                                                \
+        return EXP2_OF_FRACTION(f, float_type) * as_float_type(as_int_type(t) << 23);              \
     }
 
 EXP_OF_NONPOSITIVE(exp_nonpositive, float, as_float, as_int)
+EXP2_OF_NONPOSITIVE(exp2_nonpositive, float, as_float, as_int)
 
 /* What scores are subtracted from: the maximum, or 0 where nothing is visible yet, so that
  * -INFINITY - m is never NaN. */

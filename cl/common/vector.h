@@ -49,15 +49,15 @@ typedef VECTOR_JOIN(int, VEC) vint;
 typedef VECTOR_JOIN(uint, VEC) vuint;
 typedef VECTOR_JOIN(uchar, VEC) vbytes;
 typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the even one is low */
-#define load_bytes(pointer)           VECTOR_JOIN(vload, VEC)(0, pointer)
-#define load_vector(pointer)          VECTOR_JOIN(vload, VEC)(0, pointer)
-#define as_vfloat(x)                  VECTOR_JOIN(as_float, VEC)(x)
-#define as_vint(x)                    VECTOR_JOIN(as_int, VEC)(x)
-#define as_vuint(x)                   VECTOR_JOIN(as_uint, VEC)(x)
-#define as_pairs(x)                   VECTOR_JOIN(as_ulong, HALF_VEC)(x)
-#define convert_vfloat(x)             VECTOR_JOIN(convert_float, VEC)(x)
-#define convert_vint(x)               VECTOR_JOIN(convert_int, VEC)(x)
-#define convert_vuint(x)              VECTOR_JOIN(convert_uint, VEC)(x)
+#define load_bytes(pointer)  VECTOR_JOIN(vload, VEC)(0, pointer)
+#define load_vector(pointer) VECTOR_JOIN(vload, VEC)(0, pointer)
+#define as_vfloat(x)         VECTOR_JOIN(as_float, VEC)(x)
+#define as_vint(x)           VECTOR_JOIN(as_int, VEC)(x)
+#define as_vuint(x)          VECTOR_JOIN(as_uint, VEC)(x)
+#define as_pairs(x)          VECTOR_JOIN(as_ulong, HALF_VEC)(x)
+#define convert_vfloat(x)    VECTOR_JOIN(convert_float, VEC)(x)
+#define convert_vint(x)      VECTOR_JOIN(convert_int, VEC)(x)
+#define convert_vuint(x)     VECTOR_JOIN(convert_uint, VEC)(x)
 #endif
 
 #define INLINE static inline __attribute__((always_inline))

@@ -275,6 +275,15 @@ INLINE void set_units(attention *a)
     a->rate = a->unit * LOG2_E;
 }
 
+/* Dropout looks at dead panels too. */
+INLINE void clear_weights(const attention *a)
+{
+#if FULL
+    for (int j = 0; a->b.of.row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
+        store_vector((vfloat)(0.0f), a->b.p + j);
+#endif
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_simd(__global const void *q, __global const void *k, __global const void *past_k,
                __global const void *v, __global const void *past_v, __global float *k_panels,
@@ -306,10 +315,7 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     a.o = block_o;
     a.m = m;
     a.l = l;
-#if FULL
-    for (int j = 0; row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
-        store_vector((vfloat)(0.0f), block_p + j); /* dropout looks at dead panels too */
-#endif
+    clear_weights(&a);
     const int last = min(item.q_end, a.b.of.queries.count) - 1;
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;

@@ -260,17 +260,6 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
-/* Dropout looks at dead panels too. */
-INLINE void clear_weights(const block *b)
-{
-#if FULL
-    for (int j = 0; b->of.flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
-        store_vector((vfloat)(0.0f), b->p + j);
-#else
-    (void)b;
-#endif
-}
-
 /* Plain, what is left of the scale for the softmax: its size. A sign goes to the queries, and so
  * does a scale whose size, in binary logarithms, float hasn't got. */
 INLINE void set_units(attention *a)
@@ -284,6 +273,15 @@ INLINE void set_units(attention *a)
     }
 #endif
     a->rate = a->unit * LOG2_E;
+}
+
+/* Dropout looks at dead panels too. */
+INLINE void clear_weights(const attention *a)
+{
+#if FULL
+    for (int j = 0; a->b.of.row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
+        store_vector((vfloat)(0.0f), a->b.p + j);
+#endif
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -317,7 +315,7 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     a.o = block_o;
     a.m = m;
     a.l = l;
-    clear_weights(&a.b);
+    clear_weights(&a);
     const int last = min(item.q_end, a.b.of.queries.count) - 1;
     if (row->flags & CLATTN_F_FUSED && item.q_begin <= last) {
         const int token = a.b.of.keys.first;

@@ -38,7 +38,7 @@ typedef struct clattn__config {
     uint32_t range_keys; /* keys of an item of gradients, and how many it has at a time */
     uint32_t key_block;
     uint32_t item_columns; /* of a product of matrices, item_rows beside it */
-    uint32_t fused; /* 1: attention packs keys and values itself, in one launch */
+    uint32_t fused;        /* 1: attention packs keys and values itself, in one launch */
 } clattn__config;
 
 /* Where a kernel argument comes from. */

@@ -19,7 +19,7 @@ static bool is_kernel(const char *name)
 
 static clattn_status refuse_kernel(const char *name)
 {
-    char names[256] = "";
+    char names[896] = "";
     for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
         const size_t size = strlen(names);
         snprintf(names + size, sizeof names - size, "%s%s", i ? ", " : "",

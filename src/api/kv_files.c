@@ -178,7 +178,7 @@ static clattn_status check_size(const clattn_kv_cache *cache, const clattn__kv_f
 {
     const uint64_t sections = (uint64_t)cache->desc.layers * (uint64_t)cache->desc.n_kv_head;
     const uint64_t row = row_bytes(cache, 0) + row_bytes(cache, 1);
-    const uint64_t both = (uint64_t)file->length * row + 2 * CLATTN__KV_FILE_CHECKSUM;
+    const uint64_t both = (uint64_t)file->length * row + UINT64_C(2) * CLATTN__KV_FILE_CHECKSUM;
     const double wanted = CLATTN__KV_FILE_HEADER + (double)sections * (double)both;
     if (wanted < 0x1p62 && found == CLATTN__KV_FILE_HEADER + sections * both)
         return CLATTN_OK;
@@ -224,7 +224,7 @@ static clattn_status get_sections(const clattn_kv_cache *cache, uint64_t id, cla
 /* Pages for the sequence, then what is in them; without the latter the pages are free again. */
 static clattn_status get_sequence(clattn_kv_cache *cache, uint64_t id, clattn__file_in *in)
 {
-    clattn__kv_file file;
+    clattn__kv_file file = {0};
     clattn__page_copy copy;
     uint32_t copied;
     CLATTN__TRY(get_header(cache, in, &file));

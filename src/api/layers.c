@@ -9,12 +9,13 @@
 /* A description that this version knows, of `size` bytes. */
 static clattn_status copy_desc(void *copy, const void *desc, size_t size, const char *init)
 {
-    uint32_t given;
+    uint32_t given; /* bytes */
     CLATTN__TRY(clattn__require(desc, "desc"));
     memcpy(&given, desc, sizeof given);
     if (given < size || given > 65536)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "desc: struct_size is %" PRIu32 "; use %s", given,
                             init);
+    /* NOLINTNEXTLINE(readability-suspicious-call-argument): sizes, in this order */
     if (!clattn__unknown_is_zero(desc, size, given))
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "desc: has fields that version %s does not know",

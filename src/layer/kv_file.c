@@ -42,10 +42,10 @@ void clattn__kv_file_write_header(const clattn__kv_file *file, uint8_t *bytes)
                                       file->gap};
     memset(bytes, 0, CLATTN__KV_FILE_HEADER);
     memcpy(bytes, MAGIC, MAGIC_SIZE);
-    for (int i = 0; i < WORDS; i++)
-        put(bytes + MAGIC_SIZE + 4 * i, 4, words[i]);
-    for (int i = 0; i < NUMBERS; i++)
-        put(bytes + MAGIC_SIZE + 4 * WORDS + 8 * i, 8, (uint64_t)numbers[i]);
+    for (uint32_t i = 0; i < WORDS; i++)
+        put(bytes + MAGIC_SIZE + (size_t)4 * i, 4, words[i]);
+    for (uint32_t i = 0; i < NUMBERS; i++)
+        put(bytes + MAGIC_SIZE + (size_t)4 * WORDS + (size_t)8 * i, 8, (uint64_t)numbers[i]);
     clattn__kv_file_checksum(bytes, CHECKED, bytes + CHECKED);
 }
 
@@ -56,10 +56,10 @@ clattn_status clattn__kv_file_read_header(const uint8_t *bytes, clattn__kv_file 
     int64_t numbers[NUMBERS];
     if (memcmp(bytes, MAGIC, MAGIC_SIZE) != 0)
         return clattn__fail(CLATTN_ERR_IO, "is not a saved sequence of a key/value cache");
-    for (int i = 0; i < WORDS; i++)
-        words[i] = (uint32_t)get(bytes + MAGIC_SIZE + 4 * i, 4);
-    for (int i = 0; i < NUMBERS; i++)
-        numbers[i] = (int64_t)get(bytes + MAGIC_SIZE + 4 * WORDS + 8 * i, 8);
+    for (uint32_t i = 0; i < WORDS; i++)
+        words[i] = (uint32_t)get(bytes + MAGIC_SIZE + (size_t)4 * i, 4);
+    for (uint32_t i = 0; i < NUMBERS; i++)
+        numbers[i] = (int64_t)get(bytes + MAGIC_SIZE + (size_t)4 * WORDS + (size_t)8 * i, 8);
     if (words[0] != VERSION)
         return clattn__fail(CLATTN_ERR_IO,
                             "is of version %" PRIu32 " of its form; this library reads version %d",

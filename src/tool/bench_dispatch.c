@@ -1,5 +1,6 @@
 /* See bench_dispatch.h. Every comparison alternates its two sides and takes the best of each:
  * whatever else the machine does only makes a run slower. */
+/* NOLINTNEXTLINE(readability-identifier-naming) */
 #define _GNU_SOURCE /* pinning the thread that slows a lane */
 #include "tool/bench_dispatch.h"
 

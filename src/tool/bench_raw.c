@@ -31,6 +31,7 @@ static cl_int CL_API_CALL timed_flush(cl_command_queue queue)
     return status;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): OpenCL's parameters */
 static cl_int CL_API_CALL timed_enqueue(cl_command_queue queue, cl_kernel kernel,
                                         cl_uint dimensions, const size_t *offset,
                                         const size_t *global, const size_t *local, cl_uint count,

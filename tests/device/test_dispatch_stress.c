@@ -123,7 +123,7 @@ static void stress(const clattn_context_options *context_options)
                       .dispatcher = dispatcher,
                       .random = i + 1,
                       .index = i,
-                      .jobs = jobs ? (uint32_t)atoi(jobs) : 60};
+                      .jobs = jobs ? (uint32_t)strtoul(jobs, NULL, 10) : 60};
         cr_assert_eq(clattn_buffer_create(h.context, DIM * sizeof(float), &w->out), CLATTN_OK);
         cr_assert_eq(pthread_create(&w->thread, NULL, work, w), 0);
     }

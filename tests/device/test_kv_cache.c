@@ -345,7 +345,8 @@ Test(kv_cache, random_operations, .timeout = 3000)
     const char *steps = getenv("CLATTN_TEST_STEPS");
     clattn_context *context = rig_open();
     for (int n = 0; n < 4; n++)
-        random_steps(context, (clattn_dtype)(n % 3), sizes[n], (steps ? atoi(steps) : STEPS) / 4);
+        random_steps(context, (clattn_dtype)(n % 3), sizes[n],
+                     (steps ? (int)strtol(steps, NULL, 10) : STEPS) / 4);
     rig_close(context);
 }
 

@@ -107,6 +107,7 @@ static void claim(cl_device_info info, void *value)
         *(cl_uint *)value = (cl_uint)width;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 EXPORT cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_info info, size_t size,
                                           void *value, size_t *written)
 {
@@ -145,6 +146,7 @@ static cl_ulong local_memory_of(cl_command_queue queue, cl_kernel kernel)
     return used;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 EXPORT cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
                                                  cl_uint dimensions, const size_t *offset,
                                                  const size_t *global, const size_t *local,

@@ -61,7 +61,7 @@ static int make_list(bench_run *run)
     if (run->suite && !bench_list_add_suite(&run->list, run->suite, run->type))
         return failure("bench", "out of memory");
     for (uint32_t i = 0; i < run->shape_texts.count; i++) {
-        bench_shape shape;
+        bench_shape shape = {0};
         if (!bench_shape_parse(run->shape_texts.value[i], &shape))
             return EXIT_USAGE;
         shape.backward = run->backward;

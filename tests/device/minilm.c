@@ -151,7 +151,7 @@ static void quantise(const npy_array *from, const float *x, int bits, int64_t ch
             if (bits == 8)
                 bytes[i * dim + d] = (uint8_t)row[d];
             else if (d % 2 == 0)
-                bytes[(i * dim + d) / 2] = (uint8_t)((row[d] & 15) | row[d + 1] << 4);
+                bytes[(i * dim + d) / 2] = (uint8_t)((row[d] & 15) | (row[d + 1] & 15) << 4);
     }
 }
 

@@ -48,8 +48,12 @@ static void fill_rows(attention_run *run, option_row *rows)
         {"device", OPTION_TEXT, false, &run->device, "SELECTOR",
          "cpu, gpu, an index of clattn devices, or a part of a name"},
         {"verify", OPTION_FLAG, false, &run->verify, NULL,
-         "compare with double precision; fails beyond the bounds of docs/numerics.md; with "
-         "--score-mod, --mask-mod or --sample compare with the reference kernel"},
+         run->gradient ? "compare with double precision; fails beyond the bounds of "
+                         "docs/numerics.md; with --score-mod or --mask-mod compare with the "
+                         "reference kernel"
+                       : "compare with double precision; fails beyond the bounds of "
+                         "docs/numerics.md; with --score-mod, --mask-mod or --sample compare with "
+                         "the reference kernel"},
         {"explain", OPTION_FLAG, false, &run->explain, NULL, "say which kernel runs, and why"},
         {"json", OPTION_FLAG, false, &run->json, NULL, "print JSON"},
     };

@@ -13,7 +13,7 @@
 
 uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row *rows)
 {
-    const option_row table[] = {
+    const option_row both[] = {
         {"scale", OPTION_NUMBER, false, &settings->scale, "X",
          "factor of the scores; default 1 / sqrt(head dimension)"},
         {"softcap", OPTION_NUMBER, false, &settings->softcap, "X",
@@ -35,29 +35,25 @@ uint32_t settings_fill_rows(attention_settings *settings, bool grad, option_row 
         {"dropout", OPTION_NUMBER, false, &settings->dropout, "P",
          "probability that a weight is set to 0, from 0 to below 1"},
         {"seed", OPTION_INTEGER, false, &settings->seed, "N", "of the dropout; default 0"},
+    };
+    const option_row forward[] = {
         {"top-k", OPTION_INTEGER, false, &settings->top_k, "N",
          "queries attend to the N visible keys of highest score alone"},
         {"sample", OPTION_INTEGER, false, &settings->sample, "SEED",
          "with --top-k: to one of them, drawn by its weight"},
+        {"score-stage", OPTION_CHOICE, false, &settings->stage, "scaled|capped|visible|weights",
+         "what --scores has: after --scale, after --softcap, after everything with -inf where not "
+         "visible, or weights; default scaled"},
     };
-    const option_row last =
-        grad ? (option_row){"score-grad",
-                            OPTION_TEXT,
-                            false,
-                            &settings->gradient_path,
-                            "FILE.cl",
-                            "float score_gradient(float s, int batch, int head, int q, int k, "
-                            "__global const float *params): the derivative of --score-mod by s"}
-             : (option_row){"score-stage",
-                            OPTION_CHOICE,
-                            false,
-                            &settings->stage,
-                            "scaled|capped|visible|weights",
-                            "what --scores has: after --scale, after --softcap, after everything "
-                            "with -inf where not visible, or weights; default scaled"};
-    memcpy(rows, table, sizeof table);
-    rows[sizeof table / sizeof table[0]] = last;
-    return sizeof table / sizeof table[0] + 1;
+    const option_row backward[] = {
+        {"score-grad", OPTION_TEXT, false, &settings->gradient_path, "FILE.cl",
+         "float score_gradient(float s, int batch, int head, int q, int k, "
+         "__global const float *params): the derivative of --score-mod by s"},
+    };
+    const size_t count = sizeof both / sizeof both[0];
+    memcpy(rows, both, sizeof both);
+    memcpy(rows + count, grad ? backward : forward, grad ? sizeof backward : sizeof forward);
+    return (uint32_t)(count + (grad ? sizeof backward : sizeof forward) / sizeof both[0]);
 }
 
 /* Options that need another one, or exclude it. */

@@ -150,6 +150,9 @@ class Wrong(tool_case.ToolCase):
         self.run_bad(2, "--score-mod", *GRAD, *WANTED, "--score-mod", "s.cl")
         self.run_bad(2, "--score-grad", *GRAD, *WANTED, "--score-grad", "s.cl")
         self.run_bad(2, "--weights", *GRAD, *WANTED, "--weights", "w.npy")
+        self.run_bad(2, "--top-k", *GRAD, *WANTED, "--top-k", "3")
+        self.run_bad(2, "--sample", *GRAD, *WANTED, "--sample", "3")
+        self.assertNotIn("--sample", self.run_good("grad", "--help"))
         self.run_bad(2, "--dq", "attention", *GRAD[1:7], "--out", "o.npy", "--dq", "x.npy")
 
     def test_shapes(self):

@@ -2,6 +2,7 @@
 """The tests on every implementation of OpenCL that can be had: see ci/matrix.sh.
 
 matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--list]
+matrix.py --self-test checks how it counts.
 
 Prints a table, writes build/matrix.json (a list of objects `implementation, family, suite, passed,
 failed, skipped`), and ends with "N passed, M failed". The exit status is 0 only if M is 0. FOLDER
@@ -162,26 +163,33 @@ def last_line(text):
 def conformance(runner, names, *more):
     kernel = ["--kernel", ",".join(names)] if names else []
     status, text = runner.run([BUILD / "tests/conformance", *kernel, *more])
+    return conformance_result(status, text, "--must-pass" in more)
+
+
+def conformance_result(status, text, must_pass):
+    """Cases. With must_pass those fail that lack a pair of the list, and others are left out."""
     totals = re.findall(r"^(\d+) passed, (\d+) failed$", text, flags=re.M)
     if not totals:
         return Result(0, 1, 0, Counter({f"status {status}: {last_line(text)}": 1}))
     passed, others = map(int, totals[-1])
-    missing = {line.split(":")[1].strip() for line in re.findall(r"^MUST PASS.*: (.*)$", text,
-                                                                 flags=re.M) if ":" in line}
+    missing = set(re.findall(r"^MUST PASS.*: (.*):.*$", text, flags=re.M))
     declined = sum(map(int, re.findall(r"^(\d+) declined by", text, flags=re.M)))
-    failed = len(missing) if "--must-pass" in more else others - declined
-    if status != 0 and failed == 0 and "--must-pass" in more:
+    failed = len(missing) if must_pass else others - declined
+    # Without the list the runner exits with 1 for declined cases, too.
+    if failed == 0 and (status != 0 if must_pass else status not in (0, 1)):
         failed = 1
     reasons = Counter()
     if declined:
         reasons["the family declines them"] = declined
     if others - declined - failed > 0:
         reasons["not in must_pass.txt"] = others - declined - failed
-    skipped = others - failed
     for line in re.findall(r"^FAIL (.*)$", text, flags=re.M):
-        if any(line.startswith(name) for name in missing) or "--must-pass" not in more:
-            reasons[f"failed: {line[:100]}"] += failed > 0
-    return Result(passed, failed, skipped, +reasons)
+        if failed and (not must_pass or line.split(":")[0] in missing):
+            reasons[f"failed: {line[:100]}"] += 1
+    for case in sorted(missing):
+        if f"FAIL {case}:" not in text:
+            reasons[f"failed: {case}: didn't run"] += 1
+    return Result(passed, failed, max(others - failed, 0), reasons)
 
 
 def all_cases(runner, names):
@@ -286,6 +294,34 @@ def print_table(results):
             print(f"    {times} times: {reason}")
 
 
+# What the runner of the cases prints, its status, with a list or without: passed, failed, skipped.
+SELF_TEST = [
+    ("7 passed, 0 failed\n", 0, True, (7, 0, 0)),
+    ("FAIL a/b: out: wrong\nFAIL a/bc: out: wrong\nFAIL d: out: odd\n"
+     "MUST PASS, but does not: a/b:out\n"
+     "MUST PASS, but does not: a/bc:out\n4 passed, 3 failed\n", 1, True, (4, 2, 1)),
+    ("FAIL a: out: declined\n1 declined by simd\n6 passed, 1 failed\n", 0, True, (6, 0, 1)),
+    ("FAIL a: out: declined\n1 declined by simd\n6 passed, 1 failed\n", 1, False, (6, 0, 1)),
+    ("FAIL a: out: wrong\nFAIL b: out: wrong\n5 passed, 2 failed\n", 1, False, (5, 2, 0)),
+    ("MUST PASS, but does not: a:out\n7 passed, 0 failed\n", 1, True, (7, 1, 0)),
+    ("7 passed, 0 failed\n", -11, False, (7, 1, 0)),
+    ("7 passed, 0 failed\n", 1, True, (7, 1, 0)),
+    ("Segmentation fault\n", -11, True, (0, 1, 0)),
+]
+
+
+def self_test():
+    wrong = 0
+    for text, status, must_pass, expected in SELF_TEST:
+        result = conformance_result(status, text, must_pass)
+        named = sum(times for reason, times in result.reasons.items()
+                    if reason.startswith("failed: "))
+        if result[:3] != expected or ("MUST" in text and named != expected[1]):
+            print(f"matrix: self-test failed: {text!r}: {result}")
+            wrong += 1
+    return 1 if wrong else 0
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [one.name for one in IMPLEMENTATIONS]
@@ -302,6 +338,8 @@ def parse():
 
 
 def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
     options = parse()
     if options.list:
         # The registry isn't known before the build: which systems are needed doesn't depend on it.

@@ -25,6 +25,7 @@ test  command clang           clang
 test  command clang-format    clang-format
 test  command clang-tidy      clang-tidy
 test  command valgrind        valgrind
+test  command oclgrind        oclgrind
 '
 
 is_there() {

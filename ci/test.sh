@@ -68,6 +68,7 @@ step 'build, warnings are errors (clang)' clang_warnings
 step 'clang-tidy' static_analysis
 step 'tests' suite
 step 'every test ran' count build/meson-logs/testlog.json
+step 'small limits, and races' ci/matrix.sh --quick
 step 'random problems' ci/fuzz.sh
 step 'sanitizers and valgrind' ci/sanitize.sh
 step 'demonstration' ci/demo.sh

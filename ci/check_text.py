@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Checks every text file that git tracks against .editorconfig: encoding, ends of lines, blanks at
-the end of lines, tabs, line length.
+the end of lines, tabs, line length. Links between pages have to lead to a file, and docs/README.md
+has to have one to every page of its folder.
 
 check_text.py checks this repository, check_text.py --self-test checks the checker.
 """
 
 import pathlib
+import posixpath
 import re
 import subprocess
 import sys
@@ -70,6 +72,24 @@ def check(name, data, rules):
             yield f"{name}:{number}: {complaint}"
 
 
+LINK = re.compile(r"\]\(([^)#\s]+)[^)\s]*\)")
+
+
+def check_links(pages, names):
+    """Complaints about {name: text} of Markdown pages, beside the names of all files."""
+    for name, text in pages.items():
+        folder = pathlib.PurePosixPath(name).parent
+        targets = [posixpath.normpath(folder / target) for target in LINK.findall(text)
+                   if "://" not in target]
+        for target in targets:
+            if target not in names and not any(n.startswith(target + "/") for n in names):
+                yield f"{name}: a link to {target}, which isn't there"
+        if folder.name == "docs" and name.endswith("/README.md"):
+            for page in pages:
+                if page.startswith(f"{folder}/") and page not in (name, *targets):
+                    yield f"{name}: has no link to {page}"
+
+
 def tracked():
     out = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
     names = out.stdout.decode("utf-8").split("\0")
@@ -107,6 +127,15 @@ SELF_TEST = [
 ]
 
 
+# Pages, all files' names, and how many complaints there have to be.
+SELF_TEST_LINKS = [
+    ({"README.md": "[a](docs/a.md#x) [b](https://x/y) [c](docs)"}, ["docs/a.md"], 0),
+    ({"README.md": "[a](docs/b.md)"}, ["docs/a.md"], 1),
+    ({"docs/README.md": "[a](a.md) [b](../b.h)", "docs/a.md": ""}, ["docs/a.md", "b.h"], 0),
+    ({"docs/README.md": "a.md", "docs/a.md": ""}, ["docs/a.md"], 1),
+]
+
+
 def self_test():
     sections = read_rules(SELF_TEST_RULES)
     wrong = 0
@@ -114,6 +143,11 @@ def self_test():
         found = list(check(name, data, rules_for(sections, name)))
         if len(found) != expected:
             print(f"check_text: self-test failed: {name} {data!r}: {found}")
+            wrong += 1
+    for pages, names, expected in SELF_TEST_LINKS:
+        found = list(check_links(pages, names))
+        if len(found) != expected:
+            print(f"check_text: self-test failed: {pages}: {found}")
             wrong += 1
     return 1 if wrong else 0
 
@@ -126,6 +160,9 @@ def main():
     found = []
     for name in names:
         found += check(name, (ROOT / name).read_bytes(), rules_for(sections, name))
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in names
+             if name.endswith(".md")}
+    found += check_links(pages, names)
     print("\n".join(found) if found else f"{len(names)} files are as .editorconfig wants them")
     return 1 if found else 0
 

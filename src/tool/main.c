@@ -35,7 +35,8 @@ static int print_help(void)
     printf("\nclattn COMMAND --help shows the options of a command.\n"
            "Exit status: 0 done, 1 failed, 2 wrong usage.\n\nEnvironment:\n"
            "  CLATTN_DEVICE          the device, where --device isn't given\n"
-           "  CLATTN_CACHE_DIR       the folder of compiled programs\n"
+           "  CLATTN_CACHE_DIR       the folder of compiled programs and of the tuning file\n"
+           "  CLATTN_KERNEL_DIR      the folder of .cl files, instead of those built in\n"
            "  CLATTN_OPENCL_LIBRARY  the OpenCL library, instead of the system's\n"
            "  CLATTN_VERBOSE         dispatch, build, exec: log lines on stderr\n");
     return EXIT_RAN;

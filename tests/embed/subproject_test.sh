@@ -1,7 +1,7 @@
 #!/bin/bash
 # subproject_test.sh MESON CONSUMER.c: builds a program with clattn's sources below it: by CMake's
 # add_subdirectory and by FetchContent, static and shared, and as a subproject of meson. It has to
-# compute with OpenCL, and to say so without.
+# compute with OpenCL, and to say so without. Meson refuses a big-endian machine.
 set -eu
 # shellcheck disable=SC2206 # meson may be "python3 meson.py"
 meson=($1)
@@ -28,6 +28,15 @@ run() {
     expect 'no OpenCL library was found 0' env CLATTN_OPENCL_LIBRARY=/nonexistent "$1"
 }
 
+# refuses COMMAND...: configuring fails, with a sentence.
+refuses() {
+    if "$@" >"$work/log" 2>&1 || ! grep -q 'needs a little-endian machine' "$work/log"; then
+        cat "$work/log"
+        echo "was not refused: $*"
+        exit 1
+    fi
+}
+
 command -v cmake >/dev/null || { echo 'no cmake here'; exit 77; }
 for options in '-DFETCH=OFF -DBUILD_SHARED_LIBS=OFF' '-DFETCH=ON -DBUILD_SHARED_LIBS=ON'; do
     rm -rf "$work/cmake"
@@ -44,4 +53,10 @@ ln -s "$source" "$work/meson/subprojects/clattn"
 logged "${meson[@]}" setup "$work/meson/build" "$work/meson" --wrap-mode=forcefallback
 logged "${meson[@]}" compile -C "$work/meson/build" program
 run "$work/meson/build/program"
+
+printf '%s\n' "[binaries]" "c = 'cc'" "pkgconfig = 'pkg-config'" "[properties]" \
+    "needs_exe_wrapper = true" "[host_machine]" "system = 'linux'" "cpu_family = 's390x'" \
+    "cpu = 's390x'" "endian = 'big'" >"$work/big.ini"
+refuses "${meson[@]}" setup "$work/big" "$source" --cross-file "$work/big.ini"
+
 echo 'built by add_subdirectory, by FetchContent and as a subproject of meson'

@@ -129,10 +129,11 @@ CLATTN_API clattn_status clattn_rotary_angles(int64_t n_positions, int64_t rotar
  *    K             (batch, n_head, n_kv, channels)   float, read
  *    V             (batch, n_head, n_kv, value_dim)  float, read
  *    W_SCORE       (n_head, channels)                float, read
- *    CHANNEL_BIAS  (n_head, channels)                float, read; optional, as are those that
- * follow MASK          (batch, n_head, n_q, n_kv)        BOOL, read; true: the key is visible
+ *    OUT           (batch, n_head, n_q, value_dim)   float, written
+ * and, optional,
+ *    CHANNEL_BIAS  (n_head, channels)                float, read
+ *    MASK          (batch, n_head, n_q, n_kv)        BOOL, read; true: the key is visible
  *    Q_LENGTHS, KV_LENGTHS  (batch)                  I32, read, host too
- *    OUT           (batch, n_head, n_q, value_dim)   float, written; not optional
  *    LSE           (batch, n_head, n_q)              F32, written; log of the sum of exp(score)
  *    WEIGHTS       (batch, n_head, n_q, n_kv)        F32, written; softmax of the scores
  * Lengths, masks, queries that see no key, NaN and infinities mean what they mean in attention. */
@@ -393,7 +394,9 @@ CLATTN_API clattn_status clattn_linear_packed_size(const clattn_linear_desc *des
  * --------------------------------------------------------------------------------------------- */
 
 /* A layer holds plans, no parameters: those and their gradients are the caller's. Forward and
- * backward passes of one layer go to one dispatcher, one call at a time; layers are independent.
+ * backward passes of one layer go to one dispatcher, one call at a time; layers are independent. On
+ * a dispatcher of one lane they run in the order of the calls; on several lanes wait for the event
+ * of one before calling for another that needs what it writes, kept weights included.
  * docs/layers.md has the formulas and an example. Since 0.1. */
 typedef struct clattn_layer clattn_layer;
 

@@ -257,7 +257,7 @@ CLATTN_API clattn_status clattn_kv_cache_guard(clattn_kv_cache *cache, clattn_ev
  * nothing has changed, where the free pages aren't enough; CLATTN_ERR_BUSY, and nothing has
  * changed, where they will be when the events are done that pages wait for. The first time that one
  * of several sequences writes to a page that they share, the page is copied: only then the call
- * waits for what `dispatcher` still does. */
+ * waits for what `dispatcher` still does, and is not for a callback of it. */
 CLATTN_API clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache,
                                                 clattn_dispatcher *dispatcher, const uint64_t *ids,
                                                 const int64_t *tokens, uint32_t count);
@@ -310,10 +310,10 @@ CLATTN_API clattn_status clattn_kv_cache_read_scales(clattn_kv_cache *cache,
 /* Saves a sequence, all layers, to a file, and loads it as a new sequence `id`. The file is the
  * same for every device and page size: rows of the cache's type with checksums; docs/memory.md has
  * its form. It appears whole or not at all. Wait for submissions that write the sequence before
- * saving; load waits for what `dispatcher` does. CLATTN_ERR_IO for files that can't be written or
- * read, are truncated, damaged or foreign; CLATTN_ERR_ARGUMENT where type or extents aren't the
- * cache's, or the id is there already; CLATTN_ERR_OUT_OF_MEMORY and CLATTN_ERR_BUSY as extend. A
- * call that fails changes nothing. */
+ * saving; load waits for what `dispatcher` does, not from a callback of it. CLATTN_ERR_IO for files
+ * that can't be written or read, are truncated, damaged or foreign; CLATTN_ERR_ARGUMENT where type
+ * or extents aren't the cache's, or the id is there already; CLATTN_ERR_OUT_OF_MEMORY and
+ * CLATTN_ERR_BUSY as extend. A call that fails changes nothing. */
 CLATTN_API clattn_status clattn_kv_cache_save(clattn_kv_cache *cache, uint64_t id,
                                               const char *path);
 CLATTN_API clattn_status clattn_kv_cache_load(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,

@@ -165,31 +165,33 @@ clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispat
     return clattn__dispatcher_drain(dispatcher);
 }
 
-/* After everything in flight, which may still write the pages. */
-static clattn_status copy_pages(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
-                                const clattn__page_copy *copies, uint32_t count)
+/* If pages will be copied, waits for what is in flight, which may still write them. With the lock
+ * held, but not while it waits: callbacks of what it waits for may need the cache. */
+static clattn_status wait_for_pages(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                    const uint64_t *ids, const int64_t *tokens, uint32_t count)
 {
-    if (count == 0)
+    clattn__kv_guards_settle(cache);
+    if (!clattn__page_pool_copies(&cache->pool, ids, tokens, count))
         return CLATTN_OK;
-    clattn_status status = clattn__kv_cache_quiet(cache, dispatcher);
-    for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
-        status = clattn__kv_cache_copy_page(cache, copies[i]);
+    clattn__mutex_unlock(&cache->lock);
+    const clattn_status status = clattn__kv_cache_quiet(cache, dispatcher);
+    clattn__mutex_lock(&cache->lock);
+    clattn__kv_guards_settle(cache);
     return status;
 }
 
-static clattn_status extend(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
-                            const uint64_t *ids, const int64_t *tokens, uint32_t count)
+static clattn_status extend(clattn_kv_cache *cache, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count)
 {
     const clattn__env *env = &cache->context->env;
     uint32_t copied = 0;
     clattn__page_copy *copies = clattn__alloc_array(env, count, sizeof *copies);
     if (!copies)
         return CLATTN_ERR_OUT_OF_MEMORY;
-    clattn__kv_guards_settle(cache);
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, ids, tokens, count, copies, &copied);
-    if (status == CLATTN_OK)
-        status = copy_pages(cache, dispatcher, copies, copied);
+    for (uint32_t i = 0; status == CLATTN_OK && i < copied; i++)
+        status = clattn__kv_cache_copy_page(cache, copies[i]);
     clattn__free(env, copies);
     return status;
 }
@@ -203,10 +205,14 @@ clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache, clattn_dispatcher *
     CLATTN__TRY(clattn__require(ids, "ids"));
     CLATTN__TRY(clattn__require(tokens, "tokens"));
     CLATTN__TRY(clattn__kv_cache_enter(cache));
+    clattn_status status = CLATTN_OK;
     if (dispatcher->context != cache->context)
-        return clattn__kv_cache_leave(
-            cache, clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context"));
-    return clattn__kv_cache_leave(cache, extend(cache, dispatcher, ids, tokens, count));
+        status = clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context");
+    if (status == CLATTN_OK)
+        status = wait_for_pages(cache, dispatcher, ids, tokens, count);
+    if (status == CLATTN_OK)
+        status = extend(cache, ids, tokens, count);
+    return clattn__kv_cache_leave(cache, status);
 }
 
 /* ---- what steps need ------------------------------------------------------------------------- */

@@ -241,11 +241,9 @@ static clattn_status get_sequence(clattn_kv_cache *cache, uint64_t id, clattn__f
     return status;
 }
 
-static clattn_status load(clattn_kv_cache *cache, clattn_dispatcher *dispatcher, uint64_t id,
-                          const char *path)
+static clattn_status load(clattn_kv_cache *cache, uint64_t id, const char *path)
 {
     clattn__file_in *in;
-    CLATTN__TRY(clattn__kv_cache_quiet(cache, dispatcher));
     CLATTN__TRY(clattn__file_open(&cache->context->env, path, &in));
     clattn_status status = get_sequence(cache, id, in);
     clattn__file_close(in);
@@ -260,6 +258,8 @@ clattn_status clattn_kv_cache_load(clattn_kv_cache *cache, clattn_dispatcher *di
     CLATTN__TRY(clattn__dispatcher_check(dispatcher));
     CLATTN__TRY(clattn__require(path, "path"));
     CLATTN__TRY(check_host());
+    CLATTN__TRY(clattn__require(cache, "cache"));
+    CLATTN__TRY(clattn__kv_cache_quiet(cache, dispatcher)); /* without the lock, as in extend */
     CLATTN__TRY(clattn__kv_cache_enter(cache));
-    return clattn__kv_cache_leave(cache, load(cache, dispatcher, id, path));
+    return clattn__kv_cache_leave(cache, load(cache, id, path));
 }

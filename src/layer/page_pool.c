@@ -424,6 +424,26 @@ static clattn_status check_free(const clattn__page_pool *pool, int64_t needed)
                         needed, pool->free_count, pool->count, pool->waiting_count);
 }
 
+static clattn_status check_extend(const clattn__page_pool *pool, const uint64_t *ids,
+                                  const int64_t *tokens, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        CLATTN__TRY(check_growth(pool, ids, tokens, i));
+    return check_free(pool, count_needed(pool, ids, tokens, count));
+}
+
+bool clattn__page_pool_copies(const clattn__page_pool *pool, const uint64_t *ids,
+                              const int64_t *tokens, uint32_t count)
+{
+    bool copies = false;
+    for (uint32_t i = 0; i < count && !copies; i++) {
+        const int32_t joined =
+            exists(pool, ids[i]) ? joined_page(pool, find(pool, ids[i]), tokens[i]) : -1;
+        copies = joined >= 0 && must_copy(pool, joined);
+    }
+    return copies && check_extend(pool, ids, tokens, count) == CLATTN_OK;
+}
+
 static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tokens,
                  clattn__page_copy *copies, uint32_t *copied)
 {
@@ -444,9 +464,7 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied)
 {
-    for (uint32_t i = 0; i < count; i++)
-        CLATTN__TRY(check_growth(pool, ids, tokens, i));
-    CLATTN__TRY(check_free(pool, count_needed(pool, ids, tokens, count)));
+    CLATTN__TRY(check_extend(pool, ids, tokens, count));
     for (uint32_t i = 0; i < count; i++) {
         clattn__page_sequence *of = find(pool, ids[i]);
         CLATTN__TRY(reserve(pool, of, clattn__page_pool_pages(pool, of->length + tokens[i])));

@@ -1,8 +1,10 @@
 /* The bookkeeping of a key/value cache: sequences, their pages, and who shares which. Knows numbers
- * of pages only; what lies in them is src/layer/kv_cache.c's matter. A call that fails changes
+ * of pages only; what lies in them is src/api/kv_memory.c's matter. A call that fails changes
  * nothing. Not thread-safe. */
 #ifndef CLATTN_LAYER_PAGE_POOL_H
 #define CLATTN_LAYER_PAGE_POOL_H
+
+#include <stdbool.h>
 
 #include "base/env.h"
 #include "base/status.h"
@@ -74,6 +76,10 @@ void clattn__page_pool_set_gap(clattn__page_pool *pool, uint64_t id, int64_t beg
 clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *ids,
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied);
+
+/* Whether that would succeed and have something to copy. */
+bool clattn__page_pool_copies(const clattn__page_pool *pool, const uint64_t *ids,
+                              const int64_t *tokens, uint32_t count);
 
 /* Holds the pages of `count` sequences, of all if `ids` is NULL, as they are now: until they are
  * let go, they aren't free, nor written behind the tokens of a sequence that shared them with one

@@ -266,8 +266,10 @@ static void extend(model *m)
         count++;
     }
     const int32_t free_before = m->pool.free_count;
+    const bool copies_pages = clattn__page_pool_copies(&m->pool, ids, tokens, count);
     const clattn_status status =
         clattn__page_pool_extend(&m->pool, ids, tokens, count, copies, &copied);
+    cr_assert_eq(copies_pages, status == CLATTN_OK && copied > 0);
     if (status != CLATTN_OK) {
         cr_assert(good ? status == CLATTN_ERR_OUT_OF_MEMORY || status == CLATTN_ERR_BUSY
                        : status == CLATTN_ERR_ARGUMENT);

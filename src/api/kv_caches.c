@@ -190,8 +190,11 @@ static clattn_status extend(clattn_kv_cache *cache, const uint64_t *ids, const i
         return CLATTN_ERR_OUT_OF_MEMORY;
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, ids, tokens, count, copies, &copied);
-    for (uint32_t i = 0; status == CLATTN_OK && i < copied; i++)
+    for (uint32_t i = 0; status == CLATTN_OK && i < copied; i++) {
         status = clattn__kv_cache_copy_page(cache, copies[i]);
+        if (status != CLATTN_OK)
+            clattn__page_pool_undo(&cache->pool, ids, tokens, count, copies, copied);
+    }
     clattn__free(env, copies);
     return status;
 }

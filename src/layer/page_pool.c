@@ -474,3 +474,23 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
         grow(pool, find(pool, ids[i]), tokens[i], copies, copied);
     return CLATTN_OK;
 }
+
+/* From the last page that was taken to the first. */
+void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count, const clattn__page_copy *copies, uint32_t copied)
+{
+    while (count-- > 0) {
+        clattn__page_sequence *of = find(pool, ids[count]);
+        const int64_t before = of->length - tokens[count], last = before / pool->page_size;
+        const int64_t kept = clattn__page_pool_pages(pool, before);
+        for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
+            drop_page(pool, of->page[i]);
+        of->length = before;
+        if (copied == 0 || last == kept || of->page[last] != copies[copied - 1].to)
+            continue;
+        const int32_t from = copies[--copied].from;
+        drop_page(pool, of->page[last]);
+        of->page[last] = from;
+        pool->waiting_count -= pool->references[from]++ == 0;
+    }
+}

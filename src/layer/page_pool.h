@@ -77,7 +77,13 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied);
 
-/* Whether that would succeed and have something to copy. */
+/* Takes an extension back that has just been made, with the same arguments: its copies failed. A
+ * page that is held counts as left by others until it is let go: at worst it is copied once more.
+ */
+void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count, const clattn__page_copy *copies, uint32_t copied);
+
+/* Whether an extension would succeed and have something to copy. */
 bool clattn__page_pool_copies(const clattn__page_pool *pool, const uint64_t *ids,
                               const int64_t *tokens, uint32_t count);
 

@@ -36,7 +36,7 @@ typedef struct model {
     reader reader[HOLDS];
     int next; /* value of the next token */
     uint32_t random;
-    int refused, extended, copied, busy, evicted, held;
+    int refused, extended, copied, busy, evicted, held, undone;
 } model;
 
 static int below(model *m, int bound)
@@ -246,59 +246,80 @@ static void end_reading(model *m)
     memset(of->goes_on, 0, sizeof of->goes_on);
 }
 
-/* Several sequences at once; a refusal changes nothing. */
-static void extend(model *m)
-{
+/* What an extension was asked for and has made. */
+typedef struct extension {
     uint64_t ids[IDS];
     int64_t tokens[IDS];
     clattn__page_copy copies[IDS];
-    uint32_t count = 0, copied = 0;
+    uint32_t count, copied;
+    int32_t free_page[MOST_PAGES], free_count; /* before */
+} extension;
+
+/* As if a copy had failed: the pages that are free are those before, in their order. */
+static void undo(model *m, const extension *of)
+{
+    clattn__page_pool_undo(&m->pool, of->ids, of->tokens, of->count, of->copies, of->copied);
+    cr_assert_eq(m->pool.free_count, of->free_count);
+    cr_assert_eq(
+        memcmp(m->pool.free_page, of->free_page, (size_t)of->free_count * sizeof of->free_page[0]),
+        0);
+    m->undone += of->copied > 0;
+}
+
+/* Several sequences at once; a refusal changes nothing. */
+static void extend(model *m)
+{
+    extension x = {.free_count = m->pool.free_count};
     bool good = true;
+    memcpy(x.free_page, m->pool.free_page, sizeof x.free_page[0] * (size_t)x.free_count);
     for (uint64_t id = 0; id < IDS; id++) {
         const plain *of = &m->sequence[id];
         if (below(m, 3) || (!of->exists && below(m, 10)))
             continue;
-        ids[count] = id;
-        tokens[count] = below(m, below(m, 4) ? 3 : 30);
-        if (of->exists && of->length + tokens[count] > MOST_TOKENS)
-            tokens[count] = 0;
+        x.ids[x.count] = id;
+        x.tokens[x.count] = below(m, below(m, 4) ? 3 : 30);
+        if (of->exists && of->length + x.tokens[x.count] > MOST_TOKENS)
+            x.tokens[x.count] = 0;
         good = good && of->exists;
-        count++;
+        x.count++;
     }
-    const int32_t free_before = m->pool.free_count;
-    const bool copies_pages = clattn__page_pool_copies(&m->pool, ids, tokens, count);
+    const bool copies_pages = clattn__page_pool_copies(&m->pool, x.ids, x.tokens, x.count);
     const clattn_status status =
-        clattn__page_pool_extend(&m->pool, ids, tokens, count, copies, &copied);
-    cr_assert_eq(copies_pages, status == CLATTN_OK && copied > 0);
+        clattn__page_pool_extend(&m->pool, x.ids, x.tokens, x.count, x.copies, &x.copied);
+    cr_assert_eq(copies_pages, status == CLATTN_OK && x.copied > 0);
     if (status != CLATTN_OK) {
         cr_assert(good ? status == CLATTN_ERR_OUT_OF_MEMORY || status == CLATTN_ERR_BUSY
                        : status == CLATTN_ERR_ARGUMENT);
-        cr_assert_eq(m->pool.free_count, free_before);
+        cr_assert_eq(m->pool.free_count, x.free_count);
         m->busy += status == CLATTN_ERR_BUSY;
         m->refused += good;
         return;
     }
     cr_assert(good);
+    if (below(m, 6) == 0) {
+        undo(m, &x);
+        return;
+    }
     const int64_t size = m->pool.page_size;
-    for (uint32_t n = 0; n < copied; n++)
-        memcpy(&m->memory[copies[n].to * size], &m->memory[copies[n].from * size],
+    for (uint32_t n = 0; n < x.copied; n++)
+        memcpy(&m->memory[x.copies[n].to * size], &m->memory[x.copies[n].from * size],
                (size_t)size * sizeof m->memory[0]);
-    for (uint32_t n = 0; n < count; n++)
-        for (int64_t i = 0; i < tokens[n]; i++) {
-            plain *of = &m->sequence[ids[n]];
+    for (uint32_t n = 0; n < x.count; n++)
+        for (int64_t i = 0; i < x.tokens[n]; i++) {
+            plain *of = &m->sequence[x.ids[n]];
             of->token[of->length] = m->next++;
-            *memory_of(m, ids[n], of->length) = of->token[of->length];
+            *memory_of(m, x.ids[n], of->length) = of->token[of->length];
             of->length++;
         }
-    m->copied += (int)copied;
+    m->copied += (int)x.copied;
     m->extended++;
 }
 
 static void run(int64_t page_size, int32_t pages)
 {
     static void (*const operations[])(model *) = {
-        add,    fork_one, truncate_one, remove_one, evict_one,     begin_reading,
-        extend, extend,   extend,       extend,     begin_reading, end_reading};
+        add,    fork_one, truncate_one, remove_one, evict_one, begin_reading, end_reading,
+        extend, extend,   extend,       extend,     evict_one, begin_reading};
     static model m;
     set_up(&m, page_size, pages);
     for (int step = 0; step < STEPS; step++) {
@@ -309,7 +330,8 @@ static void run(int64_t page_size, int32_t pages)
     }
     cr_assert(m.refused > 100 && m.extended > 1000, "%d refused, %d extended", m.refused,
               m.extended);
-    cr_assert(page_size == 1 || m.copied > 100, "%d copied", m.copied);
+    cr_assert(page_size == 1 || (m.copied > 100 && m.undone > 20), "%d copied, %d undone", m.copied,
+              m.undone);
     cr_assert(m.busy > 20 && m.evicted > 30 && m.held > 1000, "%d busy, %d evicted, %d held",
               m.busy, m.evicted, m.held);
     for (int n = 0; n < HOLDS; n++)

@@ -335,6 +335,22 @@ clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *id
     return CLATTN_OK;
 }
 
+/* What is copied was left by the sequence that it is copied for. */
+clattn_status clattn__page_pool_hold_copied(clattn__page_pool *pool,
+                                            const clattn__page_copy *copies, uint32_t copied,
+                                            clattn__page_hold *hold)
+{
+    CLATTN__TRY(reserve_hold(pool, copied, hold));
+    hold->count = 0;
+    for (uint32_t i = 0; i < copied; i++) {
+        const int32_t page = copies[i].from;
+        pool->state[page] |= LEFT;
+        pool->readers[page]++;
+        hold->page[hold->count++] = page;
+    }
+    return CLATTN_OK;
+}
+
 void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold)
 {
     for (int32_t i = 0; i < hold->count; i++) {
@@ -424,26 +440,6 @@ static clattn_status check_free(const clattn__page_pool *pool, int64_t needed)
                         needed, pool->free_count, pool->count, pool->waiting_count);
 }
 
-static clattn_status check_extend(const clattn__page_pool *pool, const uint64_t *ids,
-                                  const int64_t *tokens, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        CLATTN__TRY(check_growth(pool, ids, tokens, i));
-    return check_free(pool, count_needed(pool, ids, tokens, count));
-}
-
-bool clattn__page_pool_copies(const clattn__page_pool *pool, const uint64_t *ids,
-                              const int64_t *tokens, uint32_t count)
-{
-    bool copies = false;
-    for (uint32_t i = 0; i < count && !copies; i++) {
-        const int32_t joined =
-            exists(pool, ids[i]) ? joined_page(pool, find(pool, ids[i]), tokens[i]) : -1;
-        copies = joined >= 0 && must_copy(pool, joined);
-    }
-    return copies && check_extend(pool, ids, tokens, count) == CLATTN_OK;
-}
-
 static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tokens,
                  clattn__page_copy *copies, uint32_t *copied)
 {
@@ -464,7 +460,9 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied)
 {
-    CLATTN__TRY(check_extend(pool, ids, tokens, count));
+    for (uint32_t i = 0; i < count; i++)
+        CLATTN__TRY(check_growth(pool, ids, tokens, i));
+    CLATTN__TRY(check_free(pool, count_needed(pool, ids, tokens, count)));
     for (uint32_t i = 0; i < count; i++) {
         clattn__page_sequence *of = find(pool, ids[i]);
         CLATTN__TRY(reserve(pool, of, clattn__page_pool_pages(pool, of->length + tokens[i])));
@@ -475,22 +473,26 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
     return CLATTN_OK;
 }
 
-/* From the last page that was taken to the first. */
+/* From the last page that was taken to the first. Others may have used the pool meanwhile. */
 void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
                             uint32_t count, const clattn__page_copy *copies, uint32_t copied)
 {
     while (count-- > 0) {
         clattn__page_sequence *of = find(pool, ids[count]);
+        if (!of || of->length < tokens[count])
+            continue;
         const int64_t before = of->length - tokens[count], last = before / pool->page_size;
         const int64_t kept = clattn__page_pool_pages(pool, before);
         for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
             drop_page(pool, of->page[i]);
         of->length = before;
-        if (copied == 0 || last == kept || of->page[last] != copies[copied - 1].to)
-            continue;
-        const int32_t from = copies[--copied].from;
-        drop_page(pool, of->page[last]);
-        of->page[last] = from;
-        pool->waiting_count -= pool->references[from]++ == 0;
+        for (uint32_t i = 0; last < kept && i < copied; i++) {
+            if (of->page[last] != copies[i].to)
+                continue;
+            drop_page(pool, copies[i].to);
+            of->page[last] = copies[i].from;
+            pool->waiting_count -= pool->references[copies[i].from]++ == 0;
+            break;
+        }
     }
 }

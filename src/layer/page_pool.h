@@ -4,8 +4,6 @@
 #ifndef CLATTN_LAYER_PAGE_POOL_H
 #define CLATTN_LAYER_PAGE_POOL_H
 
-#include <stdbool.h>
-
 #include "base/env.h"
 #include "base/status.h"
 
@@ -77,21 +75,19 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied);
 
-/* Takes an extension back that has just been made, with the same arguments: its copies failed. A
- * page that is held counts as left by others until it is let go: at worst it is copied once more.
- */
+/* Takes an extension back, with the same arguments: its copies, which are held, have failed. */
 void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
                             uint32_t count, const clattn__page_copy *copies, uint32_t copied);
-
-/* Whether an extension would succeed and have something to copy. */
-bool clattn__page_pool_copies(const clattn__page_pool *pool, const uint64_t *ids,
-                              const int64_t *tokens, uint32_t count);
 
 /* Holds the pages of `count` sequences, of all if `ids` is NULL, as they are now: until they are
  * let go, they aren't free, nor written behind the tokens of a sequence that shared them with one
  * that went on without. `hold` may have an array to use again; let_go leaves it there. */
 clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *ids, uint32_t count,
                                      clattn__page_hold *hold);
+/* The same of the pages that an extension copies, until that is done. */
+clattn_status clattn__page_pool_hold_copied(clattn__page_pool *pool,
+                                            const clattn__page_copy *copies, uint32_t copied,
+                                            clattn__page_hold *hold);
 void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold);
 
 /* Where token `index` of those that the sequence has was among all that were appended. */

@@ -35,8 +35,8 @@ static clattn_status check_wait(const passage *way)
     return CLATTN_OK;
 }
 
-/* Has `event` told when `other` is launched, unless it is already. */
-static clattn_status watch(clattn_event *event, clattn_event *other)
+/* Has `event` told when `other` is launched, unless it is already: *told (out). */
+static clattn_status watch(clattn_event *event, clattn_event *other, bool *told)
 {
     clattn_dispatcher *dispatcher = other->dispatcher;
     const clattn__env *env = &dispatcher->context->env;
@@ -50,8 +50,8 @@ static clattn_status watch(clattn_event *event, clattn_event *other)
             status = clattn__keep_add(env, &other->watchers, event);
         if (status == CLATTN_OK) {
             dispatcher->strangers += stranger;
-            event->job.waits++;
             atomic_fetch_add(&event->references, 1);
+            *told = true;
         }
     }
     clattn__mutex_unlock(&dispatcher->lock);
@@ -68,10 +68,13 @@ static void wait_for_launch(clattn_event *other)
     clattn__mutex_unlock(&dispatcher->lock);
 }
 
-/* Takes references to the events of the wait list, and waits or watches for their launches. */
+/* Takes references to the events of the wait list, and waits or watches for their launches. All of
+ * them count as not launched until the last is looked at: those of other dispatchers may be told of
+ * meanwhile, and the number is guarded by the lock of the event's own. */
 static clattn_status enter_waits(const passage *way)
 {
     const uint32_t count = way->submission->wait_count;
+    uint32_t launched = 0;
     clattn_dispatcher *dispatcher = way->dispatcher;
     const clattn__env *env = &dispatcher->context->env;
     clattn_event *event = way->event;
@@ -87,13 +90,19 @@ static clattn_status enter_waits(const passage *way)
         event->waits.item[event->waits.count++] = other;
         dispatcher->abroad += other->dispatcher != dispatcher;
     }
+    event->job.waits = event->waits.count;
     clattn__mutex_unlock(&dispatcher->lock);
     for (uint32_t i = 0; i < event->waits.count; i++) {
+        bool told = false;
         if (dispatcher->direct)
             wait_for_launch(event->waits.item[i]);
         else
-            CLATTN__TRY(watch(event, event->waits.item[i]));
+            CLATTN__TRY(watch(event, event->waits.item[i], &told));
+        launched += !told;
     }
+    clattn__mutex_lock(&dispatcher->lock);
+    event->job.waits -= launched;
+    clattn__mutex_unlock(&dispatcher->lock);
     return status;
 }
 
@@ -184,6 +193,8 @@ static int32_t open_lane(const passage *way)
         event->job.lane = 0;
         return 0;
     }
+    if (event->doom != CLATTN_OK) /* what it waits for has failed meanwhile */
+        return -1;
     const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job);
     const bool in_parts = dispatcher->parts || event->submitted < dispatcher->crowded_till;
     if (lane >= 0 && in_parts && event->entry_count &&

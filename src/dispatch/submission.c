@@ -225,8 +225,7 @@ static clattn_status hold_back(const passage *way)
     CLATTN__TRY(clattn__dispatcher_start(dispatcher));
     atomic_fetch_add(&way->event->references, 1);
     clattn__backlog_add(&dispatcher->backlog, &way->event->job);
-    if (way->event->doom != CLATTN_OK)
-        clattn__settle_condemned(dispatcher);
+    clattn__drop_expired(dispatcher, way->event->submitted); /* and what is condemned */
     for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
         clattn__lane_feed(&dispatcher->lane[i]);
     if (dispatcher->backlog.waiting.count)

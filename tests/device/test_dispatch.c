@@ -317,6 +317,31 @@ Test(dispatch, wait_lists_across_dispatchers)
     close_heads(&h);
 }
 
+/* A dispatcher may go before what one of its submissions, taken back by now, has waited for. */
+Test(dispatch, a_watcher_outlives_its_dispatcher)
+{
+    heads h;
+    blocker b = {0};
+    clattn_submission like;
+    open_heads(&h, NULL);
+    clattn_dispatcher *one = open_dispatcher(&h, NULL), *other = open_dispatcher(&h, NULL);
+    block(&h, one, &b, 3000);
+    clattn_event *held = submit_head(&h, one, 0, NULL, 0);
+    clattn_submission_init(&like);
+    like.wait = &held;
+    like.wait_count = 1;
+    clattn_event *watcher = submit_head(&h, other, 1, &like, 0);
+    cr_assert_eq(clattn_event_cancel(watcher), CLATTN_OK, "%s", clattn_error_message());
+    clattn_event_release(watcher);
+    clattn_dispatcher_destroy(other);
+    cr_assert_eq(clattn_event_poll(held), CLATTN_PENDING, "the test comes too late");
+    cr_assert_eq(clattn_event_wait(held, UINT64_MAX), CLATTN_OK);
+    clattn_event_release(held);
+    unblock(&b);
+    clattn_dispatcher_destroy(one);
+    close_heads(&h); /* CLATTN_ERR_BUSY if the other dispatcher is still there */
+}
+
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
 Test(dispatch, two_lanes)

@@ -36,6 +36,7 @@ clattn_status clattn__lane_reserve(clattn__lane *lane, uint64_t size)
 void clattn__lane_flies(clattn__lane *lane, clattn_event *of, uint32_t from, double work,
                         uint32_t jobs)
 {
+    clattn__event_ref(of);
     clattn__flight made = {.event = of,
                            .first = of->commands.item[from],
                            .last = clattn__event_last(of),

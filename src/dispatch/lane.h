@@ -8,7 +8,7 @@
 
 /* Launches that were made together: a submission, a part of one, or several. */
 typedef struct clattn__flight {
-    clattn_event *event;            /* of its first submission, which the backlog holds */
+    clattn_event *event;            /* of its first submission, a reference */
     struct _cl_event *first, *last; /* that submission's */
     double work;
     uint32_t jobs;     /* submissions that end with it: the first of the lane's in the backlog */

@@ -216,6 +216,7 @@ static void land(clattn__lane *lane, clattn_status failure)
         clattn__backlog_done(&dispatcher->backlog, &event->job);
         clattn__settle(dispatcher, event, status == CLATTN_PENDING ? CLATTN_OK : status);
     }
+    clattn__event_unref_locked(flight.event);
 }
 
 static bool reap_lane(clattn__lane *lane)

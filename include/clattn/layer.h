@@ -393,8 +393,10 @@ CLATTN_API clattn_status clattn_linear_packed_size(const clattn_linear_desc *des
  * --------------------------------------------------------------------------------------------- */
 
 /* A layer holds plans, no parameters: those and their gradients are the caller's. Forward and
- * backward passes of one layer go to one dispatcher, one call at a time; layers are independent.
- * docs/layers.md has the formulas and an example. Since 0.1. */
+ * backward passes of one layer go to one dispatcher, one call at a time. The passes of all layers
+ * that go to a dispatcher run in the order of their calls, on several lanes too; one that fails
+ * takes those with it that came later and aren't done. docs/layers.md has the formulas and an
+ * example. Since 0.1. */
 typedef struct clattn_layer clattn_layer;
 
 /* The tensors of a layer, contiguous, of the layer's type unless something else is said. What a

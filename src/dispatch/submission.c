@@ -14,7 +14,11 @@ typedef struct passage {
     const clattn_submission *submission;
     clattn_event *event;
     clattn__wait_list more;
+    uint64_t sequence; /* see clattn__prepare */
 } passage;
+
+/* The sequence of all passes of all layers. A caller's of this id keeps order with them. */
+#define LAYERS UINT64_MAX
 
 /* ---- the wait list --------------------------------------------------------------------------- */
 
@@ -277,17 +281,17 @@ static void give_back(const passage *way)
     clattn__event_unref_locked(event);
 }
 
-clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
-                             clattn__wait_list more, clattn_event **event)
+static clattn_status submit(passage way, clattn_event **event)
 {
-    passage way = {.dispatcher = dispatcher, .submission = submission, .more = more};
+    clattn_dispatcher *dispatcher = way.dispatcher;
+    const clattn_submission *submission = way.submission;
     CLATTN__TRY(clattn__submission_check(submission));
     if (dispatcher->direct && submission->deadline_ns)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: deadline_ns: what goes straight "
                                                     "to the caller's queue has none");
     CLATTN__TRY(check_wait(&way));
     CLATTN__TRY(begin(&way));
-    clattn_status status = clattn__prepare(way.event, submission);
+    clattn_status status = clattn__prepare(way.event, submission, way.sequence);
     if (status == CLATTN_OK)
         status = enter_waits(&way);
     clattn__mutex_lock(&dispatcher->lock);
@@ -303,6 +307,20 @@ clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submiss
         clattn__event_unref_locked(way.event);
     clattn__dispatcher_leave(dispatcher);
     return status;
+}
+
+clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
+                             clattn__wait_list more, clattn_event **event)
+{
+    return submit((passage){.dispatcher = dispatcher, .submission = submission, .more = more},
+                  event);
+}
+
+clattn_status clattn__submit_layer(clattn_dispatcher *dispatcher,
+                                   const clattn_submission *submission, clattn_event **event)
+{
+    return submit((passage){.dispatcher = dispatcher, .submission = submission, .sequence = LAYERS},
+                  event);
 }
 
 clattn_status clattn__cancel(clattn_event *event)

@@ -66,6 +66,11 @@ clattn_status clattn__lane_launch_part(clattn__lane *lane, clattn_event *event, 
 /* Items of a submission that aren't launched yet. */
 uint64_t clattn__items_left(const clattn_event *event);
 
+/* Sleeps until flight `index` of those on the lane (0: the oldest) has landed, and so have those
+ * before it. The dispatcher's lock is given away meanwhile. How it ended; CLATTN_PENDING where the
+ * driver doesn't wait. */
+clattn_status clattn__lane_wait(clattn__lane *lane, uint32_t index);
+
 /* Enters what was just launched: commands of `of` from `from` on. Can't fail after
  * clattn__lane_launch. */
 void clattn__lane_flies(clattn__lane *lane, clattn_event *of, uint32_t from, double work,

@@ -377,6 +377,36 @@ Test(dispatch, two_lanes)
     close_heads(&h);
 }
 
+static void *finish(void *user)
+{
+    return clattn_dispatcher_finish(user) == CLATTN_OK ? user : NULL;
+}
+
+/* Who waits for the end keeps nobody else from submitting. */
+Test(dispatch, submitting_while_another_thread_finishes)
+{
+    heads h;
+    blocker b = {0};
+    pthread_t thread;
+    void *result = NULL;
+    const struct timespec pause = {.tv_nsec = 5000000};
+    open_heads(&h, NULL);
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    block(&h, dispatcher, &b, 3000);
+    cr_assert_eq(pthread_create(&thread, NULL, finish, dispatcher), 0);
+    nanosleep(&pause, NULL); /* it sleeps by now */
+    clattn_event *event = submit_head(&h, dispatcher, 1, NULL, 0);
+    cr_assert_eq(clattn_event_poll(b.event), CLATTN_PENDING, "submitting has waited, too");
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_assert_eq(result, dispatcher);
+    cr_assert_eq(clattn_event_poll(b.event), CLATTN_OK);
+    cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_OK);
+    clattn_event_release(event);
+    unblock(&b);
+    clattn_dispatcher_destroy(dispatcher);
+    close_heads(&h);
+}
+
 /* ---- trace and idleness ---------------------------------------------------------------------- */
 
 Test(dispatch, trace)

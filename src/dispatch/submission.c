@@ -244,7 +244,9 @@ static clattn_status go(const passage *way)
     enter(way);
     const int32_t lane = open_lane(way);
     const clattn_status status = lane >= 0 ? launch_now(way, (uint32_t)lane) : hold_back(way);
-    if (status == CLATTN_OK && lane >= 0)
+    if (status != CLATTN_OK)
+        dispatcher->done.submissions--; /* OpenCL has refused it */
+    else if (lane >= 0)
         clattn__home_set(dispatcher, way->event, lane);
     return status;
 }

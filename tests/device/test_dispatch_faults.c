@@ -1,5 +1,6 @@
-/* OpenCL refuses a launch in the middle of a submission that goes in parts: what is in flight of it
- * is still asked about afterwards, and must still be there. */
+/* OpenCL refuses a launch: of a submission that goes straight through, and in the middle of one
+ * that goes in parts, of which what is in flight is asked about afterwards, and must still be
+ * there. */
 #include <dlfcn.h>
 #include <stdatomic.h>
 
@@ -85,18 +86,51 @@ static void *get_proc(void *user, const char *name)
     return found;
 }
 
-Test(dispatch_faults, a_part_that_is_refused)
+static void open_watched(heads *h)
 {
-    heads h;
-    blocker b = {0};
     clattn_context_options options;
-    clattn_dispatcher_options parts;
     clattn_context_options_init(&options);
     options.get_proc = get_proc;
     options.get_proc_user = dlopen("libOpenCL.so.1", RTLD_NOW);
     cr_assert_not_null(options.get_proc_user);
     atomic_store(&allowed, 1000000);
-    open_heads(&h, &options);
+    open_heads(h, &options);
+}
+
+/* The caller is told, and no statistics count it. */
+Test(dispatch_faults, a_submission_that_is_refused)
+{
+    heads h;
+    head_step of;
+    clattn_event *event = NULL;
+    clattn_submission submission;
+    open_watched(&h);
+    of.sequence = 3;
+    const clattn_step step = step_of(&h, 1, &of);
+    clattn_submission_init(&submission);
+    submission.steps = &step;
+    submission.step_count = 1;
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    atomic_store(&allowed, 0);
+    cr_assert_eq(clattn_submit(dispatcher, &submission, &event), CLATTN_ERR_OPENCL);
+    cr_assert_null(event);
+    atomic_store(&allowed, 1000000);
+    cr_assert_eq(clattn_submit(dispatcher, &submission, &event), CLATTN_OK);
+    cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_OK);
+    clattn_event_release(event);
+    const clattn_dispatcher_statistics made = statistics_of(dispatcher);
+    cr_assert_eq(made.submissions, 1);
+    cr_assert_eq(made.finished, 1);
+    clattn_dispatcher_destroy(dispatcher);
+    close_heads(&h);
+}
+
+Test(dispatch_faults, a_part_that_is_refused)
+{
+    heads h;
+    blocker b = {0};
+    clattn_dispatcher_options parts;
+    open_watched(&h);
     clattn_dispatcher_options_init(&parts);
     parts.launch_ns = 1000000;
     clattn_dispatcher *dispatcher = open_dispatcher(&h, &parts);

@@ -255,12 +255,24 @@ clattn_status clattn__dispatcher_finish(clattn_dispatcher *dispatcher)
     return status;
 }
 
-static void join_threads(clattn_dispatcher *dispatcher)
+/* Callbacks may submit: it is the end when none has. */
+static void finish_all(clattn_dispatcher *dispatcher)
 {
+    uint64_t newest;
     clattn__mutex_lock(&dispatcher->lock);
+    do {
+        newest = dispatcher->submitted;
+        drain(dispatcher);
+        while (dispatcher->calls.count)
+            clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+    } while (dispatcher->submitted != newest);
     dispatcher->closing = true;
     clattn__cond_broadcast(&dispatcher->wake);
-    clattn__mutex_unlock(&dispatcher->lock);
+    clattn__dispatcher_leave(dispatcher);
+}
+
+static void join_threads(clattn_dispatcher *dispatcher)
+{
     for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
         if (dispatcher->lane[i].has_thread)
             clattn__thread_join(&dispatcher->lane[i].thread);
@@ -268,7 +280,7 @@ static void join_threads(clattn_dispatcher *dispatcher)
 
 void clattn__dispatcher_close(clattn_dispatcher *dispatcher)
 {
-    clattn__dispatcher_finish(dispatcher);
+    finish_all(dispatcher);
     join_threads(dispatcher);
     clattn__mutex_lock(&dispatcher->lock);
     /* a driver that says finished, and its events do not */

@@ -121,9 +121,6 @@ bool clattn__lane_feed(clattn__lane *lane)
 static void call_back(clattn_dispatcher *dispatcher)
 {
     clattn_event *event = dispatcher->calls.item[0];
-    dispatcher->calls.count--;
-    for (uint32_t i = 0; i < dispatcher->calls.count; i++)
-        dispatcher->calls.item[i] = dispatcher->calls.item[i + 1];
     const clattn_status status = (clattn_status)atomic_load(&event->status);
     while (event->called < event->call_count) {
         const clattn__call call = event->call[event->called++];
@@ -131,7 +128,11 @@ static void call_back(clattn_dispatcher *dispatcher)
         call.function(call.user, event, status);
         clattn__mutex_lock(&dispatcher->lock);
     }
+    dispatcher->calls.count--;
+    for (uint32_t i = 0; i < dispatcher->calls.count; i++)
+        dispatcher->calls.item[i] = dispatcher->calls.item[i + 1];
     clattn__event_unref_locked(event);
+    clattn__cond_broadcast(&dispatcher->changed);
 }
 
 /* Sleeps until the oldest flight has landed; the lock is given away meanwhile. */

@@ -12,9 +12,11 @@
  *        clattn_plan_attention   attention with CLATTN_SLOT_PAGES, which reads it
  *
  * Steps copy `pages` and `lengths`, so the cache may change while they are in flight. What they
- * read must not change under them: either everything that uses a cache goes to one dispatcher of
- * one lane, which executes in order, or clattn_kv_cache_guard tells the cache of the submission's
- * event, and the steps name their sequences (clattn_step.sequences), whose own order is kept. */
+ * read must not change under them: either everything that uses a cache goes to one dispatcher that
+ * executes in order (clattn_dispatcher_options.direct, or a queue of the caller's), or
+ * clattn_kv_cache_guard tells the cache of the submission's event, and the steps name their
+ * sequences (clattn_step.sequences; ids other than 0), whose own order is kept. The first
+ * submission of a fork then has those in its wait list that still write what it shares. */
 #ifndef CLATTN_LAYER_H
 #define CLATTN_LAYER_H
 
@@ -393,8 +395,10 @@ CLATTN_API clattn_status clattn_linear_packed_size(const clattn_linear_desc *des
  * --------------------------------------------------------------------------------------------- */
 
 /* A layer holds plans, no parameters: those and their gradients are the caller's. Forward and
- * backward passes of one layer go to one dispatcher, one call at a time; layers are independent.
- * docs/layers.md has the formulas and an example. Since 0.1. */
+ * backward passes of one layer go to one dispatcher, one call at a time. The passes of all layers
+ * that go to a dispatcher run in the order of their calls, on several lanes too; one that fails
+ * takes those with it that came later and aren't done. docs/layers.md has the formulas and an
+ * example. Since 0.1. */
 typedef struct clattn_layer clattn_layer;
 
 /* The tensors of a layer, contiguous, of the layer's type unless something else is said. What a

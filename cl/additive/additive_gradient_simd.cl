@@ -147,6 +147,13 @@ INLINE int form_at(__global const float *strip, int channels, int width, int c)
     return form;
 }
 
+/* The weights of channels by which sums are multiplied: 0 where nothing was summed, so that one
+ * that is not finite doesn't show where nothing is visible. */
+INLINE vfloat weights_of(vfloat sum, vfloat w)
+{
+    return sum == (vfloat)(0.0f) ? (vfloat)(0.0f) : w;
+}
+
 /* Channels c .. c + VEC - 1 of a tile; part: where its first query's go. */
 INLINE void turn_channels(const additive_gradient *x, int tile, int c, int key_form,
                           __global float *part, long width, int is_first)
@@ -169,9 +176,11 @@ INLINE void turn_channels(const additive_gradient *x, int tile, int c, int key_f
     store_vector(load_vector(x->dw + c) + dw, x->dw + c);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        if (tile + r < x->rows)
-            store_vector(is_first ? da[r] * w : fma(da[r], w, load_vector(part + r * width)),
+        if (tile + r < x->rows) {
+            const vfloat own = weights_of(da[r], w);
+            store_vector(is_first ? da[r] * own : fma(da[r], own, load_vector(part + r * width)),
                          part + r * width);
+        }
 }
 
 /* All channels of the block; part: that of the block's first query. */
@@ -286,7 +295,8 @@ OUTLINE void store_block(const additive_gradient *x, const clattn_base *base, in
         __global float *dk = x->dk + (long)(j - x->start) * x->q.channels;
         __global float *dv = x->dv + (long)(j - x->start) * x->q.width;
         for (int c = 0; j < own && c < x->q.channels; c += VEC) {
-            const vfloat d = load_vector(dk + c) * load_vector(x->q.parameters + c);
+            const vfloat sum = load_vector(dk + c);
+            const vfloat d = sum * weights_of(sum, load_vector(x->q.parameters + c));
             store_vector(d, dk + c);
             store_vector(load_vector(of_bias + c) + d, of_bias + c);
         }

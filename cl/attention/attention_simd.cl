@@ -260,8 +260,8 @@ OUTLINE void pack_own(attention *a, int first, int last, const rows_of *keys, co
     }
 }
 
-/* Plain, what is left of the scale for the softmax: its size. A sign goes to the queries, and so
- * does a scale whose size, in binary logarithms, float hasn't got. */
+/* Plain, what is left of the scale for the softmax: its size. A sign stays with the products, and
+ * so does a scale whose size, in binary logarithms, float hasn't got. */
 INLINE void set_units(attention *a)
 {
     a->unit = 1.0f;

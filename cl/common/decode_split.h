@@ -5,6 +5,7 @@
 
 #include "common/panels.h"
 #include "common/partial.h"
+#include "common/prefetch.h"
 
 /* STORAGE: type of keys and values, CLATTN_D_*. */
 #ifndef STORAGE
@@ -60,7 +61,6 @@
 /* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
  * in the time that memory takes to answer. */
 #define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
-#define LINE  64 /* bytes, or more */
 /* Whether a piece is a line or more: then it is prefetched as it is read, else row by row. */
 #define WIDE (STORAGE == CLATTN_D_F32 && 4 * VEC >= LINE)
 /* What stands for the weight of an invisible pair in a careful pass. */

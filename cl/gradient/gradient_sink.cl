@@ -25,7 +25,9 @@ gradient_sink(__global const float *sink, __global const float *gradient_rows,
             __global const float *own = gradient_rows +
                                         tensor_begin(row, &base, CLATTN_T_GRADIENT_ROWS, b, h) +
                                         (long)(queries.first + i) * CLATTN_GRADIENT_ROW;
-            sum -= exp(softmax_exponent(logit, own[0])) * own[1] * own[2];
+            const float share = exp(softmax_exponent(logit, own[0])) * own[1];
+            if (share != 0.0f) /* NaN in what others see doesn't show */
+                sum -= share * own[2];
         }
         all += sum;
     }

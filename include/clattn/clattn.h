@@ -733,7 +733,8 @@ CLATTN_API clattn_status clattn_event_cancel(clattn_event *event);
 
 /* Called once, when the submission is done, with its status; at once if it is. Always on a thread
  * of the dispatcher that does nothing else but launching, so it should be short. It may submit,
- * poll, cancel and release, but neither wait nor finish nor destroy the dispatcher. */
+ * poll, cancel and release, but neither wait (busy_ns, too) nor finish nor destroy the
+ * dispatcher. */
 typedef void (*clattn_event_fn)(void *user, clattn_event *event, clattn_status status);
 
 /* Several may be set. CLATTN_ERR_UNSUPPORTED on queues of the caller's, where clattn has no thread:

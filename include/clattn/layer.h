@@ -12,9 +12,11 @@
  *        clattn_plan_attention   attention with CLATTN_SLOT_PAGES, which reads it
  *
  * Steps copy `pages` and `lengths`, so the cache may change while they are in flight. What they
- * read must not change under them: either everything that uses a cache goes to one dispatcher of
- * one lane, which executes in order, or clattn_kv_cache_guard tells the cache of the submission's
- * event, and the steps name their sequences (clattn_step.sequences), whose own order is kept. */
+ * read must not change under them: either everything that uses a cache goes to one dispatcher that
+ * executes in order (clattn_dispatcher_options.direct, or a queue of the caller's), or
+ * clattn_kv_cache_guard tells the cache of the submission's event, and the steps name their
+ * sequences (clattn_step.sequences; ids other than 0), whose own order is kept. The first
+ * submission of a fork then has those in its wait list that still write what it shares. */
 #ifndef CLATTN_LAYER_H
 #define CLATTN_LAYER_H
 
@@ -129,10 +131,11 @@ CLATTN_API clattn_status clattn_rotary_angles(int64_t n_positions, int64_t rotar
  *    K             (batch, n_head, n_kv, channels)   float, read
  *    V             (batch, n_head, n_kv, value_dim)  float, read
  *    W_SCORE       (n_head, channels)                float, read
- *    CHANNEL_BIAS  (n_head, channels)                float, read; optional, as are those that
- * follow MASK          (batch, n_head, n_q, n_kv)        BOOL, read; true: the key is visible
+ *    OUT           (batch, n_head, n_q, value_dim)   float, written
+ * and, optional,
+ *    CHANNEL_BIAS  (n_head, channels)                float, read
+ *    MASK          (batch, n_head, n_q, n_kv)        BOOL, read; true: the key is visible
  *    Q_LENGTHS, KV_LENGTHS  (batch)                  I32, read, host too
- *    OUT           (batch, n_head, n_q, value_dim)   float, written; not optional
  *    LSE           (batch, n_head, n_q)              F32, written; log of the sum of exp(score)
  *    WEIGHTS       (batch, n_head, n_q, n_kv)        F32, written; softmax of the scores
  * Lengths, masks, queries that see no key, NaN and infinities mean what they mean in attention. */
@@ -257,7 +260,7 @@ CLATTN_API clattn_status clattn_kv_cache_guard(clattn_kv_cache *cache, clattn_ev
  * nothing has changed, where the free pages aren't enough; CLATTN_ERR_BUSY, and nothing has
  * changed, where they will be when the events are done that pages wait for. The first time that one
  * of several sequences writes to a page that they share, the page is copied: only then the call
- * waits for what `dispatcher` still does. */
+ * waits for what `dispatcher` still does, and is not for a callback of it. */
 CLATTN_API clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache,
                                                 clattn_dispatcher *dispatcher, const uint64_t *ids,
                                                 const int64_t *tokens, uint32_t count);
@@ -310,10 +313,10 @@ CLATTN_API clattn_status clattn_kv_cache_read_scales(clattn_kv_cache *cache,
 /* Saves a sequence, all layers, to a file, and loads it as a new sequence `id`. The file is the
  * same for every device and page size: rows of the cache's type with checksums; docs/memory.md has
  * its form. It appears whole or not at all. Wait for submissions that write the sequence before
- * saving; load waits for what `dispatcher` does. CLATTN_ERR_IO for files that can't be written or
- * read, are truncated, damaged or foreign; CLATTN_ERR_ARGUMENT where type or extents aren't the
- * cache's, or the id is there already; CLATTN_ERR_OUT_OF_MEMORY and CLATTN_ERR_BUSY as extend. A
- * call that fails changes nothing. */
+ * saving; load waits for what `dispatcher` does, not from a callback of it. CLATTN_ERR_IO for files
+ * that can't be written or read, are truncated, damaged or foreign; CLATTN_ERR_ARGUMENT where type
+ * or extents aren't the cache's, or the id is there already; CLATTN_ERR_OUT_OF_MEMORY and
+ * CLATTN_ERR_BUSY as extend. A call that fails changes nothing. */
 CLATTN_API clattn_status clattn_kv_cache_save(clattn_kv_cache *cache, uint64_t id,
                                               const char *path);
 CLATTN_API clattn_status clattn_kv_cache_load(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
@@ -393,8 +396,10 @@ CLATTN_API clattn_status clattn_linear_packed_size(const clattn_linear_desc *des
  * --------------------------------------------------------------------------------------------- */
 
 /* A layer holds plans, no parameters: those and their gradients are the caller's. Forward and
- * backward passes of one layer go to one dispatcher, one call at a time; layers are independent.
- * docs/layers.md has the formulas and an example. Since 0.1. */
+ * backward passes of one layer go to one dispatcher, one call at a time. The passes of all layers
+ * that go to a dispatcher run in the order of their calls, on several lanes too; one that fails
+ * takes those with it that came later and aren't done. docs/layers.md has the formulas and an
+ * example. Since 0.1. */
 typedef struct clattn_layer clattn_layer;
 
 /* The tensors of a layer, contiguous, of the layer's type unless something else is said. What a

@@ -49,9 +49,12 @@ clattn_status clattn_event_wait_all(clattn_event *const *events, uint32_t count,
         uint64_t left = timeout_ns;
         if (timeout_ns != UINT64_MAX)
             left = passed < timeout_ns ? timeout_ns - passed : 0;
-        const clattn_status status = clattn__event_wait(events[i], left);
-        if (status == CLATTN_ERR_TIMEOUT && clattn__event_poll(events[i]) == CLATTN_PENDING)
-            return clattn__fail(status, "events[%" PRIu32 "]: not done after %" PRIu64 " ns", i,
+        clattn_status status = clattn__event_wait(events[i], left);
+        if (status == CLATTN_ERR_TIMEOUT) /* of the wait, or its own: a deadline */
+            status = clattn__event_poll(events[i]);
+        if (status == CLATTN_PENDING)
+            return clattn__fail(CLATTN_ERR_TIMEOUT,
+                                "events[%" PRIu32 "]: not done after %" PRIu64 " ns", i,
                                 timeout_ns);
         if (status < 0 && first == CLATTN_OK) {
             first = status;

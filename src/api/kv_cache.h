@@ -40,8 +40,12 @@ struct clattn_kv_cache {
 clattn_status clattn__kv_cache_enter(clattn_kv_cache *cache);
 clattn_status clattn__kv_cache_leave(clattn_kv_cache *cache, clattn_status status);
 
-/* Waits for what a dispatcher of the cache's context still does. */
-clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher);
+clattn_status clattn__kv_cache_check_dispatcher(const clattn_kv_cache *cache,
+                                                const clattn_dispatcher *dispatcher);
+
+/* Waits for what the dispatcher still does. Called with the lock held, which isn't while it waits:
+ * callbacks may need the cache, and may change it. */
+clattn_status clattn__kv_cache_wait(clattn_kv_cache *cache, clattn_dispatcher *dispatcher);
 
 /* How many parts a cache has: 2, or with scales 4. */
 int clattn__kv_cache_parts(const clattn_kv_cache *cache);

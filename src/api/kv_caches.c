@@ -158,23 +158,32 @@ clattn_status clattn_kv_cache_length(clattn_kv_cache *cache, uint64_t id, int64_
 
 /* ---- room for tokens ------------------------------------------------------------------------- */
 
-clattn_status clattn__kv_cache_quiet(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher)
+clattn_status clattn__kv_cache_check_dispatcher(const clattn_kv_cache *cache,
+                                                const clattn_dispatcher *dispatcher)
 {
     if (dispatcher->context != cache->context)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context");
-    return clattn__dispatcher_drain(dispatcher);
+    return CLATTN_OK;
 }
 
-/* After everything in flight, which may still write the pages. */
-static clattn_status copy_pages(const clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
-                                const clattn__page_copy *copies, uint32_t count)
+clattn_status clattn__kv_cache_wait(clattn_kv_cache *cache, clattn_dispatcher *dispatcher)
 {
-    if (count == 0)
-        return CLATTN_OK;
-    clattn_status status = clattn__kv_cache_quiet(cache, dispatcher);
-    for (uint32_t i = 0; status == CLATTN_OK && i < count; i++)
-        status = clattn__kv_cache_copy_page(cache, copies[i]);
+    clattn__mutex_unlock(&cache->lock);
+    const clattn_status status = clattn__dispatcher_drain(dispatcher);
+    clattn__mutex_lock(&cache->lock);
     return status;
+}
+
+/* After everything in flight, which may still write the pages, or read those that are new. */
+static clattn_status copy_pages(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                const clattn__page_copy *copies, uint32_t count,
+                                clattn__page_hold *hold)
+{
+    CLATTN__TRY(clattn__page_pool_hold_copied(&cache->pool, copies, count, hold));
+    CLATTN__TRY(clattn__kv_cache_wait(cache, dispatcher));
+    for (uint32_t i = 0; i < count; i++)
+        CLATTN__TRY(clattn__kv_cache_copy_page(cache, copies[i]));
+    return CLATTN_OK;
 }
 
 static clattn_status extend(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
@@ -182,14 +191,20 @@ static clattn_status extend(clattn_kv_cache *cache, clattn_dispatcher *dispatche
 {
     const clattn__env *env = &cache->context->env;
     uint32_t copied = 0;
+    clattn__page_hold hold = {0};
     clattn__page_copy *copies = clattn__alloc_array(env, count, sizeof *copies);
     if (!copies)
         return CLATTN_ERR_OUT_OF_MEMORY;
     clattn__kv_guards_settle(cache);
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, ids, tokens, count, copies, &copied);
-    if (status == CLATTN_OK)
-        status = copy_pages(cache, dispatcher, copies, copied);
+    if (status == CLATTN_OK && copied) {
+        status = copy_pages(cache, dispatcher, copies, copied, &hold);
+        if (status != CLATTN_OK)
+            clattn__page_pool_undo(&cache->pool, ids, tokens, count, copies, copied);
+    }
+    clattn__page_pool_let_go(&cache->pool, &hold);
+    clattn__free(env, hold.page);
     clattn__free(env, copies);
     return status;
 }
@@ -203,10 +218,10 @@ clattn_status clattn_kv_cache_extend(clattn_kv_cache *cache, clattn_dispatcher *
     CLATTN__TRY(clattn__require(ids, "ids"));
     CLATTN__TRY(clattn__require(tokens, "tokens"));
     CLATTN__TRY(clattn__kv_cache_enter(cache));
-    if (dispatcher->context != cache->context)
-        return clattn__kv_cache_leave(
-            cache, clattn__fail(CLATTN_ERR_ARGUMENT, "dispatcher: belongs to another context"));
-    return clattn__kv_cache_leave(cache, extend(cache, dispatcher, ids, tokens, count));
+    clattn_status status = clattn__kv_cache_check_dispatcher(cache, dispatcher);
+    if (status == CLATTN_OK)
+        status = extend(cache, dispatcher, ids, tokens, count);
+    return clattn__kv_cache_leave(cache, status);
 }
 
 /* ---- what steps need ------------------------------------------------------------------------- */

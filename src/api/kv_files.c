@@ -215,14 +215,19 @@ static clattn_status get_section(section *of, int values, int64_t head, void *fi
 static clattn_status get_sections(const clattn_kv_cache *cache, uint64_t id, clattn__file_in *in)
 {
     section sections;
-    CLATTN__TRY(section_init(&sections, cache, clattn__page_pool_find(&cache->pool, id)));
+    const clattn__page_sequence *of = clattn__page_pool_find(&cache->pool, id);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    CLATTN__TRY(section_init(&sections, cache, of));
     const clattn_status status = for_sections(&sections, get_section, in);
     clattn__free(&cache->context->env, sections.data);
     return status;
 }
 
-/* Pages for the sequence, then what is in them; without the latter the pages are free again. */
-static clattn_status get_sequence(clattn_kv_cache *cache, uint64_t id, clattn__file_in *in)
+/* Pages for the sequence, then, after what may still read them, what is in them; without the latter
+ * the pages are free again. */
+static clattn_status get_sequence(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                  uint64_t id, clattn__file_in *in)
 {
     clattn__kv_file file = {0};
     clattn__page_copy copy;
@@ -232,6 +237,8 @@ static clattn_status get_sequence(clattn_kv_cache *cache, uint64_t id, clattn__f
     CLATTN__TRY(clattn__page_pool_add(&cache->pool, id));
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, &id, &file.length, 1, &copy, &copied);
+    if (status == CLATTN_OK)
+        status = clattn__kv_cache_wait(cache, dispatcher);
     if (status == CLATTN_OK)
         status = get_sections(cache, id, in);
     if (status == CLATTN_OK)
@@ -245,9 +252,9 @@ static clattn_status load(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
                           const char *path)
 {
     clattn__file_in *in;
-    CLATTN__TRY(clattn__kv_cache_quiet(cache, dispatcher));
+    CLATTN__TRY(clattn__kv_cache_check_dispatcher(cache, dispatcher));
     CLATTN__TRY(clattn__file_open(&cache->context->env, path, &in));
-    clattn_status status = get_sequence(cache, id, in);
+    clattn_status status = get_sequence(cache, dispatcher, id, in);
     clattn__file_close(in);
     if (status == CLATTN_ERR_IO)
         status = clattn__fail(status, "%s: %s", path, clattn__message());

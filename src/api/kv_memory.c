@@ -127,7 +127,7 @@ static clattn_status read_rows(const clattn_kv_cache *cache, const clattn__kv_ro
 static clattn_status read_both(const clattn_kv_cache *cache, const clattn__kv_rows *from, int first,
                                void *k, void *v)
 {
-    if (from->begin < 0 || from->end < from->begin || from->end > from->of->length)
+    if (from->end > from->of->length)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "begin: %" PRId64 " to %" PRId64 " is not within the %" PRId64
                             " tokens of sequence %" PRIu64,
@@ -141,7 +141,10 @@ static clattn_status read(clattn_kv_cache *cache, const clattn_kv_range *range, 
 {
     CLATTN__TRY(clattn__require(range, "range"));
     CLATTN__TRY(clattn__kv_cache_check_layer(cache, range->layer));
-    if (range->count < 0 || range->count > INT32_MAX || range->begin > INT32_MAX)
+    if (range->begin < 0 || range->begin > INT32_MAX)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "begin: is %" PRId64 ", must be 0 to 2^31-1",
+                            range->begin);
+    if (range->count < 0 || range->count > INT32_MAX)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "count: is %" PRId64 ", must be 0 to 2^31-1",
                             range->count);
     CLATTN__TRY(clattn__kv_cache_enter(cache));

@@ -112,7 +112,7 @@ clattn_status clattn_layer_keep_weights(clattn_layer *layer, clattn_dispatcher *
         clattn_submission nothing;
         clattn_submission_init(&nothing);
         layer->packed = false;
-        return clattn__submit(dispatcher, &nothing, (clattn__wait_list){0}, event);
+        return clattn__submit_layer(dispatcher, &nothing, event);
     }
     CLATTN__TRY(clattn__layer_reserve_packed(layer));
     CLATTN__TRY(clattn__layer_submit(layer, CLATTN__PASS_PACK, dispatcher, bindings, count, event));

@@ -1,5 +1,6 @@
-/* The few file operations of the program cache and of CLATTN_KERNEL_DIR. One implementation a
- * system: file_posix.c. Failures are statuses with a sentence that names the path. */
+/* The few file operations of the program cache, of CLATTN_KERNEL_DIR and of saved sequences. One
+ * implementation a system: file_posix.c. Failures are statuses with a sentence that names the path.
+ */
 #ifndef CLATTN_BASE_FILE_H
 #define CLATTN_BASE_FILE_H
 

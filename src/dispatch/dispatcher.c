@@ -211,13 +211,23 @@ static void wait_for_launches(clattn_dispatcher *dispatcher)
         clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
 }
 
+/* With the lock held, which is given away while the newest flight is waited for: others may go on
+ * submitting. Where that can't be waited for, the whole queue is. */
+static clattn_status finish_lane(clattn__lane *lane)
+{
+    if (lane->flight_count == 0)
+        return CLATTN_OK;
+    const clattn_status status = clattn__lane_wait(lane, lane->flight_count - 1);
+    return status == CLATTN_OK ? status : clattn__queue_finish(lane->queue);
+}
+
 /* With the lock held. */
 static clattn_status drain(clattn_dispatcher *dispatcher)
 {
     clattn_status status = CLATTN_OK;
     wait_for_launches(dispatcher);
     for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++) {
-        const clattn_status finished = clattn__queue_finish(dispatcher->lane[i].queue);
+        const clattn_status finished = finish_lane(&dispatcher->lane[i]);
         status = status == CLATTN_OK ? finished : status;
     }
     clattn__reap(dispatcher);
@@ -245,12 +255,24 @@ clattn_status clattn__dispatcher_finish(clattn_dispatcher *dispatcher)
     return status;
 }
 
-static void join_threads(clattn_dispatcher *dispatcher)
+/* Callbacks may submit: it is the end when none has. */
+static void finish_all(clattn_dispatcher *dispatcher)
 {
+    uint64_t newest;
     clattn__mutex_lock(&dispatcher->lock);
+    do {
+        newest = dispatcher->submitted;
+        drain(dispatcher);
+        while (dispatcher->calls.count)
+            clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+    } while (dispatcher->submitted != newest);
     dispatcher->closing = true;
     clattn__cond_broadcast(&dispatcher->wake);
-    clattn__mutex_unlock(&dispatcher->lock);
+    clattn__dispatcher_leave(dispatcher);
+}
+
+static void join_threads(clattn_dispatcher *dispatcher)
+{
     for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
         if (dispatcher->lane[i].has_thread)
             clattn__thread_join(&dispatcher->lane[i].thread);
@@ -258,7 +280,7 @@ static void join_threads(clattn_dispatcher *dispatcher)
 
 void clattn__dispatcher_close(clattn_dispatcher *dispatcher)
 {
-    clattn__dispatcher_finish(dispatcher);
+    finish_all(dispatcher);
     join_threads(dispatcher);
     clattn__mutex_lock(&dispatcher->lock);
     /* a driver that says finished, and its events do not */

@@ -37,7 +37,7 @@ struct clattn_dispatcher {
     uint64_t crowded_till;  /* ns */
     uint64_t submitted;     /* number of the last submission */
     clattn_event *spare;    /* records to use again */
-    clattn__keep calls;     /* clattn_event *, references: done, their callbacks are to be called */
+    clattn__keep calls;     /* clattn_event *, references: done, their callbacks are being called */
     clattn__keep notices;   /* clattn_event *, references: of other dispatchers, to be told */
     clattn__keep leftover;  /* clattn_event *, references to give back without the lock */
     clattn__home home[256]; /* of sequences, by a hash of their ids */

@@ -33,9 +33,24 @@ clattn_status clattn__lane_reserve(clattn__lane *lane, uint64_t size)
     return CLATTN_OK;
 }
 
+clattn_status clattn__lane_wait(clattn__lane *lane, uint32_t index)
+{
+    clattn_dispatcher *dispatcher = lane->dispatcher;
+    clattn__device *device = dispatcher->context->device;
+    const clattn__flight flight =
+        lane->flight[(lane->flight_first + index) % lane->flight_capacity];
+    clattn__event_ref(flight.event);
+    clattn__dispatcher_leave(dispatcher);
+    const clattn_status status = clattn__event_wait_cl(device, flight.last, UINT64_MAX);
+    clattn__mutex_lock(&dispatcher->lock);
+    clattn__event_unref_locked(flight.event);
+    return status;
+}
+
 void clattn__lane_flies(clattn__lane *lane, clattn_event *of, uint32_t from, double work,
                         uint32_t jobs)
 {
+    clattn__event_ref(of);
     clattn__flight made = {.event = of,
                            .first = of->commands.item[from],
                            .last = clattn__event_last(of),

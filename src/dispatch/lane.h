@@ -8,7 +8,7 @@
 
 /* Launches that were made together: a submission, a part of one, or several. */
 typedef struct clattn__flight {
-    clattn_event *event;            /* of its first submission, which the backlog holds */
+    clattn_event *event;            /* of its first submission, a reference */
     struct _cl_event *first, *last; /* that submission's */
     double work;
     uint32_t jobs;     /* submissions that end with it: the first of the lane's in the backlog */
@@ -65,6 +65,11 @@ clattn_status clattn__lane_launch_part(clattn__lane *lane, clattn_event *event, 
                                        uint64_t *left);
 /* Items of a submission that aren't launched yet. */
 uint64_t clattn__items_left(const clattn_event *event);
+
+/* Sleeps until flight `index` of those on the lane (0: the oldest) has landed, and so have those
+ * before it. The dispatcher's lock is given away meanwhile. How it ended; CLATTN_PENDING where the
+ * driver doesn't wait. */
+clattn_status clattn__lane_wait(clattn__lane *lane, uint32_t index);
 
 /* Enters what was just launched: commands of `of` from `from` on. Can't fail after
  * clattn__lane_launch. */

@@ -121,9 +121,6 @@ bool clattn__lane_feed(clattn__lane *lane)
 static void call_back(clattn_dispatcher *dispatcher)
 {
     clattn_event *event = dispatcher->calls.item[0];
-    dispatcher->calls.count--;
-    for (uint32_t i = 0; i < dispatcher->calls.count; i++)
-        dispatcher->calls.item[i] = dispatcher->calls.item[i + 1];
     const clattn_status status = (clattn_status)atomic_load(&event->status);
     while (event->called < event->call_count) {
         const clattn__call call = event->call[event->called++];
@@ -131,21 +128,22 @@ static void call_back(clattn_dispatcher *dispatcher)
         call.function(call.user, event, status);
         clattn__mutex_lock(&dispatcher->lock);
     }
+    dispatcher->calls.count--;
+    for (uint32_t i = 0; i < dispatcher->calls.count; i++)
+        dispatcher->calls.item[i] = dispatcher->calls.item[i + 1];
     clattn__event_unref_locked(event);
+    clattn__cond_broadcast(&dispatcher->changed);
 }
 
 /* Sleeps until the oldest flight has landed; the lock is given away meanwhile. */
 static void wait_for_flight(clattn__lane *lane)
 {
-    clattn__device *device = lane->dispatcher->context->device;
-    const clattn__flight flight = lane->flight[lane->flight_first];
-    atomic_fetch_add(&flight.event->references, 1);
-    clattn__dispatcher_leave(lane->dispatcher);
-    const clattn_status status = clattn__event_wait_cl(device, flight.last, UINT64_MAX);
-    if (status == CLATTN_PENDING) /* a driver that doesn't wait must not make this thread spin */
-        clattn__sleep_ns(100000);
+    if (clattn__lane_wait(lane, 0) != CLATTN_PENDING)
+        return;
+    /* a driver that doesn't wait must not make this thread spin */
+    clattn__mutex_unlock(&lane->dispatcher->lock);
+    clattn__sleep_ns(100000);
     clattn__mutex_lock(&lane->dispatcher->lock);
-    clattn__event_unref_locked(flight.event);
 }
 
 static uint64_t next_expiry(const clattn_dispatcher *dispatcher)

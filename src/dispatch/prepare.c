@@ -198,25 +198,37 @@ static void find_levels(clattn_event *event)
     }
 }
 
-static clattn_status find_ranges(clattn_event *event, const clattn_submission *submission)
+static clattn_status reserve_ranges(clattn_event *event, uint64_t more)
+{
+    const uint32_t count = event->job.ranges.count;
+    if (event->range_capacity - count >= more)
+        return CLATTN_OK;
+    const uint32_t capacity = 2 * count + (uint32_t)more;
+    clattn__head_range *grown = clattn__resize(&event->dispatcher->context->env,
+                                               event->job.ranges.range, capacity * sizeof *grown);
+    if (!grown)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    event->job.ranges.range = grown;
+    event->range_capacity = capacity;
+    return CLATTN_OK;
+}
+
+static clattn_status find_ranges(clattn_event *event, const clattn_submission *submission,
+                                 uint64_t sequence)
 {
     clattn__head_ranges *ranges = &event->job.ranges;
     ranges->count = 0;
+    if (sequence) {
+        CLATTN__TRY(reserve_ranges(event, 1));
+        clattn__head_ranges_add(ranges, &sequence, 1, 0, UINT32_MAX);
+    }
     for (uint32_t i = 0; i < submission->step_count; i++) {
         const clattn_step *step = step_at(submission, i);
         const int64_t *extent = step->plan->problem.extent;
         const uint64_t batch = (uint64_t)extent[CLATTN__BATCH];
         if (!step->sequences)
             continue;
-        if (event->range_capacity - ranges->count < batch) {
-            const uint32_t capacity = 2 * ranges->count + (uint32_t)batch;
-            clattn__head_range *grown = clattn__resize(&event->dispatcher->context->env,
-                                                       ranges->range, capacity * sizeof *grown);
-            if (!grown)
-                return CLATTN_ERR_OUT_OF_MEMORY;
-            ranges->range = grown;
-            event->range_capacity = capacity;
-        }
+        CLATTN__TRY(reserve_ranges(event, batch));
         clattn__head_ranges_add(ranges, step->sequences, batch, step->first_kv_head,
                                 step->first_kv_head + (uint32_t)extent[CLATTN__N_KV_HEAD]);
     }
@@ -247,11 +259,12 @@ static void estimate(clattn_event *event)
     event->job.family = family;
 }
 
-clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission)
+clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission,
+                              uint64_t sequence)
 {
     CLATTN__TRY(bind_steps(event, submission));
     CLATTN__TRY(copy_arrays(event));
-    CLATTN__TRY(find_ranges(event, submission));
+    CLATTN__TRY(find_ranges(event, submission, sequence));
     if (event->entry_count > 1)
         find_levels(event);
     estimate(event);

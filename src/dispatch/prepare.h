@@ -8,7 +8,9 @@
 /* Checks what doesn't depend on a dispatcher. */
 clattn_status clattn__submission_check(const clattn_submission *submission);
 
-/* Fills entries, copies, head ranges, family and work of the record. Takes no lock. */
-clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission);
+/* Fills entries, copies, head ranges, family and work of the record. `sequence`: what the whole
+ * submission has in common with others, besides what its steps name; 0: nothing. Takes no lock. */
+clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission,
+                              uint64_t sequence);
 
 #endif

@@ -161,6 +161,8 @@ void clattn__settle_condemned(clattn_dispatcher *dispatcher)
 void clattn__hear(clattn_event *watcher)
 {
     clattn_dispatcher *dispatcher = watcher->dispatcher;
+    /* the watcher's may be the last one that it has */
+    atomic_fetch_add(&dispatcher->references, 1);
     clattn__mutex_lock(&dispatcher->lock);
     const clattn_status status = check_waits(watcher);
     if (status < 0)
@@ -171,6 +173,7 @@ void clattn__hear(clattn_event *watcher)
     clattn__cond_broadcast(&dispatcher->changed);
     clattn__event_unref_locked(watcher);
     clattn__dispatcher_leave(dispatcher);
+    clattn__dispatcher_unref(dispatcher);
 }
 
 /* ---- what is in flight ----------------------------------------------------------------------- */
@@ -213,6 +216,7 @@ static void land(clattn__lane *lane, clattn_status failure)
         clattn__backlog_done(&dispatcher->backlog, &event->job);
         clattn__settle(dispatcher, event, status == CLATTN_PENDING ? CLATTN_OK : status);
     }
+    clattn__event_unref_locked(flight.event);
 }
 
 static bool reap_lane(clattn__lane *lane)

@@ -22,7 +22,7 @@ void clattn__settle_condemned(clattn_dispatcher *dispatcher);
  * lock of the watcher's dispatcher, and its reference. */
 void clattn__hear(clattn_event *watcher);
 
-/* Ends waiting submissions whose time to begin is over. */
+/* Ends waiting submissions whose time to begin is over, and those that can't run any more. */
 void clattn__drop_expired(clattn_dispatcher *dispatcher, uint64_t now);
 
 /* Tells those who wait for the launch of `event`, or for its end without one. */

@@ -14,7 +14,11 @@ typedef struct passage {
     const clattn_submission *submission;
     clattn_event *event;
     clattn__wait_list more;
+    uint64_t sequence; /* see clattn__prepare */
 } passage;
+
+/* The sequence of all passes of all layers. A caller's of this id keeps order with them. */
+#define LAYERS UINT64_MAX
 
 /* ---- the wait list --------------------------------------------------------------------------- */
 
@@ -35,8 +39,8 @@ static clattn_status check_wait(const passage *way)
     return CLATTN_OK;
 }
 
-/* Has `event` told when `other` is launched, unless it is already. */
-static clattn_status watch(clattn_event *event, clattn_event *other)
+/* Has `event` told when `other` is launched, unless it is already: *told (out). */
+static clattn_status watch(clattn_event *event, clattn_event *other, bool *told)
 {
     clattn_dispatcher *dispatcher = other->dispatcher;
     const clattn__env *env = &dispatcher->context->env;
@@ -50,8 +54,8 @@ static clattn_status watch(clattn_event *event, clattn_event *other)
             status = clattn__keep_add(env, &other->watchers, event);
         if (status == CLATTN_OK) {
             dispatcher->strangers += stranger;
-            event->job.waits++;
             atomic_fetch_add(&event->references, 1);
+            *told = true;
         }
     }
     clattn__mutex_unlock(&dispatcher->lock);
@@ -68,10 +72,13 @@ static void wait_for_launch(clattn_event *other)
     clattn__mutex_unlock(&dispatcher->lock);
 }
 
-/* Takes references to the events of the wait list, and waits or watches for their launches. */
+/* Takes references to the events of the wait list, and waits or watches for their launches. All of
+ * them count as not launched until the last is looked at: those of other dispatchers may be told of
+ * meanwhile, and the number is guarded by the lock of the event's own. */
 static clattn_status enter_waits(const passage *way)
 {
     const uint32_t count = way->submission->wait_count;
+    uint32_t launched = 0;
     clattn_dispatcher *dispatcher = way->dispatcher;
     const clattn__env *env = &dispatcher->context->env;
     clattn_event *event = way->event;
@@ -87,13 +94,19 @@ static clattn_status enter_waits(const passage *way)
         event->waits.item[event->waits.count++] = other;
         dispatcher->abroad += other->dispatcher != dispatcher;
     }
+    event->job.waits = event->waits.count;
     clattn__mutex_unlock(&dispatcher->lock);
     for (uint32_t i = 0; i < event->waits.count; i++) {
+        bool told = false;
         if (dispatcher->direct)
             wait_for_launch(event->waits.item[i]);
         else
-            CLATTN__TRY(watch(event, event->waits.item[i]));
+            CLATTN__TRY(watch(event, event->waits.item[i], &told));
+        launched += !told;
     }
+    clattn__mutex_lock(&dispatcher->lock);
+    event->job.waits -= launched;
+    clattn__mutex_unlock(&dispatcher->lock);
     return status;
 }
 
@@ -184,6 +197,8 @@ static int32_t open_lane(const passage *way)
         event->job.lane = 0;
         return 0;
     }
+    if (event->doom != CLATTN_OK) /* what it waits for has failed meanwhile */
+        return -1;
     const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job);
     const bool in_parts = dispatcher->parts || event->submitted < dispatcher->crowded_till;
     if (lane >= 0 && in_parts && event->entry_count &&
@@ -214,8 +229,7 @@ static clattn_status hold_back(const passage *way)
     CLATTN__TRY(clattn__dispatcher_start(dispatcher));
     atomic_fetch_add(&way->event->references, 1);
     clattn__backlog_add(&dispatcher->backlog, &way->event->job);
-    if (way->event->doom != CLATTN_OK)
-        clattn__settle_condemned(dispatcher);
+    clattn__drop_expired(dispatcher, way->event->submitted); /* and what is condemned */
     for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
         clattn__lane_feed(&dispatcher->lane[i]);
     if (dispatcher->backlog.waiting.count)
@@ -230,7 +244,9 @@ static clattn_status go(const passage *way)
     enter(way);
     const int32_t lane = open_lane(way);
     const clattn_status status = lane >= 0 ? launch_now(way, (uint32_t)lane) : hold_back(way);
-    if (status == CLATTN_OK && lane >= 0)
+    if (status != CLATTN_OK)
+        dispatcher->done.submissions--; /* OpenCL has refused it */
+    else if (lane >= 0)
         clattn__home_set(dispatcher, way->event, lane);
     return status;
 }
@@ -267,17 +283,17 @@ static void give_back(const passage *way)
     clattn__event_unref_locked(event);
 }
 
-clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
-                             clattn__wait_list more, clattn_event **event)
+static clattn_status submit(passage way, clattn_event **event)
 {
-    passage way = {.dispatcher = dispatcher, .submission = submission, .more = more};
+    clattn_dispatcher *dispatcher = way.dispatcher;
+    const clattn_submission *submission = way.submission;
     CLATTN__TRY(clattn__submission_check(submission));
     if (dispatcher->direct && submission->deadline_ns)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED, "submission: deadline_ns: what goes straight "
                                                     "to the caller's queue has none");
     CLATTN__TRY(check_wait(&way));
     CLATTN__TRY(begin(&way));
-    clattn_status status = clattn__prepare(way.event, submission);
+    clattn_status status = clattn__prepare(way.event, submission, way.sequence);
     if (status == CLATTN_OK)
         status = enter_waits(&way);
     clattn__mutex_lock(&dispatcher->lock);
@@ -293,6 +309,20 @@ clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submiss
         clattn__event_unref_locked(way.event);
     clattn__dispatcher_leave(dispatcher);
     return status;
+}
+
+clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
+                             clattn__wait_list more, clattn_event **event)
+{
+    return submit((passage){.dispatcher = dispatcher, .submission = submission, .more = more},
+                  event);
+}
+
+clattn_status clattn__submit_layer(clattn_dispatcher *dispatcher,
+                                   const clattn_submission *submission, clattn_event **event)
+{
+    return submit((passage){.dispatcher = dispatcher, .submission = submission, .sequence = LAYERS},
+                  event);
 }
 
 clattn_status clattn__cancel(clattn_event *event)

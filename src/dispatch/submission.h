@@ -9,6 +9,10 @@
 clattn_status clattn__submit(clattn_dispatcher *dispatcher, const clattn_submission *submission,
                              clattn__wait_list more, clattn_event **event);
 
+/* The same for submissions of layers: they run in the order in which they came this way. */
+clattn_status clattn__submit_layer(clattn_dispatcher *dispatcher,
+                                   const clattn_submission *submission, clattn_event **event);
+
 /* See clattn_event_cancel. */
 clattn_status clattn__cancel(clattn_event *event);
 

@@ -118,14 +118,6 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
 
 static void add_sums(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row parts = {
-        .packs = true,
-        .file = "gradient/gradient_parts.cl",
-        .function = "gradient_parts",
-        .tiling = {CLATTN__OVER_QUERIES, .block = 64},
-        .tensors = {CLATTN_T_GRADIENT_PARTS, CLATTN_T_GRAD_Q, CLATTN_T_Q_LENGTHS,
-                    CLATTN_T_KV_LENGTHS, CLATTN_T_COUNT},
-    };
     static const clattn__launch_row sums = {
         .packs = true,
         .file = "additive/additive_sums.cl",
@@ -134,8 +126,7 @@ static void add_sums(const clattn__problem *problem, clattn__variant *variant)
         .tensors = {CLATTN_T_ADDITIVE_SUMS, CLATTN_T_GRAD_W_SCORE, CLATTN_T_GRAD_CHANNEL_BIAS,
                     CLATTN_T_COUNT},
     };
-    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
-        clattn__launch_add(variant, &parts);
+    clattn__add_gradient_parts(problem, variant);
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_W_SCORE) ||
         clattn__problem_has(problem, CLATTN_SLOT_GRAD_CHANNEL_BIAS))
         clattn__launch_add(variant, &sums);

@@ -1,5 +1,5 @@
-/* What the kernels for gradients share: what is known of each query before pairs are looked at, and
- * the gradient of the sinks. */
+/* What the kernels for gradients share: what is known of each query before pairs are looked at, the
+ * sum of the parts of GRAD_Q, and the gradient of the sinks. */
 #include <string.h>
 
 #include "kernels/launches.h"
@@ -70,5 +70,19 @@ void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *
                     CLATTN_T_COUNT},
     };
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_SINK))
+        clattn__launch_add(variant, &row);
+}
+
+void clattn__add_gradient_parts(const clattn__problem *problem, clattn__variant *variant)
+{
+    static const clattn__launch_row row = {
+        .packs = true,
+        .file = "gradient/gradient_parts.cl",
+        .function = "gradient_parts",
+        .tiling = {CLATTN__OVER_QUERIES, .block = 64},
+        .tensors = {CLATTN_T_GRADIENT_PARTS, CLATTN_T_GRAD_Q, CLATTN_T_Q_LENGTHS,
+                    CLATTN_T_KV_LENGTHS, CLATTN_T_COUNT},
+    };
+    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
         clattn__launch_add(variant, &row);
 }

@@ -161,14 +161,6 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
 
 static void add_pass(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row parts = {
-        .packs = true,
-        .file = "gradient/gradient_parts.cl",
-        .function = "gradient_parts",
-        .tiling = {CLATTN__OVER_QUERIES, .block = 64},
-        .tensors = {CLATTN_T_GRADIENT_PARTS, CLATTN_T_GRAD_Q, CLATTN_T_Q_LENGTHS,
-                    CLATTN_T_KV_LENGTHS, CLATTN_T_COUNT},
-    };
     const clattn__launch_row pass = {
         .file = "gradient/gradient_simd.cl",
         .function = "gradient_simd",
@@ -182,8 +174,7 @@ static void add_pass(const clattn__problem *problem, clattn__variant *variant)
     if (!has_pass(problem))
         return;
     clattn__launch_add(variant, &pass);
-    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
-        clattn__launch_add(variant, &parts);
+    clattn__add_gradient_parts(problem, variant);
 }
 
 static void add_bias(const clattn__problem *problem, clattn__variant *variant)

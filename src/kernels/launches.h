@@ -46,6 +46,9 @@ bool clattn__needs_full(const clattn__problem *problem);
  */
 clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queries, int64_t keys);
 
+/* The launch of gradient_parts, which sums CLATTN_T_GRADIENT_PARTS, where GRAD_Q is wanted. */
+void clattn__add_gradient_parts(const clattn__problem *problem, clattn__variant *variant);
+
 /* The launch of gradient_sink, where it is needed. */
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
 

@@ -46,25 +46,20 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
                    .batches = product.batch, .rows = product.rows, .columns = product.columns},
         .tensors = {CLATTN_T_LEFT, CLATTN_T_RIGHT, CLATTN_T_B, CLATTN_T_RESULT, CLATTN_T_COUNT},
     };
-    clattn__launch_add(variant, &row);
-}
-
-static void launches_of_weights(const clattn__problem *problem, clattn__variant *variant)
-{
-    if (clattn__problem_has(problem, CLATTN_SLOT_W) || !clattn__problem_has(problem, CLATTN_SLOT_B))
-        launches(problem, variant);
+    if (product.wanted)
+        clattn__launch_add(variant, &row);
     clattn__product_add_sums(problem, variant);
 }
 
-#define KERNEL(stem, of, list)                                                                     \
+#define KERNEL(stem, of)                                                                           \
     const clattn__kernel clattn__##stem = {                                                        \
         .name = #stem,                                                                             \
         .kind = of,                                                                                \
         .check = check,                                                                            \
         .configure = configure,                                                                    \
         .workspace = workspace,                                                                    \
-        .launches = list,                                                                          \
+        .launches = launches,                                                                      \
     }
-KERNEL(linear_reference, CLATTN__LINEAR, launches);
-KERNEL(linear_x_reference, CLATTN__LINEAR_X, launches);
-KERNEL(linear_w_reference, CLATTN__LINEAR_W, launches_of_weights);
+KERNEL(linear_reference, CLATTN__LINEAR);
+KERNEL(linear_x_reference, CLATTN__LINEAR_X);
+KERNEL(linear_w_reference, CLATTN__LINEAR_W);

@@ -91,7 +91,7 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
     clattn__product product;
     clattn__product_of(problem, &product);
     const double entries = product.right_shared ? 1 : (double)product.batch;
-    const double bytes = product.flags & CLATTN_P_PANELS
+    const double bytes = !product.wanted || product.flags & CLATTN_P_PANELS
                              ? 0
                              : 4.0 * entries * ((double)product.columns + CLATTN__PANEL) *
                                    (double)product.pieces * (double)product.depth;
@@ -111,19 +111,14 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
                    .rows = product.rows, .columns = product.columns},
         .tensors = {CLATTN_T_LEFT, CLATTN_T_K_PANELS, CLATTN_T_B, CLATTN_T_RESULT, CLATTN_T_COUNT},
     };
-    if (!(product.flags & CLATTN_P_PANELS))
+    if (product.wanted && !(product.flags & CLATTN_P_PANELS))
         clattn__product_add_pack(problem, variant);
-    clattn__launch_add(variant, &row);
-}
-
-static void launches_of_weights(const clattn__problem *problem, clattn__variant *variant)
-{
-    if (clattn__problem_has(problem, CLATTN_SLOT_W) || !clattn__problem_has(problem, CLATTN_SLOT_B))
-        launches(problem, variant);
+    if (product.wanted)
+        clattn__launch_add(variant, &row);
     clattn__product_add_sums(problem, variant);
 }
 
-#define KERNEL(stem, of, list)                                                                     \
+#define KERNEL(stem, of)                                                                           \
     const clattn__kernel clattn__##stem = {                                                        \
         .name = #stem,                                                                             \
         .kind = of,                                                                                \
@@ -131,8 +126,8 @@ static void launches_of_weights(const clattn__problem *problem, clattn__variant 
         .configure = configure,                                                                    \
         .cut = cut,                                                                                \
         .workspace = workspace,                                                                    \
-        .launches = list,                                                                          \
+        .launches = launches,                                                                      \
     }
-KERNEL(linear_simd, CLATTN__LINEAR, launches);
-KERNEL(linear_x_simd, CLATTN__LINEAR_X, launches);
-KERNEL(linear_w_simd, CLATTN__LINEAR_W, launches_of_weights);
+KERNEL(linear_simd, CLATTN__LINEAR);
+KERNEL(linear_x_simd, CLATTN__LINEAR_X);
+KERNEL(linear_w_simd, CLATTN__LINEAR_W);

@@ -111,6 +111,8 @@ void clattn__product_of(const clattn__problem *problem, clattn__product *product
 {
     const bool by_x = problem->linear_pass == CLATTN_LINEAR_GRADIENT_X;
     *product = (clattn__product){.flags = problem->accumulate ? CLATTN_P_ADD : 0};
+    product->wanted =
+        problem->kind != CLATTN__LINEAR_W || clattn__problem_has(problem, CLATTN_SLOT_W);
     if (problem->kind == CLATTN__LINEAR_W)
         set_weights(problem, product);
     else
@@ -153,6 +155,8 @@ void clattn__product_place_panels(const clattn__problem *problem, clattn__varian
 {
     clattn__product product;
     clattn__product_of(problem, &product);
+    if (!product.wanted)
+        return;
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     const int64_t panel = product.pieces * product.depth * CLATTN__PANEL;
     const int64_t all = clattn__divide_up(product.columns, CLATTN__PANEL) * panel;
@@ -196,7 +200,7 @@ void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *v
                    .columns = problem->extent[CLATTN__OUT], .column_block = PACK_COLUMNS},
         .tensors = {CLATTN_T_Y, CLATTN_T_B, CLATTN_T_COUNT},
     };
-    if (!clattn__problem_has(problem, CLATTN_SLOT_B))
+    if (problem->kind != CLATTN__LINEAR_W || !clattn__problem_has(problem, CLATTN_SLOT_B))
         return;
     clattn__launch_add(variant, &row);
     clattn__launch *launch = &variant->launch[variant->launch_count - 1];

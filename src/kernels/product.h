@@ -18,6 +18,7 @@ typedef struct clattn__product {
     clattn__matrix left, right, result;
     uint32_t flags;    /* CLATTN_P_* */
     bool right_shared; /* the right matrix is the same for all batch entries */
+    bool wanted;       /* no: the gradient by b alone is */
 } clattn__product;
 
 /* The larger of both factors is the left one, because the right one is packed, unless that is done
@@ -35,7 +36,7 @@ void clattn__product_place_panels(const clattn__problem *problem, clattn__varian
 /* The launch that fills them. vec is the only number of the configuration that it uses. */
 void clattn__product_add_pack(const clattn__problem *problem, clattn__variant *variant);
 
-/* The launch that sums dy for the gradient by b, where it is asked for. */
+/* The launch that sums dy for the gradient by b, where that is asked for. */
 void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *variant);
 
 #endif

@@ -1,13 +1,6 @@
-/* The form of files that hold a sequence of a key/value cache. Little-endian, the same for every
- * device:
- *
- *    header    128 bytes, see clattn__kv_file_write_header; the last 16 are the checksum of the
- * rest sections  for each layer, its keys, then its values; for each key/value head rows (length,
- * head_dim or value_dim) elements of the type, 4 bits: low half first scales    (length, scales of
- * a row) float32, of types that have scales checksum  16 bytes, of rows and scales: XXH3, 128 bits,
- * the low half first
- *
- * Pages don't show: a cache of other pages loads the file. */
+/* The form of files that hold a sequence of a key/value cache: the header, of which
+ * docs/memory.md has the table, and the checksum that follows each section of rows. Pages don't
+ * show: a cache of other pages loads the file. Little-endian, the same for every device. */
 #ifndef CLATTN_LAYER_KV_FILE_H
 #define CLATTN_LAYER_KV_FILE_H
 

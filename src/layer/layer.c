@@ -251,5 +251,5 @@ clattn_status clattn__layer_submit(clattn_layer *layer, clattn__pass pass,
     clattn_submission_init(&submission);
     submission.steps = steps;
     submission.step_count = layer->count[pass];
-    return clattn__submit(dispatcher, &submission, (clattn__wait_list){0}, event);
+    return clattn__submit_layer(dispatcher, &submission, event);
 }

@@ -33,6 +33,19 @@ static clattn_status check_bits(const char *field, uint64_t set, uint64_t allowe
     return CLATTN_OK;
 }
 
+/* So that no place in STATE or SCRATCH overflows. `bytes` in floating point for the same reason. */
+static clattn_status check_size(double bytes)
+{
+    if (bytes > 0x1p58)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "desc: the state has more than 2^58 bytes");
+    return CLATTN_OK;
+}
+
+static double tokens(int64_t batch, int64_t n_q, int64_t n_kv)
+{
+    return (double)batch * ((double)n_q + (double)n_kv);
+}
+
 static void fill_defaults(clattn_multi_head_desc *d)
 {
     if (!d->cross && d->n_kv == 0)
@@ -61,6 +74,7 @@ static clattn_status check_ranges(const clattn_multi_head_desc *d)
         {"n_head", d->n_head, 1, INT32_MAX},
         {"n_kv_head", d->n_kv_head, 1, INT32_MAX},
         {"value_dim", d->value_dim, 1, 576},
+        {"align", (int64_t)d->align, 0, CLATTN_ALIGN_BOTTOM_RIGHT},
         {"cross", d->cross, 0, 1},
         {"rotary_interleaved", d->rotary_interleaved, 0, 1},
         {"reserved", d->reserved, 0, 0},
@@ -70,12 +84,21 @@ static clattn_status check_ranges(const clattn_multi_head_desc *d)
                             "head_dim: is %" PRId64 ", must be 1 to 576, or 0 where width / n_head "
                             "is whole",
                             d->head_dim);
+    return check_fields(rows, sizeof rows / sizeof rows[0]);
+}
+
+/* Each field alone is in its range. */
+static clattn_status check_products(const clattn_multi_head_desc *d)
+{
+    const field_range rows[] = {
+        {"n_head * head_dim", d->n_head * d->head_dim, 1, INT32_MAX},
+        {"n_head * value_dim", d->n_head * d->value_dim, 1, INT32_MAX},
+        {"n_kv_head * head_dim", d->n_kv_head * d->head_dim, 1, INT32_MAX},
+        {"n_kv_head * value_dim", d->n_kv_head * d->value_dim, 1, INT32_MAX},
+    };
+    const double heads = (double)(d->n_kv_head > d->n_head ? d->n_kv_head : d->n_head);
     CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
-    const double largest = (double)d->batch * ((double)d->n_q + (double)d->n_kv) *
-                           (double)d->n_head * 1152 * sizeof(float);
-    if (largest > 0x1p58)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "desc: the state has more than 2^58 bytes");
-    return CLATTN_OK;
+    return check_size(tokens(d->batch, d->n_q, d->n_kv) * heads * 1152 * sizeof(float));
 }
 
 static clattn_status check_self(const clattn_multi_head_desc *d)
@@ -122,6 +145,7 @@ clattn_status clattn__multi_head_check(clattn_multi_head_desc *d)
 {
     fill_defaults(d);
     CLATTN__TRY(check_ranges(d));
+    CLATTN__TRY(check_products(d));
     CLATTN__TRY(check_self(d));
     CLATTN__TRY(check_rotary(d));
     return check_tensors(d);
@@ -135,6 +159,7 @@ clattn_status clattn__multiplicative_check(const clattn_multiplicative_desc *d)
         {"key_width", d->key_width, 1, INT32_MAX}, {"value_width", d->value_width, 1, 576},
     };
     CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
+    CLATTN__TRY(check_size(tokens(d->batch, d->n_q, d->n_kv) * 576 * sizeof(float)));
     CLATTN__TRY(check_bits("optional", d->optional, BIT(KV_LENGTHS) | BIT(WEIGHTS)));
     CLATTN__TRY(check_bits("gradients", d->gradients,
                            BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE)));
@@ -154,9 +179,7 @@ clattn_status clattn__additive_layer_check(const clattn_additive_layer_desc *d)
     if (d->optional & BIT(BQ))
         gradients |= BIT(GRAD_BQ);
     CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
-    const double largest = (double)d->batch * ((double)d->n_q + (double)d->n_kv) * 8192;
-    if (largest > 0x1p58)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "desc: the state has more than 2^58 bytes");
+    CLATTN__TRY(check_size(tokens(d->batch, d->n_q, d->n_kv) * 4096 * sizeof(float)));
     CLATTN__TRY(
         check_bits("optional", d->optional, BIT(BQ) | BIT(KV_LENGTHS) | BIT(WEIGHTS) | BIT(LSE)));
     CLATTN__TRY(check_bits("gradients", d->gradients, gradients));

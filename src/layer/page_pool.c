@@ -335,6 +335,22 @@ clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *id
     return CLATTN_OK;
 }
 
+/* What is copied was left by the sequence that it is copied for. */
+clattn_status clattn__page_pool_hold_copied(clattn__page_pool *pool,
+                                            const clattn__page_copy *copies, uint32_t copied,
+                                            clattn__page_hold *hold)
+{
+    CLATTN__TRY(reserve_hold(pool, copied, hold));
+    hold->count = 0;
+    for (uint32_t i = 0; i < copied; i++) {
+        const int32_t page = copies[i].from;
+        pool->state[page] |= LEFT;
+        pool->readers[page]++;
+        hold->page[hold->count++] = page;
+    }
+    return CLATTN_OK;
+}
+
 void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold)
 {
     for (int32_t i = 0; i < hold->count; i++) {
@@ -455,4 +471,28 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
     for (uint32_t i = 0; i < count; i++)
         grow(pool, find(pool, ids[i]), tokens[i], copies, copied);
     return CLATTN_OK;
+}
+
+/* From the last page that was taken to the first. Others may have used the pool meanwhile. */
+void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count, const clattn__page_copy *copies, uint32_t copied)
+{
+    while (count-- > 0) {
+        clattn__page_sequence *of = find(pool, ids[count]);
+        if (!of || of->length < tokens[count])
+            continue;
+        const int64_t before = of->length - tokens[count], last = before / pool->page_size;
+        const int64_t kept = clattn__page_pool_pages(pool, before);
+        for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
+            drop_page(pool, of->page[i]);
+        of->length = before;
+        for (uint32_t i = 0; last < kept && i < copied; i++) {
+            if (of->page[last] != copies[i].to)
+                continue;
+            drop_page(pool, copies[i].to);
+            of->page[last] = copies[i].from;
+            pool->waiting_count -= pool->references[copies[i].from]++ == 0;
+            break;
+        }
+    }
 }

@@ -1,5 +1,5 @@
 /* The bookkeeping of a key/value cache: sequences, their pages, and who shares which. Knows numbers
- * of pages only; what lies in them is src/layer/kv_cache.c's matter. A call that fails changes
+ * of pages only; what lies in them is src/api/kv_memory.c's matter. A call that fails changes
  * nothing. Not thread-safe. */
 #ifndef CLATTN_LAYER_PAGE_POOL_H
 #define CLATTN_LAYER_PAGE_POOL_H
@@ -75,11 +75,19 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
                                        const int64_t *tokens, uint32_t count,
                                        clattn__page_copy *copies, uint32_t *copied);
 
+/* Takes an extension back, with the same arguments: its copies, which are held, have failed. */
+void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count, const clattn__page_copy *copies, uint32_t copied);
+
 /* Holds the pages of `count` sequences, of all if `ids` is NULL, as they are now: until they are
  * let go, they aren't free, nor written behind the tokens of a sequence that shared them with one
  * that went on without. `hold` may have an array to use again; let_go leaves it there. */
 clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *ids, uint32_t count,
                                      clattn__page_hold *hold);
+/* The same of the pages that an extension copies, until that is done. */
+clattn_status clattn__page_pool_hold_copied(clattn__page_pool *pool,
+                                            const clattn__page_copy *copies, uint32_t copied,
+                                            clattn__page_hold *hold);
 void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold);
 
 /* Where token `index` of those that the sequence has was among all that were appended. */

@@ -26,7 +26,6 @@ typedef struct clattn__job {
     int32_t tied;    /* lane on which those before it are in flight; -1: any will do */
     int32_t lane;    /* lane that has begun it; -1: none */
     int32_t home;    /* lane whose caches have its keys and values, -1: none */
-    bool whole;      /* is never begun in parts */
 } clattn__job;
 
 typedef struct clattn__job_list {

@@ -256,10 +256,9 @@ int command_bench(const command *self, int argc, char **argv)
         {"dtype", OPTION_CHOICE, false, &run.type_choice, STORED_TYPE_NAMES,
          "how queries, keys, values and output are stored; default f32"},
         {"feature", OPTION_LIST, false, &run.feature_names, "NAME",
-         "mask, bias, alibi, softcap, window, f16, bf16, int8, int4, dropout, top-k or lengths: "
-         "the "
-         "shapes of "
-         "--shape are timed with it, as in --suite features"},
+         "mask, bias, alibi, softcap, window, f16, bf16, int8, int4, dropout, top-k, lengths, "
+         "pages "
+         "or append: the shapes of --shape are timed with it, as in --suite features"},
         {"backward", OPTION_FLAG, false, &run.backward, NULL,
          "gradients of the shapes of --shape by queries, keys and values, with GF/s of five "
          "products"},

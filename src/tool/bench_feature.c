@@ -27,6 +27,8 @@ static const bench_feature table[] = {
     {.name = "dropout", .slots = SLOT(SEED), .dropout = 0.1f},
     {.name = "top-k", .top_k = 64},
     {.name = "lengths", .slots = SLOT(KV_LENGTHS)},
+    {.name = "pages", .slots = SLOT(PAGES)},
+    {.name = "append", .slots = SLOT(PAGES), .append = true},
 };
 
 const bench_feature *bench_feature_get(uint32_t index)

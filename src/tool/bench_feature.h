@@ -2,6 +2,7 @@
 #ifndef CLATTN_TOOL_BENCH_FEATURE_H
 #define CLATTN_TOOL_BENCH_FEATURE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <clattn/clattn.h>
@@ -15,6 +16,7 @@ typedef struct bench_feature {
     int64_t window;        /* keys that a query sees before its own; with it none after */
     const char *type;      /* storage in the place of --dtype's; NULL: none */
     clattn_dtype integers; /* storage of keys and values alone, with a scale a row, or 0 */
+    bool append;           /* the last keys and values are put into their pages first */
     clattn_align align;    /* that it needs: bottom-right, as causal shapes have it, or none */
 } bench_feature;
 

@@ -145,6 +145,27 @@ void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *d
         desc->slots = CLATTN_SLOT_BIT(CLATTN_SLOT_W) | CLATTN_SLOT_BIT(CLATTN_SLOT_B);
 }
 
+int64_t bench_shape_pages(const bench_shape *shape)
+{
+    return has_slot(shape, CLATTN_SLOT_PAGES) ? (shape->n_kv + BENCH_PAGE - 1) / BENCH_PAGE : 0;
+}
+
+void bench_shape_describe_append(const bench_shape *shape, clattn_append_desc *desc)
+{
+    static const clattn_slot slots[] = {CLATTN_SLOT_K, CLATTN_SLOT_V, CLATTN_SLOT_PRESENT_K,
+                                        CLATTN_SLOT_PRESENT_V};
+    clattn_append_desc_init(desc);
+    desc->batch = shape->batch;
+    desc->n_kv_head = shape->n_kv_head;
+    desc->n_kv = shape->n_q < shape->n_kv ? shape->n_q : shape->n_kv;
+    desc->head_dim = desc->value_dim = shape->head_dim;
+    desc->page_size = BENCH_PAGE;
+    desc->page_limit = bench_shape_pages(shape);
+    desc->n_pages = shape->batch * desc->page_limit;
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+        desc->tensor[slots[i]].dtype = shape->type->dtype;
+}
+
 bool bench_shape_is_decode(const bench_shape *shape)
 {
     return shape->n_q == 1 && !shape->backward && !shape->linear;

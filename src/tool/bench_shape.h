@@ -45,10 +45,16 @@ void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity
 const char *bench_shape_dtype(const bench_shape *shape);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
 void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *desc);
+/* Of the feature that has it: as many tokens as there are queries. */
+void bench_shape_describe_append(const bench_shape *shape, clattn_append_desc *desc);
 
 /* The contents of a mask, and of the lengths of keys: three quarters, a half, a quarter, all. */
 bool bench_shape_mask(uint64_t i, uint64_t j);
 int64_t bench_shape_length(const bench_shape *shape, int64_t b);
+
+/* Pages of a batch entry, of BENCH_PAGE tokens; 0 where keys and values aren't in pages. */
+#define BENCH_PAGE 16
+int64_t bench_shape_pages(const bench_shape *shape);
 
 /* One query a sequence: bound by reading K and V, not by arithmetic. */
 bool bench_shape_is_decode(const bench_shape *shape);

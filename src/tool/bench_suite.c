@@ -6,7 +6,7 @@
 #define MOST_VALUES 8
 
 /* What follows the plain shape. */
-typedef enum extra_features { NO_FEATURES, STORED_TYPES_ONLY, ALL_FEATURES } extra_features;
+typedef enum extra_features { NO_FEATURES, OF_MEMORY, ALL_FEATURES } extra_features;
 
 /* Every combination, the last one fastest: heads, head_dim, length, causal. Lists end with 0. */
 typedef struct bench_grid {
@@ -47,7 +47,7 @@ static const bench_grid grids[] = {
      1,
      1,
      false,
-     STORED_TYPES_ONLY},
+     OF_MEMORY},
 };
 
 bool bench_list_add(bench_list *list, const bench_shape *shape)
@@ -66,13 +66,19 @@ void bench_list_finish(bench_list *list)
     *list = (bench_list){0};
 }
 
+/* How keys and values are stored. */
+static bool is_of_memory(const bench_feature *feature)
+{
+    return feature->type || feature->slots & CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES);
+}
+
 static bool add_features(bench_list *list, const bench_grid *grid, bench_shape *shape)
 {
     const stored_type *type = shape->type;
     bool good = bench_list_add(list, shape);
     for (uint32_t i = 0; grid->features && good && bench_feature_get(i); i++) {
         bench_shape with = *shape;
-        if (grid->features == STORED_TYPES_ONLY && !bench_feature_get(i)->type)
+        if (grid->features == OF_MEMORY && !is_of_memory(bench_feature_get(i)))
             continue;
         bench_shape_set_feature(&with, bench_feature_get(i), type);
         good = bench_list_add(list, &with);

@@ -19,10 +19,17 @@ static double key_rows(const bench_shape *shape)
     return (double)shape->batch * (double)shape->n_kv_head * (double)shape->n_kv;
 }
 
-/* Two integers of 4 bits count as one. */
+static double page_elements(const bench_shape *shape)
+{
+    return (double)shape->batch * (double)bench_shape_pages(shape);
+}
+
+/* Two integers of 4 bits count as one; pages are whole. */
 static double key_elements(const bench_shape *shape)
 {
-    const double all = key_rows(shape) * (double)shape->head_dim;
+    const double pages = page_elements(shape);
+    const double rows = pages > 0 ? pages * BENCH_PAGE * (double)shape->n_kv_head : key_rows(shape);
+    const double all = rows * (double)shape->head_dim;
     return integers_of(shape) == CLATTN_I4 ? all / 2 : all;
 }
 
@@ -150,6 +157,15 @@ static void fill_seed(const bench_shape *shape, void *data, uint64_t count)
     memset(data, 0, count * sizeof(int64_t));
 }
 
+/* Each entry's own, side by side. */
+static void fill_pages(const bench_shape *shape, void *data, uint64_t count)
+{
+    int32_t *to = data;
+    (void)shape;
+    for (uint64_t n = 0; n < count; n++)
+        to[n] = (int32_t)n;
+}
+
 static const bench_tensor table[] = {
     {CLATTN_SLOT_Q, 0, query_elements, fill_stored},
     {CLATTN_SLOT_K, 0, key_elements, fill_keys},
@@ -171,6 +187,7 @@ static const bench_tensor table[] = {
     {CLATTN_SLOT_Y, 0, y_elements, fill_stored},
     {CLATTN_SLOT_K_SCALES, 4, key_rows, fill_scales},
     {CLATTN_SLOT_V_SCALES, 4, key_rows, fill_scales},
+    {CLATTN_SLOT_PAGES, 4, page_elements, fill_pages},
 };
 
 const bench_tensor *bench_tensor_get(uint32_t index)
@@ -206,4 +223,7 @@ void bench_tensor_describe(const bench_shape *shape, clattn_attention_desc *desc
         (clattn_tensor){.strided = 1, .stride = {0, 0, shape->n_kv, 1}};
     desc->tensor[CLATTN_SLOT_BIAS] =
         (clattn_tensor){.strided = 1, .stride = {0, pairs, shape->n_kv, 1}};
+    desc->page_limit = bench_shape_pages(shape);
+    desc->n_pages = shape->batch * desc->page_limit;
+    desc->page_size = desc->page_limit ? BENCH_PAGE : 0;
 }

@@ -15,12 +15,12 @@ typedef struct bench_tensor {
 
 /* Row by row; NULL from the end on. */
 const bench_tensor *bench_tensor_get(uint32_t index);
-#define BENCH_TENSORS 20 /* at most */
+#define BENCH_TENSORS 21 /* at most */
 
 bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shape);
 uint32_t bench_tensor_element_size(const bench_tensor *tensor, const bench_shape *shape);
 
-/* Writes the layout of tensors that are broadcast. */
+/* Writes the layout of tensors that are broadcast, and of pages. */
 void bench_tensor_describe(const bench_shape *shape, clattn_attention_desc *desc);
 
 #endif

@@ -2,6 +2,7 @@
 #include "tool/bench_time.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "tool/bench_tensor.h"
@@ -19,7 +20,10 @@ typedef struct bench_case {
     clattn_dispatcher *dispatcher;
     clattn_buffer *buffers[BENCH_TENSORS];
     clattn_binding bindings[BENCH_TENSORS];
-    uint32_t count; /* of both */
+    uint32_t count;      /* of both */
+    clattn_plan *append; /* of what goes before, or NULL */
+    clattn_buffer *positions;
+    clattn_binding added[6];
 } bench_case;
 
 static double now(void)
@@ -74,9 +78,57 @@ static clattn_status case_init(bench_case *of, clattn_context *context, const be
     return status;
 }
 
+static clattn_buffer *buffer_of(const bench_case *of, clattn_slot slot)
+{
+    for (uint32_t i = 0; i < of->count; i++)
+        if (of->bindings[i].slot == slot)
+            return of->bindings[i].buffer;
+    return NULL;
+}
+
+static clattn_status make_positions(bench_case *of, clattn_context *context,
+                                    const bench_shape *shape)
+{
+    const int64_t first = shape->n_q < shape->n_kv ? shape->n_kv - shape->n_q : 0;
+    void *data;
+    clattn_status status =
+        clattn_buffer_create(context, (uint64_t)shape->batch * sizeof(int32_t), &of->positions);
+    if (status == CLATTN_OK)
+        status = clattn_buffer_map(of->positions, &data);
+    if (status != CLATTN_OK)
+        return status;
+    for (int64_t b = 0; b < shape->batch; b++)
+        ((int32_t *)data)[b] = (int32_t)first;
+    return clattn_buffer_unmap(of->positions);
+}
+
+/* What is appended is what queries are made of, which are at least as many numbers. */
+static clattn_status add_append(bench_case *of, clattn_context *context, const bench_shape *shape)
+{
+    clattn_append_desc desc;
+    if (!shape->feature || !shape->feature->append)
+        return CLATTN_OK;
+    bench_shape_describe_append(shape, &desc);
+    clattn_status status = clattn_plan_append(context, &desc, &of->append);
+    if (status == CLATTN_OK)
+        status = make_positions(of, context, shape);
+    const clattn_binding added[] = {
+        {.slot = CLATTN_SLOT_K, .buffer = buffer_of(of, CLATTN_SLOT_Q)},
+        {.slot = CLATTN_SLOT_V, .buffer = buffer_of(of, CLATTN_SLOT_Q)},
+        {.slot = CLATTN_SLOT_PRESENT_K, .buffer = buffer_of(of, CLATTN_SLOT_K)},
+        {.slot = CLATTN_SLOT_PRESENT_V, .buffer = buffer_of(of, CLATTN_SLOT_V)},
+        {.slot = CLATTN_SLOT_PAGES, .buffer = buffer_of(of, CLATTN_SLOT_PAGES)},
+        {.slot = CLATTN_SLOT_POSITIONS, .buffer = of->positions},
+    };
+    memcpy(of->added, added, sizeof added);
+    return status;
+}
+
 static void case_finish(bench_case *of)
 {
     clattn_dispatcher_destroy(of->dispatcher);
+    clattn_buffer_destroy(of->positions);
+    clattn_plan_destroy(of->append);
     for (uint32_t i = 0; i < of->count; i++)
         clattn_buffer_destroy(of->buffers[i]);
     clattn_plan_destroy(of->plan);
@@ -84,13 +136,15 @@ static void case_finish(bench_case *of)
 
 static clattn_status run_once(const bench_case *of, double *seconds)
 {
-    const clattn_step step = {
-        .plan = of->plan, .bindings = of->bindings, .binding_count = of->count};
+    const clattn_step steps[] = {
+        {.plan = of->append, .bindings = of->added, .binding_count = 6},
+        {.plan = of->plan, .bindings = of->bindings, .binding_count = of->count}};
+    const uint32_t first = of->append ? 0 : 1; /* of them */
     clattn_submission submission;
     clattn_event *event;
     clattn_submission_init(&submission);
-    submission.steps = &step;
-    submission.step_count = 1;
+    submission.steps = steps + first;
+    submission.step_count = 2 - first;
     const double start = now();
     clattn_status status = clattn_submit(of->dispatcher, &submission, &event);
     if (status != CLATTN_OK)
@@ -150,6 +204,8 @@ clattn_status bench_time(clattn_context *context, const bench_shape *shape, doub
     static double each[MOST_RUNS]; /* the tool has one thread */
     bench_case of = {0};
     clattn_status status = case_init(&of, context, shape);
+    if (status == CLATTN_OK)
+        status = add_append(&of, context, shape);
     if (status == CLATTN_OK)
         status = time_case(&of, seconds, each, timing);
     case_finish(&of);

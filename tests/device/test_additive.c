@@ -191,6 +191,38 @@ Test(additive, weights_of_every_size)
     additive_each_kernel(every_weight);
 }
 
+/* Queries that see nothing, and keys that nobody sees, have gradients of 0 all the same. */
+static void every_weight_unseen(clattn_context *context, clattn_dispatcher *dispatcher)
+{
+    static const float kinds[] = {NAN, INFINITY, -INFINITY};
+    for (size_t n = 0; n < COUNT(kinds); n++) {
+        const additive_form form = {.batch = 2,
+                                    .n_head = 2,
+                                    .n_q = 21,
+                                    .n_kv = 77,
+                                    .channels = 19,
+                                    .value_dim = 10,
+                                    .mask = true,
+                                    .kv_lengths = true,
+                                    .seed = 80 + (uint32_t)n};
+        additive_problem p;
+        rig_say("%s: weight %d, unseen", additive_family(), (int)n);
+        additive_make(&form, &p);
+        hide(&p, 3, 2);
+        for (int64_t i = 1; i < p.count[CLATTN_SLOT_MASK]; i += form.n_kv)
+            p.mask[i] = 0; /* key 1 */
+        p.value[CLATTN_SLOT_W_SCORE][5] = kinds[n];
+        additive_run(context, dispatcher, &p);
+        additive_check(&p, 1);
+        additive_free(&p);
+    }
+}
+
+Test(additive, weights_that_nobody_sees)
+{
+    additive_each_kernel(every_weight_unseen);
+}
+
 /* ---- the contract ---------------------------------------------------------------------------- */
 
 /* Maxima over several problems of a shape and magnitude; see docs/numerics.md. */

@@ -87,6 +87,31 @@ static clattn_additive_layer_desc described(uint64_t optional, uint64_t gradient
     return desc;
 }
 
+/* NaN into WQ and WK, or what they were. */
+static void poison_weights(fixture *f, bool poison)
+{
+    static float nan[MOST];
+    memset(nan, 0xff, sizeof nan);
+    for (size_t n = 0; n < COUNT(tensors); n++) {
+        const clattn_layer_tensor tensor = tensors[n].tensor;
+        if (tensor == CLATTN_LAYER_WQ || tensor == CLATTN_LAYER_WK)
+            good(clattn_buffer_write(f->buffer[tensor], 0, poison ? nan : f->value[tensor],
+                                     sizeof(float) * (uint64_t)tensors[n].count));
+    }
+}
+
+/* The forward pass with packed weights, which alone are numbers. */
+static void forward_with_kept(fixture *f, clattn_layer *layer, const clattn_layer_binding *bindings,
+                              uint32_t count)
+{
+    good(clattn_layer_keep_weights(layer, f->dispatcher, bindings, count, NULL));
+    good(clattn_dispatcher_finish(f->dispatcher));
+    poison_weights(f, true);
+    good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
+    good(clattn_dispatcher_finish(f->dispatcher));
+    poison_weights(f, false);
+}
+
 /* Both passes; results into f->value. `keep`: with weights that are packed before. */
 static void run(fixture *f, const clattn_additive_layer_desc *desc, bool keep)
 {
@@ -106,8 +131,9 @@ static void run(fixture *f, const clattn_additive_layer_desc *desc, bool keep)
                                                        .buffer = f->buffer[tensor]};
     }
     if (keep)
-        good(clattn_layer_keep_weights(layer, f->dispatcher, bindings, count, NULL));
-    good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
+        forward_with_kept(f, layer, bindings, count);
+    else
+        good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
     good(clattn_layer_backward(layer, f->dispatcher, bindings, count, NULL));
     good(clattn_dispatcher_finish(f->dispatcher));
     for (size_t n = 0; n < COUNT(tensors); n++)

@@ -104,12 +104,17 @@ static void *work(void *user)
     return NULL;
 }
 
+static uint32_t jobs_of_each(void)
+{
+    const char *jobs = getenv("CLATTN_STRESS_JOBS");
+    return jobs ? (uint32_t)strtoul(jobs, NULL, 10) : 60;
+}
+
 static void stress(const clattn_context_options *context_options)
 {
     static worker workers[THREADS];
     heads h;
     uint32_t ran = 0, expected_calls = 0, all = 0;
-    const char *jobs = getenv("CLATTN_STRESS_JOBS");
     open_heads(&h, context_options);
     expect_heads(&h);
     clattn_dispatcher_options options;
@@ -119,11 +124,8 @@ static void stress(const clattn_context_options *context_options)
     atomic_store(&calls, 0);
     for (uint32_t i = 0; i < THREADS; i++) {
         worker *w = &workers[i];
-        *w = (worker){.h = &h,
-                      .dispatcher = dispatcher,
-                      .random = i + 1,
-                      .index = i,
-                      .jobs = jobs ? (uint32_t)strtoul(jobs, NULL, 10) : 60};
+        *w = (worker){
+            .h = &h, .dispatcher = dispatcher, .random = i + 1, .index = i, .jobs = jobs_of_each()};
         cr_assert_eq(clattn_buffer_create(h.context, DIM * sizeof(float), &w->out), CLATTN_OK);
         cr_assert_eq(pthread_create(&w->thread, NULL, work, w), 0);
     }
@@ -164,11 +166,44 @@ Test(dispatch_stress, two_lanes)
     stress(&options);
 }
 
+/* What one dispatcher launches one by one is told to another, in which a submission is just taking
+ * its place behind all of it. */
+Test(dispatch_stress, wait_lists_across_dispatchers)
+{
+    heads h;
+    clattn_dispatcher_options options;
+    clattn_submission all;
+    clattn_event *events[HEADS], *last = NULL;
+    clattn_dispatcher_options_init(&options);
+    options.launch_ns = 1;
+    open_heads(&h, NULL);
+    expect_heads(&h);
+    clattn_dispatcher *one = open_dispatcher(&h, &options), *other = open_dispatcher(&h, NULL);
+    for (uint32_t job = jobs_of_each(); job > 0; job--) {
+        forget_outputs(&h);
+        for (int head = 0; head < HEADS; head++)
+            events[head] = submit_head(&h, one, head, NULL, 5);
+        clattn_submission_init(&all);
+        all.wait = events;
+        all.wait_count = HEADS;
+        cr_assert_eq(clattn_submit(other, &all, &last), CLATTN_OK);
+        cr_assert_eq(clattn_event_wait(last, 60000000000), CLATTN_OK, "it was never told");
+        check_heads(&h);
+        clattn_event_release(last);
+        for (int head = 0; head < HEADS; head++)
+            clattn_event_release(events[head]);
+    }
+    clattn_dispatcher_destroy(one);
+    clattn_dispatcher_destroy(other);
+    close_heads(&h);
+}
+
 #ifdef CLATTN_PLAIN_TESTS
 int main(void)
 {
     dispatch_stress_one_lane();
     dispatch_stress_two_lanes();
+    dispatch_stress_wait_lists_across_dispatchers();
     return 0;
 }
 #endif

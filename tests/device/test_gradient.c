@@ -157,6 +157,32 @@ Test(gradient, a_visible_nan_shows)
     variety_close();
 }
 
+/* A sink whose share of the softmax is 0 in float32 has no part in NaN; any other one shows it. */
+Test(gradient, a_sink_without_a_share)
+{
+    static const variety row = {"", VARIETY_BIT(SINK), VARIETY_F32, 0, {.index = 0}};
+    static const double sinks[] = {-3e38, -1e4, -200, -50, 0, 3e38, (double)-INFINITY};
+    const int64_t first[5] = {0};
+    variety_open_gradients();
+    for (size_t n = 0; n < COUNT(sinks); n++) {
+        fuzz_problem p;
+        fuzz_set set;
+        char name[40];
+        variety_make(&row, &sizes[n % COUNT(sizes)], 0, n, &p);
+        variety_take_gradient(&p);
+        fuzz_set_make(&p, &set);
+        fuzz_store(&set.slot[CLATTN_SLOT_V], fuzz_element(&p, &set, CLATTN_SLOT_V, first),
+                   (double)NAN);
+        for (int64_t h = 0; h < set.slot[CLATTN_SLOT_SINK].elements; h++)
+            fuzz_store(&set.slot[CLATTN_SLOT_SINK], h, sinks[n]);
+        fuzz_fill_forward(&p, &set);
+        snprintf(name, sizeof name, "sink %g", sinks[n]);
+        variety_check(&p, &set, name);
+        fuzz_set_free(&set);
+    }
+    variety_close();
+}
+
 /* --- what is refused -------------------------------------------------------------------------- */
 
 static const clattn_attention_desc *tiny(void)

@@ -390,3 +390,50 @@ Test(kv_cache, forks_share_pages)
     clattn_dispatcher_destroy(dispatcher);
     rig_close(context);
 }
+
+/* Ranges that a sequence hasn't: each is refused by the name of what is wrong. */
+Test(kv_cache, ranges)
+{
+    static const struct {
+        clattn_kv_range range;
+        const char *saying; /* NULL: it is there */
+    } cases[] = {
+        {{1, 0, 0, 9}, NULL},
+        {{1, 0, 9, 0}, NULL},
+        {{1, 0, 1, 9}, "begin: 1 to 10"},
+        {{1, 0, 10, 0}, "begin: 10 to 10"},
+        {{1, 0, -1, 2}, "begin: is -1"},
+        {{1, 0, INT64_MAX, 1}, "begin: is 9223372036854775807"},
+        {{1, 0, INT64_MIN, 1}, "begin: is -9223372036854775808"},
+        {{1, 0, 0, -1}, "count: is -1"},
+        {{1, 0, 1, INT64_MAX}, "count: is 9223372036854775807"},
+        {{1, 1, 0, 1}, "layer: is 1"},
+        {{1, -1, 0, 1}, "layer: is -1"},
+        {{2, 0, 0, 0}, "sequence: "},
+    };
+    clattn_context *context = rig_open();
+    clattn_dispatcher *dispatcher;
+    clattn_kv_cache *cache;
+    clattn_kv_cache_desc desc;
+    float k[9];
+    const uint64_t id = 1;
+    const int64_t tokens = 9;
+    clattn_kv_cache_desc_init(&desc);
+    desc.layers = desc.n_kv_head = desc.head_dim = desc.value_dim = 1;
+    desc.page_size = desc.pages = 4;
+    good(clattn_dispatcher_create(context, NULL, &dispatcher));
+    good(clattn_kv_cache_create(context, &desc, &cache));
+    good(clattn_kv_cache_add(cache, id));
+    good(clattn_kv_cache_extend(cache, dispatcher, &id, &tokens, 1));
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        const clattn_status wanted = cases[n].saying ? CLATTN_ERR_ARGUMENT : CLATTN_OK;
+        cr_expect_eq(clattn_kv_cache_read(cache, &cases[n].range, k, NULL), wanted, "case %d",
+                     (int)n);
+        cr_expect(!cases[n].saying || strncmp(clattn_error_message(), cases[n].saying,
+                                              strlen(cases[n].saying)) == 0,
+                  "case %d: %s", (int)n, clattn_error_message());
+    }
+    clattn_kv_cache_destroy(cache);
+    clattn_dispatcher_destroy(dispatcher);
+    rig_close(context);
+}

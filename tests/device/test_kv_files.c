@@ -254,6 +254,115 @@ Test(kv_files, gaps_types_and_nothing)
     tear_down(&r);
 }
 
+/* ---- integers -------------------------------------------------------------------------------- */
+
+enum { EVEN = 36 }; /* dimensions of theirs, two groups of channels */
+
+/* Keys, values and their scales of one layer, as the cache gives them. */
+typedef struct contents {
+    uint8_t rows[2][HEADS * TOKENS * EVEN];
+    float scales[2][HEADS * TOKENS * 2];
+} contents;
+
+/* Any bytes and scales in all pages, and sequence 1 with TOKENS of its tokens. */
+static void fill_integers(rig *r, clattn_kv_cache *cache)
+{
+    const uint64_t id = 1;
+    const int64_t tokens = TOKENS;
+    uint32_t state = 11;
+    clattn_binding part[4];
+    good(clattn_kv_cache_add(cache, id));
+    good(clattn_kv_cache_extend(cache, r->dispatcher, &id, &tokens, 1));
+    good(clattn_kv_cache_bind(cache, 0, 0, part));
+    good(clattn_kv_cache_bind_scales(cache, 0, part + 2));
+    for (int n = 0; n < 4; n++) {
+        void *data;
+        good(clattn_buffer_map(part[n].buffer, &data));
+        const uint64_t bytes = clattn_buffer_size(part[n].buffer);
+        for (uint64_t i = 0; n < 2 && i < bytes; i++)
+            ((uint8_t *)data)[i] = (uint8_t)(rig_number(&state) * 128 + 128);
+        for (uint64_t i = 0; n >= 2 && i < bytes / sizeof(float); i++)
+            ((float *)data)[i] = rig_number(&state);
+        good(clattn_buffer_unmap(part[n].buffer));
+    }
+}
+
+static void read_layer(clattn_kv_cache *cache, uint64_t id, int layer, contents *to)
+{
+    const clattn_kv_range range = {id, layer, 0, TOKENS};
+    memset(to, 0, sizeof *to);
+    good(clattn_kv_cache_read(cache, &range, to->rows[0], to->rows[1]));
+    good(clattn_kv_cache_read_scales(cache, &range, to->scales[0], to->scales[1]));
+}
+
+/* The file's sections are rows and scales as they are read, head by head; returns its size. */
+static size_t check_sections(clattn_kv_cache *cache, const uint8_t *file, size_t row, size_t scales)
+{
+    static contents c;
+    const size_t rows = TOKENS * row, all_scales = TOKENS * scales;
+    size_t at = HEADER;
+    for (int layer = 0; layer < LAYERS; layer++) {
+        read_layer(cache, 1, layer, &c);
+        for (int part = 0; part < 2; part++)
+            for (size_t h = 0; h < HEADS; h++) {
+                cr_assert_eq(memcmp(file + at, c.rows[part] + h * rows, rows), 0, "%s", rig_said());
+                at += rows;
+                cr_assert_eq(
+                    memcmp(file + at, c.scales[part] + h * all_scales, all_scales * sizeof(float)),
+                    0, "%s", rig_said());
+                at += all_scales * sizeof(float) + CHECKSUM;
+            }
+    }
+    return at;
+}
+
+static void refused(rig *r, clattn_kv_cache *cache, clattn_status wanted, const char *saying);
+
+/* Saved, its bytes looked at, loaded into other pages, and refused with one bit of a scale wrong or
+ * by a cache with other scales. */
+static void integers_come_back(rig *r, size_t row, size_t scales)
+{
+    static contents before, after;
+    size_t size;
+    clattn_kv_cache *from = new_cache(r, 16), *to = new_cache(r, 5);
+    fill_integers(r, from);
+    good(clattn_kv_cache_save(from, 1, r->path));
+    good(clattn_kv_cache_load(to, r->dispatcher, 2, r->path));
+    for (int layer = 0; layer < LAYERS; layer++) {
+        read_layer(from, 1, layer, &before);
+        read_layer(to, 2, layer, &after);
+        cr_assert_eq(memcmp(&before, &after, sizeof before), 0, "%s: layer %d", rig_said(), layer);
+    }
+    uint8_t *bytes = file_bytes(r->path, &size);
+    cr_assert_eq(check_sections(from, bytes, row, scales), size, "%s", rig_said());
+    bytes[HEADER + TOKENS * row + 3] ^= 1;
+    write_bytes(r->path, bytes, size);
+    refused(r, to, CLATTN_ERR_IO, "layer 0, keys of head 0");
+    bytes[HEADER + TOKENS * row + 3] ^= 1;
+    write_bytes(r->path, bytes, size);
+    free(bytes);
+    r->desc.scale_channels = 32 - r->desc.scale_channels;
+    clattn_kv_cache *other = new_cache(r, 16);
+    refused(r, other, CLATTN_ERR_ARGUMENT, "scales of a key");
+    clattn_kv_cache_destroy(from);
+    clattn_kv_cache_destroy(to);
+    clattn_kv_cache_destroy(other);
+}
+
+Test(kv_files, integers_with_scales)
+{
+    rig r;
+    set_up(&r);
+    r.desc.head_dim = r.desc.value_dim = EVEN;
+    for (int n = 0; n < 4; n++) {
+        r.desc.dtype = n % 2 ? CLATTN_I4 : CLATTN_I8;
+        r.desc.scale_channels = n / 2 * 32;
+        rig_say("type %d, %d channels a scale", (int)r.desc.dtype, (int)r.desc.scale_channels);
+        integers_come_back(&r, n % 2 ? EVEN / 2 : EVEN, n / 2 ? 2 : 1);
+    }
+    tear_down(&r);
+}
+
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 /* Sequence 9 can't be loaded, and the cache is as it was. */

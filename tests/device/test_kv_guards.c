@@ -1,7 +1,12 @@
 /* Pages that events in flight read: a lane that is held keeps them there. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "own_cl.h"
 
@@ -174,5 +179,78 @@ Test(kv_guards, what_was_read_may_be_written)
     extend(cache, &lane, 2, 1, CLATTN_OK);
     cr_assert_eq(page_of(cache, 2, 0), shared);
     clattn_kv_cache_destroy(cache);
+    own_lane_close(&lane);
+}
+
+/* ---- waiting for what is in flight ----------------------------------------------------------- */
+
+typedef struct waiter {
+    clattn_kv_cache *cache;
+    own_lane *lane;
+    atomic_bool asked;
+    const char *path; /* NULL: extends sequence 2, else loads sequence 3 */
+} waiter;
+
+static void *wait_for_lane(void *of)
+{
+    waiter *w = of;
+    if (w->path)
+        good(clattn_kv_cache_load(w->cache, w->lane->dispatcher, 3, w->path));
+    else
+        extend(w->cache, w->lane, 2, 1, CLATTN_OK);
+    return NULL;
+}
+
+static void *ask(void *of)
+{
+    waiter *w = of;
+    int64_t length;
+    good(clattn_kv_cache_length(w->cache, 1, &length));
+    w->asked = true;
+    return NULL;
+}
+
+static void pause_for(long milliseconds)
+{
+    const struct timespec time = {0, milliseconds * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* While one thread waits for the lane, another one asks. */
+static void ask_meanwhile(waiter *w)
+{
+    pthread_t waiting, asking;
+    w->asked = false;
+    own_lane_hold(w->lane);
+    cr_assert_eq(pthread_create(&waiting, NULL, wait_for_lane, w), 0);
+    pause_for(200);
+    cr_assert_eq(pthread_create(&asking, NULL, ask, w), 0);
+    for (int i = 0; i < 1000 && !w->asked; i++)
+        pause_for(10);
+    const bool asked = w->asked;
+    own_lane_go(w->lane, CL_COMPLETE);
+    pthread_join(waiting, NULL);
+    pthread_join(asking, NULL);
+    cr_assert(asked, "the cache is locked");
+}
+
+/* Copying a shared page and loading wait for the dispatcher, whose callbacks may need the cache. */
+Test(kv_guards, who_waits_locks_nobody_out, .timeout = 60)
+{
+    own_lane lane;
+    char path[] = "/tmp/clattn-kv-XXXXXX";
+    own_lane_open(&lane, 0);
+    waiter w = {.cache = new_cache(lane.context), .lane = &lane};
+    const int file = mkstemp(path);
+    cr_assert(file >= 0 && close(file) == 0);
+    good(clattn_kv_cache_add(w.cache, 1));
+    extend(w.cache, &lane, 1, 3, CLATTN_OK);
+    good(clattn_kv_cache_save(w.cache, 1, path));
+    good(clattn_kv_cache_fork(w.cache, 2, 1, 1));
+    ask_meanwhile(&w);
+    w.path = path;
+    ask_meanwhile(&w);
+    unlink(path);
+    clattn_kv_cache_destroy(w.cache);
     own_lane_close(&lane);
 }

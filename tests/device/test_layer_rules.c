@@ -32,7 +32,11 @@ CHANGE(bad_bias_gradient, desc->gradients = BIT(GRAD_BQ))
 CHANGE(bad_accumulate, desc->accumulate = BIT(GRAD_X))
 CHANGE(bad_type, desc->dtype = CLATTN_I32)
 CHANGE(bad_reserved, desc->reserved = 1)
+CHANGE(bad_align, desc->align = CLATTN_ALIGN_OFFSET)
 CHANGE(huge, desc->batch = desc->n_q = INT32_MAX)
+CHANGE(huge_but_empty,
+       (desc->batch = 0, desc->n_q = desc->n_head = INT32_MAX, desc->head_dim = 576))
+CHANGE(huge_group, (desc->batch = desc->n_q = desc->n_kv_head = INT32_MAX))
 
 Test(layer_rules, refuse_with_a_sentence)
 {
@@ -59,7 +63,10 @@ Test(layer_rules, refuse_with_a_sentence)
         {bad_accumulate, CLATTN_ERR_ARGUMENT, "accumulate: GRAD_X can't be named"},
         {bad_type, CLATTN_ERR_UNSUPPORTED, "X: can't be of type i32"},
         {bad_reserved, CLATTN_ERR_ARGUMENT, "reserved: is 1"},
-        {huge, CLATTN_ERR_UNSUPPORTED, ""},
+        {bad_align, CLATTN_ERR_ARGUMENT, "align: is 3, must be 0 to 2"},
+        {huge, CLATTN_ERR_UNSUPPORTED, "desc: the state has more than 2^58 bytes"},
+        {huge_but_empty, CLATTN_ERR_ARGUMENT, "n_head * head_dim: is 1236950580672"},
+        {huge_group, CLATTN_ERR_ARGUMENT, "n_kv_head * head_dim: is 8589934588"},
     };
     clattn_context *context = rig_open();
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -111,6 +118,22 @@ Test(layer_rules, multiplicative_attention_has_some_too)
                   "\"%s\" does not begin with \"%s\"", clattn_error_message(), rows[i].says);
         cr_expect_null(layer);
     }
+    rig_close(context);
+}
+
+/* Without a bound the places of its tensors would overflow. */
+Test(layer_rules, multiplicative_attention_is_not_huge)
+{
+    clattn_context *context = rig_open();
+    clattn_layer *layer = NULL;
+    clattn_multiplicative_desc desc;
+    clattn_multiplicative_desc_init(&desc);
+    desc.batch = desc.n_q = desc.n_kv = INT32_MAX;
+    desc.width = desc.key_width = desc.value_width = 576;
+    cr_expect_eq(clattn_layer_create_multiplicative(context, &desc, &layer),
+                 CLATTN_ERR_UNSUPPORTED);
+    cr_expect_str_eq(clattn_error_message(), "desc: the state has more than 2^58 bytes");
+    cr_expect_null(layer);
     rig_close(context);
 }
 

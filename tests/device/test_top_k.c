@@ -325,3 +325,113 @@ Test(top_k, nan_shows)
     for (size_t n = 0; n < COUNT(kernels); n++)
         check_nan(kernels[n]);
 }
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+enum {
+    PAGED_KEYS = 4999,
+    PAGED_TOP = 33,
+    PAGED_HEADS = 4,
+    PAGED_KV = 2,
+    PAGED_Q = 3,
+    PAGED_DIM = 24
+};
+enum { PAGED_ROWS = PAGED_HEADS * PAGED_Q };
+
+typedef struct paged_results {
+    float out[PAGED_ROWS * PAGED_DIM], lse[PAGED_ROWS];
+    int32_t indices[PAGED_ROWS * PAGED_TOP];
+} paged_results;
+
+/* Keys or values, side by side or, by a table, in pages between which lies NaN. */
+static void *stored_numbers(clattn_dtype dtype, uint32_t seed, const int32_t *table, int64_t size,
+                            int64_t pages)
+{
+    const size_t bytes = dtype == CLATTN_F32 ? 4 : 2;
+    const int64_t rows = table ? pages * PAGED_KV * size : PAGED_KV * PAGED_KEYS;
+    char *x = malloc((size_t)(rows * PAGED_DIM) * bytes);
+    cr_assert_not_null(x);
+    memset(x, 0xff, (size_t)(rows * PAGED_DIM) * bytes);
+    for (int64_t h = 0; h < PAGED_KV; h++)
+        for (int64_t j = 0; j < PAGED_KEYS; j++)
+            for (int64_t d = 0; d < PAGED_DIM; d++) {
+                const int64_t at =
+                    table ? (table[j / size] * PAGED_KV + h) * size + j % size : h * PAGED_KEYS + j;
+                const float value = floorf(rig_number(&seed) * 8) / 4; /* often equal scores */
+                char *to = x + (size_t)(at * PAGED_DIM + d) * bytes;
+                uint32_t bits;
+                memcpy(&bits, &value, sizeof bits);
+                bits >>= dtype == CLATTN_F32 ? 0 : 16;
+                for (size_t n = 0; n < bytes; n++)
+                    to[n] = (char)(bits >> 8 * n);
+            }
+    return x;
+}
+
+static void run_paged(clattn_context *context, clattn_dtype dtype, int64_t size, const float *q,
+                      paged_results *to)
+{
+    const int64_t limit = size ? (PAGED_KEYS + size - 1) / size : 0;
+    int32_t *table = size ? malloc((size_t)limit * sizeof *table) : NULL;
+    clattn_attention_desc desc;
+    clattn_attention_desc_init(&desc);
+    desc.batch = 1;
+    desc.n_head = PAGED_HEADS;
+    desc.n_kv_head = PAGED_KV;
+    desc.n_q = PAGED_Q;
+    desc.n_kv = PAGED_KEYS;
+    desc.head_dim = desc.value_dim = PAGED_DIM;
+    desc.causal = 1;
+    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
+    desc.top_k = PAGED_TOP;
+    desc.tensor[CLATTN_SLOT_K].dtype = desc.tensor[CLATTN_SLOT_V].dtype = dtype;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_INDICES) |
+                 (size ? CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES) : 0);
+    desc.page_size = size;
+    desc.page_limit = limit;
+    desc.n_pages = size ? limit + 2 : 0;
+    for (int64_t n = 0; n < limit; n++)
+        table[n] = (int32_t)(limit - n);
+    void *k = stored_numbers(dtype, 4, table, size, desc.n_pages);
+    void *v = stored_numbers(dtype, 5, table, size, desc.n_pages);
+    const clattn_host_binding bindings[] = {
+        {CLATTN_SLOT_Q, 0, (float *)q}, {CLATTN_SLOT_K, 0, k},
+        {CLATTN_SLOT_V, 0, v},          {CLATTN_SLOT_OUT, 0, to->out},
+        {CLATTN_SLOT_LSE, 0, to->lse},  {CLATTN_SLOT_INDICES, 0, to->indices},
+        {CLATTN_SLOT_PAGES, 0, table},
+    };
+    cr_assert_eq(clattn_run(context, &desc, bindings, size ? 7 : 6), CLATTN_OK, "%s: %s",
+                 rig_said(), clattn_error_message());
+    free(k);
+    free(v);
+    free(table);
+}
+
+static void every_page_size(const char *kernel)
+{
+    static const int64_t sizes[] = {1, 5, 16, 64};
+    static const clattn_dtype dtypes[] = {CLATTN_F32, CLATTN_BF16};
+    static paged_results plain, paged;
+    clattn_context *context = open_with(kernel);
+    float *q = whole_numbers(PAGED_ROWS * PAGED_DIM, 6);
+    for (size_t t = 0; t < COUNT(dtypes); t++) {
+        run_paged(context, dtypes[t], 0, q, &plain);
+        cr_assert(plain.indices[0] >= 0 && plain.indices[PAGED_TOP - 1] >= 0 &&
+                  !isnan(plain.out[0]));
+        for (size_t n = 0; n < COUNT(sizes); n++) {
+            rig_say("%s, type %d, pages of %d", kernel, (int)dtypes[t], (int)sizes[n]);
+            memset(&paged, 0xff, sizeof paged);
+            run_paged(context, dtypes[t], sizes[n], q, &paged);
+            cr_assert_eq(memcmp(&plain, &paged, sizeof plain), 0, "%s: other bits", rig_said());
+        }
+    }
+    free(q);
+    rig_close(context);
+}
+
+/* The keys of highest score in pages are those that they are side by side, and so is the rest. */
+Test(top_k, pages_have_the_same_bits, .timeout = 120)
+{
+    for (size_t n = 0; n < COUNT(kernels); n++)
+        every_page_size(kernels[n]);
+}

@@ -156,8 +156,10 @@ static void add_row(row_of_loss *x)
     for (int64_t j = 0; j < p->n_kv; j++)
         if (is_visible(x, j))
             add_pair(x, j, x->w[j] * (x->a[j] - mean), x->w[j] * (x->size[j] + size));
+    if ((float)x->sink == 0) /* NaN in what others see doesn't show */
+        return;
     if (x->to->sink)
-        x->to->sink[x->row.h] -= x->sink != 0 ? x->sink * mean : 0;
+        x->to->sink[x->row.h] -= x->sink * mean;
     if (x->terms && x->terms->sink)
         x->terms->sink[x->row.h] += x->sink * size * (1 + x->rounding);
 }

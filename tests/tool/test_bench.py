@@ -80,7 +80,7 @@ class Rows(BenchCase):
 
 
 FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4",
-            "dropout", "top-k", "lengths")  # fmt: skip
+            "dropout", "top-k", "lengths", "pages", "append")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5}
 INTEGERS = ("int8", "int4")  # a scale of 4 bytes a row
 WINDOW = 256
@@ -192,7 +192,8 @@ class Backward(BenchCase):
 
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
-        features = [name for name in FEATURES if name not in (*INTEGERS, "top-k")]
+        features = [name for name in FEATURES
+                    if name not in (*INTEGERS, "top-k", "pages", "append")]  # fmt: skip
         words = (word for name in features for word in ("--feature", name))
         rows = self.rows(*SHORT, *shape, *words)
         self.assertEqual(len(rows), len(features))
@@ -204,6 +205,8 @@ class Backward(BenchCase):
         self.run_bad(2, "--backward", "bench", "--backward")
         integers = ("--shape", "1,2,2,40,70,16", "--backward", "--feature", "int8")
         self.run_bad(2, "--shape", "bench", *integers)
+        pages = ("--shape", "1,2,2,40,70,16", "--backward", "--feature", "append")
+        self.run_bad(2, "--shape", "bench", *pages)
         self.run_bad(2, "--backward", "bench", "--suite", "backward", "--backward")
 
 

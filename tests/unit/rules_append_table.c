@@ -1,20 +1,7 @@
 /* The rows of test_rules.c about clattn_append_desc. */
 #include "rules_table.h"
 
-#define FIELD(field, member, x)                                                                    \
-    {                                                                                              \
-        offsetof(clattn_append_desc, field), sizeof(((clattn_append_desc *)0)->field),             \
-        {                                                                                          \
-            .member = x                                                                            \
-        }                                                                                          \
-    }
-#define WORD(field, x) FIELD(field, word, (uint32_t)(x))
-#define LONG(field, x) FIELD(field, integer, x)
-#define SLOTS(bits)    LONG(slots, (int64_t)(bits))
-
-#define BAD CLATTN_ERR_ARGUMENT
-#define NOT CLATTN_ERR_UNSUPPORTED
-#define P31 ((int64_t)1 << 31)
+#define DESC clattn_append_desc
 
 const rules_row rules_append_rows[] = {
     {0, BAD, "desc: struct_size is 3; use clattn_append_desc_init", {WORD(struct_size, 3)}},

@@ -1,25 +1,8 @@
 /* The rows of test_rules.c about the gradients of attention. */
 #include "rules_table.h"
 
-#define FIELD(field, member, x)                                                                    \
-    {                                                                                              \
-        offsetof(clattn_attention_desc, field), sizeof(((clattn_attention_desc *)0)->field),       \
-        {                                                                                          \
-            .member = x                                                                            \
-        }                                                                                          \
-    }
-#define WORD(field, x) FIELD(field, word, (uint32_t)(x))
-#define LONG(field, x) FIELD(field, integer, x)
-#define TEXT(field, x) FIELD(field, text, x)
-#define SLOTS(bits)    LONG(slots, (int64_t)(bits))
-
-#define DTYPE(name, x)   WORD(tensor[CLATTN_SLOT_##name].dtype, x)
-#define STRIDED(name)    WORD(tensor[CLATTN_SLOT_##name].strided, 1)
-#define STEP(name, d, x) LONG(tensor[CLATTN_SLOT_##name].stride[d], x)
-
-#define BAD CLATTN_ERR_ARGUMENT
-#define NOT CLATTN_ERR_UNSUPPORTED
-#define LSE (BIT(LSE))
+#define DESC clattn_attention_desc
+#define LSE  (BIT(LSE))
 
 const rules_row rules_gradient_rows[] = {
     {PLAIN, NOT, "top_k: is 2, must be 0 for gradients", {LONG(top_k, 2)}},

@@ -3,27 +3,8 @@
 
 #include <math.h>
 
-#define FIELD(field, member, x)                                                                    \
-    {                                                                                              \
-        offsetof(clattn_attention_desc, field), sizeof(((clattn_attention_desc *)0)->field),       \
-        {                                                                                          \
-            .member = x                                                                            \
-        }                                                                                          \
-    }
-#define WORD(field, x) FIELD(field, word, (uint32_t)(x))
-#define LONG(field, x) FIELD(field, integer, x)
-#define REAL(field, x) FIELD(field, real, x)
-#define TEXT(field, x) FIELD(field, text, x)
-#define SLOTS(bits)    LONG(slots, (int64_t)(bits))
-
-#define DTYPE(name, x)   WORD(tensor[CLATTN_SLOT_##name].dtype, x)
-#define STRIDED(name)    WORD(tensor[CLATTN_SLOT_##name].strided, 1)
-#define STEP(name, d, x) LONG(tensor[CLATTN_SLOT_##name].stride[d], x)
-
-#define BAD CLATTN_ERR_ARGUMENT
-#define NOT CLATTN_ERR_UNSUPPORTED
-#define P31 ((int64_t)1 << 31)
-#define P58 ((int64_t)1 << 58)
+#define DESC clattn_attention_desc
+#define P58  ((int64_t)1 << 58)
 
 const rules_row rules_rows[] = {
     {PLAIN, BAD, "desc: struct_size is 0; use clattn_attention_desc_init", {WORD(struct_size, 0)}},

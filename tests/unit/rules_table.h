@@ -21,6 +21,28 @@ typedef struct rules_edit {
     } value;
 } rules_edit;
 
+/* How tables write edits; each defines DESC, the description whose fields it names. */
+#define FIELD(field, member, x)                                                                    \
+    {                                                                                              \
+        offsetof(DESC, field), sizeof(((DESC *)0)->field),                                         \
+        {                                                                                          \
+            .member = x                                                                            \
+        }                                                                                          \
+    }
+#define WORD(field, x) FIELD(field, word, (uint32_t)(x))
+#define LONG(field, x) FIELD(field, integer, x)
+#define REAL(field, x) FIELD(field, real, x)
+#define TEXT(field, x) FIELD(field, text, x)
+#define SLOTS(bits)    LONG(slots, (int64_t)(bits))
+
+#define DTYPE(name, x)   WORD(tensor[CLATTN_SLOT_##name].dtype, x)
+#define STRIDED(name)    WORD(tensor[CLATTN_SLOT_##name].strided, 1)
+#define STEP(name, d, x) LONG(tensor[CLATTN_SLOT_##name].stride[d], x)
+
+#define BAD CLATTN_ERR_ARGUMENT
+#define NOT CLATTN_ERR_UNSUPPORTED
+#define P31 ((int64_t)1 << 31)
+
 /* Which description is edited. */
 enum { PLAIN, RAGGED, EVERYTHING };
 

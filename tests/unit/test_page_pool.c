@@ -36,7 +36,7 @@ typedef struct model {
     reader reader[HOLDS];
     int next; /* value of the next token */
     uint32_t random;
-    int refused, extended, copied, busy, evicted, held;
+    int refused, extended, copied, busy, evicted, held, undone;
 } model;
 
 static int below(model *m, int bound)
@@ -246,57 +246,78 @@ static void end_reading(model *m)
     memset(of->goes_on, 0, sizeof of->goes_on);
 }
 
-/* Several sequences at once; a refusal changes nothing. */
-static void extend(model *m)
-{
+/* What an extension was asked for and has made. */
+typedef struct extension {
     uint64_t ids[IDS];
     int64_t tokens[IDS];
     clattn__page_copy copies[IDS];
-    uint32_t count = 0, copied = 0;
+    uint32_t count, copied;
+    int32_t free_page[MOST_PAGES], free_count; /* before */
+} extension;
+
+/* As if a copy had failed: the pages that are free are those before, in their order. */
+static void undo(model *m, const extension *of)
+{
+    clattn__page_pool_undo(&m->pool, of->ids, of->tokens, of->count, of->copies, of->copied);
+    cr_assert_eq(m->pool.free_count, of->free_count);
+    cr_assert_eq(
+        memcmp(m->pool.free_page, of->free_page, (size_t)of->free_count * sizeof of->free_page[0]),
+        0);
+    m->undone += of->copied > 0;
+}
+
+/* Several sequences at once; a refusal changes nothing. */
+static void extend(model *m)
+{
+    extension x = {.free_count = m->pool.free_count};
     bool good = true;
+    memcpy(x.free_page, m->pool.free_page, sizeof x.free_page[0] * (size_t)x.free_count);
     for (uint64_t id = 0; id < IDS; id++) {
         const plain *of = &m->sequence[id];
         if (below(m, 3) || (!of->exists && below(m, 10)))
             continue;
-        ids[count] = id;
-        tokens[count] = below(m, below(m, 4) ? 3 : 30);
-        if (of->exists && of->length + tokens[count] > MOST_TOKENS)
-            tokens[count] = 0;
+        x.ids[x.count] = id;
+        x.tokens[x.count] = below(m, below(m, 4) ? 3 : 30);
+        if (of->exists && of->length + x.tokens[x.count] > MOST_TOKENS)
+            x.tokens[x.count] = 0;
         good = good && of->exists;
-        count++;
+        x.count++;
     }
-    const int32_t free_before = m->pool.free_count;
     const clattn_status status =
-        clattn__page_pool_extend(&m->pool, ids, tokens, count, copies, &copied);
+        clattn__page_pool_extend(&m->pool, x.ids, x.tokens, x.count, x.copies, &x.copied);
     if (status != CLATTN_OK) {
         cr_assert(good ? status == CLATTN_ERR_OUT_OF_MEMORY || status == CLATTN_ERR_BUSY
                        : status == CLATTN_ERR_ARGUMENT);
-        cr_assert_eq(m->pool.free_count, free_before);
+        cr_assert_eq(m->pool.free_count, x.free_count);
         m->busy += status == CLATTN_ERR_BUSY;
         m->refused += good;
         return;
     }
     cr_assert(good);
+    if (below(m, 6) == 0) {
+        undo(m, &x);
+        return;
+    }
     const int64_t size = m->pool.page_size;
-    for (uint32_t n = 0; n < copied; n++)
-        memcpy(&m->memory[copies[n].to * size], &m->memory[copies[n].from * size],
+    for (uint32_t n = 0; n < x.copied; n++)
+        memcpy(&m->memory[x.copies[n].to * size], &m->memory[x.copies[n].from * size],
                (size_t)size * sizeof m->memory[0]);
-    for (uint32_t n = 0; n < count; n++)
-        for (int64_t i = 0; i < tokens[n]; i++) {
-            plain *of = &m->sequence[ids[n]];
+    for (uint32_t n = 0; n < x.count; n++)
+        for (int64_t i = 0; i < x.tokens[n]; i++) {
+            plain *of = &m->sequence[x.ids[n]];
             of->token[of->length] = m->next++;
-            *memory_of(m, ids[n], of->length) = of->token[of->length];
+            *memory_of(m, x.ids[n], of->length) = of->token[of->length];
             of->length++;
         }
-    m->copied += (int)copied;
+    m->copied += (int)x.copied;
     m->extended++;
 }
 
 static void run(int64_t page_size, int32_t pages)
 {
     static void (*const operations[])(model *) = {
-        add,    fork_one, truncate_one, remove_one, evict_one,     begin_reading,
-        extend, extend,   extend,       extend,     begin_reading, end_reading};
+        add,    fork_one, truncate_one, remove_one, evict_one, begin_reading, end_reading,
+        extend, extend,   extend,       extend,     evict_one, begin_reading};
     static model m;
     set_up(&m, page_size, pages);
     for (int step = 0; step < STEPS; step++) {
@@ -307,7 +328,8 @@ static void run(int64_t page_size, int32_t pages)
     }
     cr_assert(m.refused > 100 && m.extended > 1000, "%d refused, %d extended", m.refused,
               m.extended);
-    cr_assert(page_size == 1 || m.copied > 100, "%d copied", m.copied);
+    cr_assert(page_size == 1 || (m.copied > 100 && m.undone > 20), "%d copied, %d undone", m.copied,
+              m.undone);
     cr_assert(m.busy > 20 && m.evicted > 30 && m.held > 1000, "%d busy, %d evicted, %d held",
               m.busy, m.evicted, m.held);
     for (int n = 0; n < HOLDS; n++)
@@ -351,6 +373,37 @@ Test(page_pool, the_last_owner_needs_no_copy)
     cr_assert_eq(clattn__page_pool_extend(&m.pool, ids, more, 2, copies, &copied), CLATTN_OK);
     cr_assert(copied == 1 && m.pool.free_count == 0);
     check_pages(&m);
+    tear_down(&m);
+}
+
+/* While a page is copied for one that has left it, the one that is left doesn't write into it; it
+ * may leave, too, and the page isn't free before the copy is made. */
+Test(page_pool, what_is_copied_stays)
+{
+    static const uint64_t ids[] = {1, 2};
+    static const int64_t first[] = {3}, more[] = {1};
+    static model m;
+    clattn__page_copy copies[2];
+    clattn__page_hold hold = {0};
+    uint32_t copied;
+    set_up(&m, 4, 4);
+    cr_assert_eq(clattn__page_pool_add(&m.pool, 1), CLATTN_OK);
+    cr_assert_eq(clattn__page_pool_extend(&m.pool, ids, first, 1, copies, &copied), CLATTN_OK);
+    cr_assert_eq(clattn__page_pool_fork(&m.pool, 2, 1, 1), CLATTN_OK);
+    cr_assert_eq(clattn__page_pool_extend(&m.pool, ids, more, 1, copies, &copied), CLATTN_OK);
+    cr_assert_eq(copied, 1);
+    cr_assert_eq(clattn__page_pool_hold_copied(&m.pool, copies, copied, &hold), CLATTN_OK);
+    cr_assert_eq(clattn__page_pool_extend(&m.pool, ids + 1, more, 1, copies + 1, &copied),
+                 CLATTN_OK);
+    cr_assert(copied == 1 && copies[1].from == copies[0].from, "it writes into what is copied");
+    cr_assert(m.pool.waiting_count == 1 && m.pool.free_count == 1);
+    clattn__page_pool_undo(&m.pool, ids + 1, more, 1, copies + 1, 1);
+    cr_assert(m.pool.waiting_count == 0 && m.pool.free_count == 2);
+    clattn__page_pool_undo(&m.pool, ids, more, 1, copies, 1);
+    cr_assert_eq(m.pool.references[copies[0].from], 2);
+    clattn__page_pool_let_go(&m.pool, &hold);
+    check_pages(&m);
+    clattn__free(&m.env, hold.page);
     tear_down(&m);
 }
 

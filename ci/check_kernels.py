@@ -12,10 +12,12 @@ check_kernels.py [ROOT] checks a tree, check_kernels.py --self-test checks the c
 """
 
 import concurrent.futures
+import functools
 import itertools
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -110,6 +112,7 @@ CHECK = ["-Xclang", "-finclude-default-header", "-fsyntax-only"]
 DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else|endif|error|define)\b(.*)$")
 NAME = re.compile(r"[A-Za-z_]\w*")
 MARK = "CLATTN_BRANCH_"
+BATCH = 32  # combinations that are compiled together
 
 
 # ---- what is there ------------------------------------------------------------------------------
@@ -263,35 +266,56 @@ def programs_of(root, sources):
 
 # ---- compiling ----------------------------------------------------------------------------------
 
-def run_clang(folder, program, macros, options):
+def text_of(program, macros):
     text = CALLERS_TEXT if any(macros.get(name) for name in CALLERS) else ""
-    text += "".join(f'#include "{name}"\n' for name in program.files)
+    return text + "".join(f'#include "{name}"\n' for name in program.files)
+
+
+def run_clang(folder, program, macros, options):
     definitions = [f"-D{name}={value}" for name, value in {**program.constants, **macros}.items()]
-    return subprocess.run([*CLANG, *options, "-I", str(folder), *definitions, "-"], input=text,
-                          capture_output=True, text=True, check=False)
+    return subprocess.run([*CLANG, *options, "-I", str(folder), *definitions, "-"],
+                          input=text_of(program, macros), capture_output=True, text=True,
+                          check=False)
 
 
 def instrument(sources, folder):
-    """A copy of cl/ with a word at the beginning of each branch that says where it is."""
+    """A copy of cl/ that says for each branch, at its beginning, that it is compiled."""
     for name, source in sources.items():
         lines = source.path.read_text(encoding="utf-8").split("\n")
-        for line in sorted(source.branches, reverse=True):
+        for place in sorted(source.branches, reverse=True):
+            line = place
             while lines[line - 1].endswith("\\"):
                 line += 1
-            lines.insert(line, f"{MARK}{len(lines)}")
-        text = "\n".join(lines)
-        places = iter(sorted(source.branches))
-        text = re.sub(MARK + r"\d+", lambda m, n=name, p=places: f'{MARK}AT("{n}", {next(p)})',
-                      text)
+            lines.insert(line, f'#pragma message "{MARK}{name}:{place}"')
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        target.write_text("\n".join(lines), encoding="utf-8")
 
 
-def live_branches(folder, program, macros):
-    preprocessed = run_clang(folder, program, macros, ["-E", "-P"]).stdout
-    return {(name, int(line)) for name, line in
-            re.findall(MARK + r'AT\("([^"]+)", (\d+)\)', preprocessed)}
+def branches_in(text):
+    return {(name, int(line)) for name, line in re.findall(MARK + r"([\w/.]+):(\d+)", text)}
+
+
+def run_together(folder, jobs):
+    """Whether all compile, and the branches that do, in one process: starting clang takes longer
+    than compiling a kernel. Without the driver, which would start a process for each."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = [os.path.join(name, f"{number}.cl") for number in range(len(jobs))]
+        for path, (program, macros) in zip(paths, jobs):
+            values = {**program.constants, **macros}
+            text = "".join(f"#define {macro} {value}\n" for macro, value in values.items())
+            pathlib.Path(path).write_text(text + text_of(program, macros), encoding="utf-8")
+        run = subprocess.run([*together(), "-I", str(folder), *paths], capture_output=True,
+                             text=True, check=False)
+    return run.returncode == 0, branches_in(run.stderr)
+
+
+@functools.lru_cache(maxsize=None)
+def together():
+    """The command for that: the one that the driver would run, without its input."""
+    driver = [*CLANG, *CHECK, "-Wno-error=#pragma-messages", "-fno-caret-diagnostics", "-###", "-"]
+    run = subprocess.run(driver, input="", capture_output=True, text=True, check=True)
+    return shlex.split(run.stderr.splitlines()[-1])[:-1]
 
 
 def describe(program, macros):
@@ -308,26 +332,36 @@ def check_rows(sources):
                 yield f"cl/{source.name}:{line}: {name} has no row in MACROS of check_kernels.py"
 
 
-def check_programs(root, programs, pool):
+def check_programs(root, sources, programs, pool):
     jobs = [(program, macros) for program in programs for macros in program.combinations]
-    results = pool.map(lambda job: run_clang(root / "cl", *job, CHECK), jobs)
-    for (program, macros), result in zip(jobs, results):
-        if result.returncode != 0:
-            lines = [line for line in result.stderr.splitlines() if ": error: " in line]
-            yield f"{describe(program, macros)}: {lines[0] if lines else result.stderr.strip()}"
-
-
-def check_branches(sources, programs, pool):
+    batches = [jobs[at:at + BATCH] for at in range(0, len(jobs), BATCH)]
+    live = set()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         instrument(sources, folder)
-        jobs = [(program, macros) for program in programs for macros in program.combinations]
-        live = set().union(*pool.map(lambda job: live_branches(folder, *job), jobs))
+        results = pool.map(lambda batch: run_together(folder, batch), batches)
+        for batch, (good, branches) in zip(batches, results):
+            live |= branches
+            if not good:
+                yield from check_alone(root, folder, batch, live, pool)
     for source in sources.values():
         for line, text in source.branches.items():
             # what is for the host is compiled there
             if (source.name, line) not in live and not for_host(source, line):
                 yield f"cl/{source.name}:{line}: never compiled: {text}"
+
+
+def check_alone(root, folder, jobs, live, pool):
+    """Which of the jobs fails, and why; adds the branches of all."""
+    results = [*pool.map(lambda job: run_clang(root / "cl", *job, CHECK), jobs)]
+    for preprocessed in pool.map(lambda job: run_clang(folder, *job, ["-E", "-P"]), jobs):
+        live |= branches_in(preprocessed.stdout)
+    for (program, macros), result in zip(jobs, results):
+        if result.returncode != 0:
+            lines = [line for line in result.stderr.splitlines() if ": error: " in line]
+            yield f"{describe(program, macros)}: {lines[0] if lines else result.stderr.strip()}"
+    if all(result.returncode == 0 for result in results):
+        yield f"{describe(*jobs[0])} and others: don't compile in one process, but alone"
 
 
 def for_host(source, line):
@@ -357,8 +391,7 @@ def check(root):
     sources = read_sources(root)
     programs = programs_of(root, sources)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [*check_rows(sources), *check_programs(root, programs, pool),
-                 *check_branches(sources, programs, pool),
+        found = [*check_rows(sources), *check_programs(root, sources, programs, pool),
                  *check_guards(root, sources, programs, pool)]
     return found, sum(len(program.combinations) for program in programs)
 

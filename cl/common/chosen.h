@@ -82,8 +82,10 @@ static choice choice_init(const pairs *of, int i, __global const chosen *top, in
     c.m = n < count && score_of(top[n]) > logit ? score_of(top[n]) : logit;
     c.shift = softmax_shift(c.m);
     c.l = 0.0f;
+    /* The smallest first, which would be lost on a large sum; a draw goes through sums of its own
+     * order, the last of which must be this one. */
     for (n = 0; n < count; n++)
-        c.l += exponential_of(&c, n);
+        c.l += exponential_of(&c, of->row->sample ? n : count - 1 - n);
     c.l += logit == -INFINITY ? 0.0f : exp(logit - c.shift);
     c.drawn = of->row->sample ? draw(&c, number_of_query(of, i)) : -1;
     return c;

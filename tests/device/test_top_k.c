@@ -326,6 +326,44 @@ Test(top_k, nan_shows)
         check_nan(kernels[n]);
 }
 
+/* Small weights and a large one, whose sum loses by each of the small ones when it begins with the
+ * large. The plain computation, in the order of the keys, has the large one last. */
+static void check_sum(const char *kernel)
+{
+    enum { N = 8193 };
+    static float k[N], v[N];
+    const float q = 1, small = -11.78039f; /* logarithm of 64.4 ulp of the large weight, 1 */
+    float out, lse, plain = 0;
+    double exact = 0;
+    clattn_attention_desc desc;
+    clattn_context *context = open_with(kernel);
+    clattn_attention_desc_init(&desc);
+    desc.batch = desc.n_head = desc.n_kv_head = desc.head_dim = desc.value_dim = desc.n_q = 1;
+    desc.n_kv = desc.top_k = N;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
+    for (int j = 0; j < N; j++) {
+        k[j] = j == N - 1 ? 0 : small;
+        plain += expf(k[j]);
+        exact += exp((double)k[j]);
+    }
+    const clattn_host_binding bindings[] = {{CLATTN_SLOT_Q, 0, (float *)&q},
+                                            {CLATTN_SLOT_K, 0, k},
+                                            {CLATTN_SLOT_V, 0, v},
+                                            {CLATTN_SLOT_OUT, 0, &out},
+                                            {CLATTN_SLOT_LSE, 0, &lse}};
+    cr_assert_eq(clattn_run(context, &desc, bindings, 5), CLATTN_OK, "%s", clattn_error_message());
+    const double bound = 2 * fabs((double)logf(plain) - log(exact)) + 0x1p-22;
+    cr_assert_leq(fabs((double)lse - log(exact)), bound, "%s: %.9g, not %.9g; bound %g", kernel,
+                  (double)lse, log(exact), bound);
+    rig_close(context);
+}
+
+Test(top_k, small_weights_count)
+{
+    for (size_t n = 0; n < COUNT(kernels); n++)
+        check_sum(kernels[n]);
+}
+
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 enum {

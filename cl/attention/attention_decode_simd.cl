@@ -48,6 +48,7 @@ INLINE void load_query(const decode *x, int r, const clattn_base *base, __global
 {
     __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_Q];
     const int dim = x->row->head_dim;
+    const int there = x->i[r] < x->of[r].queries.count; /* else 0, and nothing is read */
     const long begin = tensor_begin(x->row, base, CLATTN_T_Q, x->of[r].batch, x->of[r].head) +
                        (x->of[r].queries.first + x->i[r]) * t->stride[2];
     for (int d = 0; d < dim; d += STEP) {
@@ -55,8 +56,8 @@ INLINE void load_query(const decode *x, int r, const clattn_base *base, __global
         vfloat own[PIECES];
         for (int n = 0; n < PIECES; n++) {
             const int from = at + n * VEC;
-            const vfloat all = gather_elements(q, begin + from * t->stride[3], t->stride[3], VEC,
-                                               x->row->dtype[CLATTN_T_Q]);
+            const vfloat all = gather_elements(q, begin + from * t->stride[3], t->stride[3],
+                                               there ? VEC : 0, x->row->dtype[CLATTN_T_Q]);
             own[n] = LANES < (vint)(d - from) ? (vfloat)(0.0f) : all;
         }
 #if PIECES == 2
@@ -213,6 +214,9 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
     const int b = item.batch, g = item.head;
+    const tokens own = keys_of(row, &base, kv_lengths, b);
+    if (item.k_begin >= own.count && row->n_kv > CLATTN_SPLIT)
+        return; /* merge_splits has no such part */
     float block_q[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
     float block_p[BLOCK_M * CLATTN_SPLIT] __attribute__((aligned(64)));
     float block_o[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));
@@ -236,7 +240,7 @@ attention_decode_simd(__global const void *q, __global const void *k, __global c
     const tables shared = {row, &base, pages, kv_lengths, item.k_begin, item.k_end};
     if (is_done_by_another(&shared, b))
         return;
-    const int token = keys_of(row, &base, kv_lengths, b).first;
+    const int token = own.first;
     x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
     x.values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b, g, token, pages);
     rows_scale(&x.keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);

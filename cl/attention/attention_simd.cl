@@ -90,7 +90,7 @@ INLINE void move_row(const attention *a, int r)
 /* Turns the scores of a row into weights relative to its maximum. */
 INLINE void weigh(const attention *a, int r, int start, uint live, int careful)
 {
-    float *p = a->b.p + r * BLOCK_N;
+    float *p = a->b.p + r * SCORE_STEP;
     const float shift = softmax_shift(a->m[r]);
     if (careful)
         a->l[r] += exponentiate(p, live, shift, a->rate, 1);
@@ -130,7 +130,7 @@ INLINE int live_span(uint live, int *begin)
 /* Values of keys start + [c, end) into the results of a row tile. */
 INLINE void value_span(const attention *a, int tile, int start, int c, int end)
 {
-    const float *p = a->b.p + tile * BLOCK_N + c;
+    const float *p = a->b.p + tile * SCORE_STEP + c;
     __global const float *v = a->v_rows + (start + c) * a->v_step;
     float *o = a->o + tile * DIM_MAX;
     int d = 0;
@@ -143,8 +143,9 @@ INLINE void value_span(const attention *a, int tile, int start, int c, int end)
 INLINE void value_span_carefully(const attention *a, int tile, int start, int c, int end)
 {
     for (int r = tile; r < min(tile + ROWS, a->b.rows); r++)
-        value_row_carefully(a->b.p + r * BLOCK_N + c, end - c, a->v_rows + (start + c) * a->v_step,
-                            a->v_step, a->o + r * DIM_MAX, a->width);
+        value_row_carefully(a->b.p + r * SCORE_STEP + c, end - c,
+                            a->v_rows + (start + c) * a->v_step, a->v_step, a->o + r * DIM_MAX,
+                            a->width);
 }
 
 INLINE void value_block(const attention *a, const run *r, int start, int careful)
@@ -163,15 +164,6 @@ INLINE void value_block(const attention *a, const run *r, int start, int careful
     }
 }
 
-INLINE int all_finite(const attention *a)
-{
-    vfloat check = 0.0f; /* becomes NaN */
-    for (int r = 0; r < a->b.rows; r++)
-        for (int d = 0; d < a->width; d += VEC)
-            check += load_vector(a->o + r * DIM_MAX + d) * 0.0f;
-    return sum_of_lanes(check) == 0.0f;
-}
-
 INLINE void attend_run(const attention *a, const run *r, int careful)
 {
     for (int start = r->begin / BLOCK_N * BLOCK_N; start < r->end; start += BLOCK_N) {
@@ -182,8 +174,8 @@ INLINE void attend_run(const attention *a, const run *r, int careful)
     }
 }
 
-/* A result that isn't finite may come from 0 * NaN or 0 * infinity behind a mask: then all is done
- * once more, with care. */
+/* Results are clear at first. One that isn't finite may come from 0 * NaN or 0 * infinity behind a
+ * mask: then all is done once more, with care. */
 OUTLINE void attend(const attention *a)
 {
     const pairs *of = &a->b.of;
@@ -191,32 +183,20 @@ OUTLINE void attend(const attention *a)
     const int to = keys_to(of, a->b.q_begin + a->b.rows - 1);
     for (int careful = 0; careful < 2; careful++) {
         run r = run_init();
-        clear_results(a, 0);
+        if (careful)
+            clear_results(a, 0);
         while (next_run(of, &r, a->b.q_begin, from, to))
             attend_run(a, &r, careful);
-        if (all_finite(a))
+        if (rows_are_finite(a->o, a->b.rows, a->width))
             break;
     }
 }
 
-/* Maximum and sum of a row, in natural units, with the sink. */
-typedef struct row_stats {
-    float m, l;
-} row_stats;
-
-/* The factor that makes the row's results final. */
-INLINE float finish_row(const attention *a, int r, float sink, row_stats *of)
+/* Maximum and sum of a row, in natural units, with the sink, and the factor that makes its results
+ * final. */
+INLINE softmax_end finish_row(const attention *a, int r, float sink)
 {
-    of->m = a->m[r] * a->unit;
-    of->l = sum_of_lanes(a->l[r]);
-    if (sink == -INFINITY)
-        return softmax_normaliser(of->l);
-    const float m = sink > of->m ? sink : of->m;
-    const float shift = softmax_shift(m);
-    const float factor = exp_nonpositive(of->m - shift);
-    of->l = of->l * factor + exp_nonpositive(sink - shift);
-    of->m = m;
-    return factor * softmax_normaliser(of->l);
+    return softmax_finish(a->m[r] * a->unit, sum_of_lanes(a->l[r]), sink);
 }
 
 /* Rows beyond the batch entry's queries have no sink: 0 and -infinity. */
@@ -229,12 +209,11 @@ OUTLINE void write_results(const attention *a, int written, float sink, __global
     const uint flags = a->b.of.flags, dtype = row->dtype[CLATTN_T_OUT];
     const int dim = row->value_dim;
     for (int r = 0; r < written; r++) {
-        row_stats of;
         for (int d = 0; r >= a->b.rows && d < a->width; d += VEC)
             store_vector((vfloat)(0.0f), a->o + r * DIM_MAX + d); /* padding of a tile had it */
-        const float factor = finish_row(a, r, r < a->b.rows ? sink : -INFINITY, &of);
+        const softmax_end of = finish_row(a, r, r < a->b.rows ? sink : -INFINITY);
         const long i = a->b.q_begin + r, token = a->b.of.queries.first + i;
-        write_row(a->o + r * DIM_MAX, dim, factor, out, out_begin + token * t.stride[2],
+        write_row(a->o + r * DIM_MAX, dim, of.factor, out, out_begin + token * t.stride[2],
                   t.stride[3], dtype);
         if (flags & CLATTN_F_LSE)
             lse[token * lse_step] = softmax_lse(of.m, of.l);
@@ -279,7 +258,7 @@ INLINE void set_units(attention *a)
 INLINE void clear_weights(const attention *a)
 {
 #if FULL
-    for (int j = 0; a->b.of.row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * BLOCK_N; j += VEC)
+    for (int j = 0; a->b.of.row->flags & CLATTN_F_DROPOUT && j < BLOCK_M * SCORE_STEP; j += VEC)
         store_vector((vfloat)(0.0f), a->b.p + j);
 #endif
 }
@@ -309,8 +288,8 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
     a.b.live = block_live;
     set_keys(&a.b, k_panels, &base);
     a.v_step = row->tensor[CLATTN_T_V_ROWS].stride[2];
-    a.v_rows =
-        v_rows + tensor_begin(row, &base, CLATTN_T_V_ROWS, b, g) + a.b.of.keys.first * a.v_step;
+    a.v_rows = v_rows + tensor_begin(row, &base, CLATTN_T_V_ROWS, b, g) +
+               packed_begin(row, a.b.of.keys, b) * a.v_step;
     a.width = (row->value_dim + VEC - 1) / VEC * VEC;
     a.o = block_o;
     a.m = m;
@@ -326,8 +305,8 @@ attention_simd(__global const void *q, __global const void *k, __global const vo
         rows_scale(&keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
         rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, token);
         pack_own(&a, item.q_begin, last, &keys, &values,
-                 k_panels + own_begin(row, &base, CLATTN_T_K_PANELS),
-                 v_rows + own_begin(row, &base, CLATTN_T_V_ROWS));
+                 k_panels + own_begin(row, &base, CLATTN_T_K_PANELS, item.number),
+                 v_rows + own_begin(row, &base, CLATTN_T_V_ROWS, item.number));
     }
     const float logit = sink_of(&a.b.of, &base, sink, item.q_begin);
     for (int i = item.q_begin; i < item.q_end; i += row->block_rows) {

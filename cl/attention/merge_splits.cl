@@ -28,7 +28,7 @@ merge_splits(__global float *parts, __global void *out, __global float *lse,
         float o[DIM_MAX] __attribute__((aligned(64)));
         float m = -INFINITY, l = 0.0f;
         for (int part = 0; part < splits; part++)
-            m = fmax(m, from[part * step + width]);
+            m = fmax(m, from[(long)part * step + width]);
         for (int d = 0; d < width; d += VEC)
             store_vector((vfloat)(0.0f), o + d);
         for (int part = 0; part < splits; part++) {

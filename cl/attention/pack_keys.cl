@@ -1,6 +1,6 @@
 /* Packs keys into panels for the simd family: panel p holds keys p * COLS * VEC and on as
  * (head_dim, COLS * VEC), a key a lane; lanes beyond the last key are 0. Panels of a ragged batch
- * entry begin at panel first / (COLS * VEC) + batch. */
+ * entry begin at panel packed_begin() / (COLS * VEC) + batch. */
 #include "common/panels.h"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -20,6 +20,6 @@ pack_keys(__global const void *k, __global const void *past_k, __global float *k
     const long step = row->tensor[CLATTN_T_K_PANELS].stride[2];
     __global float *panels = k_panels +
                              tensor_begin(row, &base, CLATTN_T_K_PANELS, item.batch, item.head) +
-                             own.first / PANEL * step;
+                             packed_begin(row, own, item.batch) / PANEL * step;
     pack_panels(&keys, item.k_begin, min(item.k_end, own.count), row->head_dim, panels, step);
 }

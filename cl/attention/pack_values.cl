@@ -20,6 +20,6 @@ pack_values(__global const void *v, __global const void *past_v, __global float 
     const long width = row->tensor[CLATTN_T_V_ROWS].stride[2];
     __global float *packed = v_rows +
                              tensor_begin(row, &base, CLATTN_T_V_ROWS, item.batch, item.head) +
-                             own.first * width;
+                             packed_begin(row, own, item.batch) * width;
     pack_rows(&values, item.k_begin, min(item.k_end, own.count), row->value_dim, packed, width);
 }

@@ -67,7 +67,7 @@ top_k_reference(__global const void *q, __global const void *k, __global const v
         write_choice(&x.of, i, &base, &c, weights, indices);
         if (row->flags & CLATTN_F_RAGGED && i >= x.of.queries.count)
             continue;
-        write_row(&x, &base, o, normaliser_of(&c), out);
+        write_out(&x, &base, o, normaliser_of(&c), out);
         write_lse(&x, &base, c.m, c.l, lse);
     }
 }

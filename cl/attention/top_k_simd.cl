@@ -36,18 +36,13 @@ typedef struct block {
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-/* Where the rows of VEC keys are, if they can be read by vectors. */
+/* Where the rows of VEC keys are, if they can be read by vectors, and those of their scales. */
 typedef struct places {
     __global const void *memory[VEC];
-    long begin[VEC];
+    long begin[VEC], scales[VEC];
     uint dtype;
     int plain;
 } places;
-
-INLINE int is_plain(const rows_of *keys, int past)
-{
-    return keys->inner[past] == 1 && keys->dtype[past] <= CLATTN_D_BF16;
-}
 
 /* The VEC keys from `key` on; in the place of those that nobody sees, the next one that is seen. */
 INLINE void place_keys(const block *x, int key, places *to)
@@ -56,7 +51,7 @@ INLINE void place_keys(const block *x, int key, places *to)
     const int first = max(key, x->from), last = min(key + VEC, x->to) - 1;
     const int past = first < keys->n_past ? 0 : 1;
     const int together = past == (last < keys->n_past ? 0 : 1);
-    to->plain = together && is_plain(keys, past);
+    to->plain = together && keys->inner[past] == 1;
     to->dtype = keys->dtype[past];
     if (!to->plain)
         return;
@@ -66,13 +61,30 @@ INLINE void place_keys(const block *x, int key, places *to)
         const int j = clamp(key + c, first, last);
         to->begin[c] = in_step ? begin + (j - first) * keys->step[past] : row_begin(keys, j);
         to->memory[c] = keys->memory[past];
+        if (keys->scales)
+            to->scales[c] = scale_begin(keys, j);
     }
+}
+
+/* VEC dimensions, from `d` on, of VEC keys that are stored as integers. */
+INLINE void load_integer_square(const rows_of *keys, const places *at, int d, vfloat *square)
+{
+    const int group = keys->scale_channels ? d / keys->scale_channels : 0;
+    __global const float *scales = keys->scales + group * keys->scale_inner;
+#pragma unroll
+    for (int c = 0; c < VEC; c++)
+        square[c] =
+            load_integers(at->memory[c], at->begin[c] + d, at->dtype) * scales[at->scales[c]];
 }
 
 /* VEC dimensions, from `d` on, of the VEC keys, a key a row. */
 INLINE void load_square(const block *x, const places *at, int key, int d, vfloat *square)
 {
     const int dim = x->row->head_dim;
+    if (at->plain && at->dtype >= CLATTN_D_I8 && d + VEC <= dim) {
+        load_integer_square(&x->keys, at, d, square);
+        return;
+    }
     if (at->plain && d + VEC <= dim) {
 #pragma unroll
         for (int c = 0; c < VEC; c++)
@@ -177,6 +189,8 @@ INLINE void load_queries(const block *x, const clattn_base *base, __global const
     for (int d = 0; d < (dim + VEC - 1) / VEC * VEC * ROWS; d++)
         to[d] = 0.0f;
     for (int r = 0; r < x->rows; r++) {
+        if (x->i[r] >= x->of[r].queries.count) /* behind the length: nothing is read */
+            continue;
         const long begin = tensor_begin(x->row, base, CLATTN_T_Q, x->of[r].batch, x->of[r].head) +
                            (x->of[r].queries.first + x->i[r]) * t->stride[2];
         for (int d = 0; d < dim; d++)
@@ -225,8 +239,9 @@ top_k_simd(__global const void *q, __global const void *k, __global const void *
     x.least = least;
     x.limit = min(row->top_k, row->n_kv);
     x.capacity = (int)(t->stride[3] / 2) - 1;
-    x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g,
-                       keys_of(row, &base, kv_lengths, b).first, pages);
+    const int token = keys_of(row, &base, kv_lengths, b).first;
+    x.keys = rows_init(row, &base, past_k, CLATTN_T_PAST_K, k, CLATTN_T_K, b, g, token, pages);
+    rows_scale(&x.keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, token);
     const int all = shared ? row->group * row->n_q : item.q_end - item.q_begin;
     for (int begin = 0; begin < all; begin += ROWS) {
         x.rows = min(ROWS, all - begin);

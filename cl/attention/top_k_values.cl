@@ -82,8 +82,9 @@ top_k_values(__global const void *v, __global const void *past_v, __global void 
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_TOP];
     const int b = item.batch, h = item.head, limit = min(row->top_k, row->n_kv);
     const pairs of = pairs_init(row, &base, b, h, OPTION_ARGUMENTS);
-    const rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
-                                     h / row->group, of.keys.first, pages);
+    rows_of values = rows_init(row, &base, past_v, CLATTN_T_PAST_V, v, CLATTN_T_V, b,
+                               h / row->group, of.keys.first, pages);
+    rows_scale(&values, row, &base, v_scales, CLATTN_T_V_SCALES, b, h / row->group, of.keys.first);
     float o[DIM_MAX] __attribute__((aligned(64)));
     for (int i = item.q_begin; i < item.q_end; i++) {
         __global ulong *list =

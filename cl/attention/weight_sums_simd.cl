@@ -19,7 +19,7 @@ OUTLINE void add_queries(const block *b, const clattn_work_item *item, __global 
             weigh_row(b, i, start, stats + (b->q_begin + i) * 2);
             for (int c = key - start; c < r.end - start; c += PANEL)
                 for (int j = c; b->live[i / ROWS] >> c / PANEL & 1 && j < c + PANEL; j += VEC)
-                    store_vector(load_vector(sum + j) + load_vector(b->p + i * BLOCK_N + j),
+                    store_vector(load_vector(sum + j) + load_vector(b->p + i * SCORE_STEP + j),
                                  sum + j);
         }
     }
@@ -45,7 +45,7 @@ weight_sums_simd(__global const void *q, __global const float *k_panels,
     b.live = block_live;
     for (int j = 0; j < BLOCK_N; j += VEC)
         store_vector((vfloat)(0.0f), sum + j);
-    for (int j = 0; j < BLOCK_M * BLOCK_N; j += VEC)
+    for (int j = 0; j < BLOCK_M * SCORE_STEP; j += VEC)
         store_vector((vfloat)(0.0f), block_p + j); /* dropout looks at dead panels too */
     b.of = pairs_init(row, &base, item.batch, item.head, OPTION_ARGUMENTS);
     set_keys(&b, k_panels, &base);

@@ -33,7 +33,7 @@ INLINE void fill_rows(const target *to, const clattn_work_item *item, int n_kv, 
 INLINE void put_row(const block *b, const target *to, int r, int start, int begin, int end)
 {
     if (to->memory)
-        write_row(b->p + r * BLOCK_N + begin - start, end - begin, 1.0f, to->memory,
+        write_row(b->p + r * SCORE_STEP + begin - start, end - begin, 1.0f, to->memory,
                   (b->q_begin + r) * to->step + begin * to->inner, to->inner, CLATTN_D_F32);
 }
 
@@ -44,7 +44,7 @@ INLINE void add_row(const block *b, const target *to, int r, int start, int begi
     const float share = 1.0f / b->of.row->n_head;
     for (int j = begin; j < end; j++)
         to->memory[(b->q_begin + r) * to->step + j * to->inner] +=
-            b->p[r * BLOCK_N + j - start] * share;
+            b->p[r * SCORE_STEP + j - start] * share;
 }
 
 /* What is written of one head. */
@@ -90,9 +90,9 @@ INLINE void early_scores(const block *b, const target *to)
             for (int r = 0; r < ROWS; r++)
 #pragma unroll
                 for (int c = 0; c < COLS; c++)
-                    store_vector(sum[r][c], b->p + (tile + r) * BLOCK_N + c * VEC);
+                    store_vector(sum[r][c], b->p + (tile + r) * SCORE_STEP + c * VEC);
             for (int r = tile; r < min(tile + ROWS, b->rows); r++) {
-                float *p = b->p + r * BLOCK_N;
+                float *p = b->p + r * SCORE_STEP;
                 for (int c = 0; c < PANEL && b->of.row->stage == CLATTN_STAGE_CAPPED; c += VEC)
                     store_vector(cap_scores(&b->of, load_vector(p + c)), p + c);
                 put_row(b, to, r, key, key, min(key + PANEL, keys));
@@ -130,7 +130,7 @@ weights_simd(__global const void *q, __global const float *k_panels, __global co
     b.p = block_p;
     b.most = block_most;
     b.live = block_live;
-    for (int j = 0; j < BLOCK_M * BLOCK_N; j += VEC)
+    for (int j = 0; j < BLOCK_M * SCORE_STEP; j += VEC)
         store_vector((vfloat)(0.0f), block_p + j); /* dropout looks at dead panels too */
     for (int h = max(item.head, 0); h <= last; h++) {
         outputs to;

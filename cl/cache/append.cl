@@ -1,74 +1,11 @@
 /* New keys and values into the pages of their sequences: token i of a batch entry goes to position
- * POSITIONS[batch] + i, keys rotated by its angles where there are some. Pages of integers get the
- * scales that go with them. An item is tokens of one head. */
-#include "common/item.h"
-#include "common/types.h"
+ * POSITIONS[batch] + i, keys normalised and rotated where that is asked for, by the angles of this
+ * position or of TOKEN_POSITIONS[batch, i]. Pages of integers get the scales that go with them. An
+ * item is tokens of one head. */
+#include "common/rotate.h"
 
 /* Rows of integers whose elements are all smaller become 0: their scale would be denormal. */
 #define LEAST 0x1p-100f
-
-/* Most elements of a row. */
-#define ROW_MOST 576
-
-/* Row i of what is new. */
-INLINE void load_row(const rows_of *from, int i, int dim, float *x)
-{
-    const long begin = from->begin[1] + i * from->step[1];
-    int d = 0;
-    for (; from->inner[1] == 1 && d + VEC <= dim; d += VEC)
-        store_vector(load_elements(from->memory[1], begin + d, from->dtype[1]), x + d);
-    for (; d < dim; d++)
-        x[d] = load_element(from->memory[1], begin + d * from->inner[1], from->dtype[1]);
-}
-
-INLINE void store_row(const float *x, const rows_of *to, int j, int dim)
-{
-    __global void *memory = (__global void *)to->memory[1];
-    const long begin = row_begin(to, j);
-    int d = 0;
-    for (; to->inner[1] == 1 && d + VEC <= dim; d += VEC)
-        store_elements(load_vector(x + d), memory, begin + d, to->dtype[1]);
-    for (; d < dim; d++)
-        store_element(x[d], memory, begin + d * to->inner[1], to->dtype[1]);
-}
-
-/* ---- rotary embedding ------------------------------------------------------------------------ */
-
-/* The angles of a head's keys; 0: none. */
-typedef struct rotation {
-    __global const float *angles;        /* of position 0 */
-    long position_step, pair_step, sine; /* elements */
-    int pairs, interleaved, last;        /* last: position that has angles */
-} rotation;
-
-INLINE rotation rotation_init(__global const clattn_problem_row *row, const clattn_base *base,
-                              __global const float *angles)
-{
-    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_ANGLES];
-    rotation by;
-    by.angles = row->n_angles ? angles + base->offset[CLATTN_T_ANGLES] : 0;
-    by.position_step = t->stride[0];
-    by.pair_step = t->stride[1];
-    by.sine = t->stride[2];
-    by.pairs = row->n_angles;
-    by.interleaved = row->interleaved;
-    by.last = row->n_positions - 1;
-    return by;
-}
-
-/* As rotary.cl does. */
-INLINE void rotate_row(const rotation *by, int position, float *x)
-{
-    __global const float *angle = by->angles + min(position, by->last) * by->position_step;
-    const int apart = by->interleaved ? 1 : by->pairs;
-    for (int n = 0; n < by->pairs; n++, angle += by->pair_step) {
-        const float c = angle[0], s = angle[by->sine];
-        const int d = by->interleaved ? 2 * n : n;
-        const float a = x[d], b = x[d + apart];
-        x[d] = a * c - b * s;
-        x[d + apart] = a * s + b * c;
-    }
-}
 
 /* ---- integers -------------------------------------------------------------------------------- */
 
@@ -120,27 +57,39 @@ INLINE void quantise_row(const float *x, const rows_of *to, int j, int dim)
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
+/* What happens to rows on their way. */
+typedef struct way {
+    norm by_norm;
+    rotation by_angle;
+    places at_place;
+} way;
+
 /* Tokens of an item, `position` that of token 0. */
-INLINE void append_rows(const rows_of *from, const rows_of *to, const rotation *by, int begin,
-                        int end, int position, int dim)
+INLINE void append_rows(const rows_of *from, const rows_of *to, const way *by, int begin, int end,
+                        int position, int dim)
 {
     float x[ROW_MOST];
     for (int i = begin; i < end; i++) {
-        load_row(from, i, dim, x);
-        if (by->angles)
-            rotate_row(by, position + i, x);
+        load_row(from->memory[1], from->begin[1] + i * from->step[1], from->inner[1],
+                 from->dtype[1], dim, x);
+        if (by->by_norm.on)
+            normalise_row(&by->by_norm, dim, x);
+        if (by->by_angle.angles)
+            rotate_row(&by->by_angle, place_of(&by->at_place, i), x);
         if (to->scales)
             quantise_row(x, to, position + i, dim);
         else
-            store_row(x, to, position + i, dim);
+            write_row(x, dim, 1.0f, (__global void *)to->memory[1], row_begin(to, position + i),
+                      to->inner[1], to->dtype[1]);
     }
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 append(__global const void *k, __global const void *v, __global void *present_k,
        __global void *present_v, __global float *k_scales, __global float *v_scales,
-       __global const float *angles, __global const int *kv_lengths, __global const int *pages,
-       __global const int *positions, const clattn_base base,
+       __global const float *angles, __global const void *rms_weight,
+       __global const int *kv_lengths, __global const int *pages, __global const int *positions,
+       __global const int *token_positions, const clattn_base base,
        __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
        uint count)
 {
@@ -165,9 +114,12 @@ append(__global const void *k, __global const void *v, __global void *present_k,
                                0, limit);
     const int end =
         min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
-    const rotation by = rotation_init(row, &base, angles);
-    rotation none = by;
-    none.angles = 0;
+    way by;
+    by.by_norm = norm_init(row, &base, rms_weight, g);
+    by.by_angle = rotation_init(row, &base, angles);
+    by.at_place = places_init(row, &base, token_positions, b, 0, position);
     append_rows(&keys, &to_keys, &by, item.k_begin, end, position, row->head_dim);
-    append_rows(&values, &to_values, &none, item.k_begin, end, position, row->value_dim);
+    by.by_norm.on = 0;
+    by.by_angle.angles = 0;
+    append_rows(&values, &to_values, &by, item.k_begin, end, position, row->value_dim);
 }

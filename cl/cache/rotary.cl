@@ -1,56 +1,62 @@
-/* Rotary embedding: pairs of elements rotated by the angles of their token's position. An item is
- * tokens of one head, a token a work-item. */
-#include "common/item.h"
-#include "common/types.h"
+/* RMS normalisation and rotary embedding of queries or keys. An item is tokens of one head, a token
+ * a work-item. */
+#include "common/rotate.h"
 
 /* WG_SIZE: work-items of a group. */
 #ifndef WG_SIZE
 #define WG_SIZE 1
 #endif
-#if VEC != 1 || WG_SIZE < 1
-#error "VEC must be 1, WG_SIZE at least 1"
+#if WG_SIZE < 1
+#error "WG_SIZE must be at least 1"
 #endif
 
-/* One token's row, from element `begin` to element `to_begin`. */
-static void rotate_row(__global const clattn_problem_row *row, __global const void *q, long begin,
-                       __global void *out, long to_begin, __global const float *angles)
+/* The position of a batch entry's token 0: as given, or where it stands among the keys. Where each
+ * token has its own it isn't used. */
+static long first_position(__global const clattn_problem_row *row, const clattn_base *base,
+                           __global const int *positions, __global const int *kv_lengths, int b,
+                           int queries)
 {
-    __global const clattn_tensor_row *t = row->tensor;
-    const long step = t[CLATTN_T_Q].stride[3], to_step = t[CLATTN_T_OUT].stride[3];
-    const uint from = row->dtype[CLATTN_T_Q], to = row->dtype[CLATTN_T_OUT];
-    const int pairs = row->n_angles, apart = row->interleaved ? 1 : pairs;
-    for (int n = 0; n < pairs; n++) {
-        __global const float *angle = angles + n * t[CLATTN_T_ANGLES].stride[1];
-        const float c = angle[0], s = angle[t[CLATTN_T_ANGLES].stride[2]];
-        const int d = row->interleaved ? 2 * n : n;
-        const float x = load_element(q, begin + d * step, from);
-        const float y = load_element(q, begin + (d + apart) * step, from);
-        store_element(x * c - y * s, out, to_begin + d * to_step, to);
-        store_element(x * s + y * c, out, to_begin + (d + apart) * to_step, to);
-    }
-    for (int d = 2 * pairs; d < row->head_dim; d++)
-        store_element(load_element(q, begin + d * step, from), out, to_begin + d * to_step, to);
+    if (row->flags & CLATTN_F_POSITIONS)
+        return positions[tensor_start(row, base, CLATTN_T_POSITIONS) +
+                         b * row->tensor[CLATTN_T_POSITIONS].stride[0]];
+    if (row->flags & CLATTN_F_BOTTOM_RIGHT)
+        return row->offset + keys_of(row, base, kv_lengths, b).count - queries;
+    return row->offset;
 }
 
 __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
-rotary(__global const void *q, __global const float *angles, __global const int *positions,
-       __global void *out, const clattn_base base, __global const clattn_problem_row *rows,
+rotary(__global const void *plain, __global const float *angles, __global const void *rms_weight,
+       __global const int *positions, __global const int *token_positions,
+       __global const int *q_lengths, __global const int *kv_lengths, __global void *rotated,
+       const clattn_base base, __global const clattn_problem_row *rows,
        __global const clattn_work_item *items, uint first, uint count)
 {
     if (get_group_id(0) >= count)
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
-    __global const clattn_tensor_row *t = row->tensor;
-    const int b = item.batch, h = item.head;
-    const long start = positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
-                                 b * t[CLATTN_T_POSITIONS].stride[0]];
-    for (int i = item.q_begin + (int)get_local_id(0); i < item.q_end; i += WG_SIZE) {
-        const long position = clamp(start + i, 0L, (long)row->n_positions - 1);
-        rotate_row(row, q, tensor_begin(row, &base, CLATTN_T_Q, b, h) + i * t[CLATTN_T_Q].stride[2],
-                   out,
-                   tensor_begin(row, &base, CLATTN_T_OUT, b, h) + i * t[CLATTN_T_OUT].stride[2],
-                   angles + tensor_start(row, &base, CLATTN_T_ANGLES) +
-                       position * t[CLATTN_T_ANGLES].stride[0]);
+    __global const clattn_tensor_row *from = &row->tensor[CLATTN_T_PLAIN_Q];
+    __global const clattn_tensor_row *to = &row->tensor[CLATTN_T_ROTATED_Q];
+    const int b = item.batch, h = item.head, dim = row->head_dim;
+    const tokens queries = queries_of(row, &base, q_lengths, b);
+    const norm by_norm = norm_init(row, &base, rms_weight, h);
+    const rotation by_angle = rotation_init(row, &base, angles);
+    const places at_place =
+        places_init(row, &base, token_positions, b, queries.first,
+                    first_position(row, &base, positions, kv_lengths, b, queries.count));
+    const long begin = tensor_begin(row, &base, CLATTN_T_PLAIN_Q, b, h);
+    const long to_begin = tensor_begin(row, &base, CLATTN_T_ROTATED_Q, b, h);
+    const int end = min(item.q_end, queries.count);
+    for (int i = item.q_begin + (int)get_local_id(0); i < end; i += WG_SIZE) {
+        float x[ROW_MOST];
+        const long at = queries.first + i;
+        load_row(plain, begin + at * from->stride[2], from->stride[3], row->dtype[CLATTN_T_PLAIN_Q],
+                 dim, x);
+        if (by_norm.on)
+            normalise_row(&by_norm, dim, x);
+        if (by_angle.angles)
+            rotate_row(&by_angle, place_of(&at_place, i), x);
+        write_row(x, dim, 1.0f, rotated, to_begin + at * to->stride[2], to->stride[3],
+                  row->dtype[CLATTN_T_ROTATED_Q]);
     }
 }

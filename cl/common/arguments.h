@@ -13,7 +13,8 @@ typedef long clattn_i64;
 #include <stdint.h>
 typedef int32_t clattn_i32;
 typedef uint32_t clattn_u32;
-typedef int64_t clattn_i64;
+/* Aligned as the device aligns it, which 32-bit x86 does not do by itself. */
+typedef int64_t clattn_i64 __attribute__((aligned(8)));
 #define CLATTN_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
 #endif
 
@@ -67,26 +68,32 @@ typedef int64_t clattn_i64;
 #define CLATTN_T_GRAD_CHANNEL_BIAS 46
 #define CLATTN_T_K_SCALES          47
 #define CLATTN_T_V_SCALES          48
-#define CLATTN_T_SLOTS             49 /* number of slots */
+#define CLATTN_T_RMS_WEIGHT        49
+#define CLATTN_T_SHIFTS            50
+#define CLATTN_T_TOKEN_POSITIONS   51
+#define CLATTN_T_SLOTS             52 /* number of slots */
 
-#define CLATTN_T_K_PANELS      49 /* keys packed by the simd family, see attention/pack_keys.cl */
-#define CLATTN_T_V_ROWS        50 /* values as the simd family reads them: V itself, or packed */
-#define CLATTN_T_STATS         51 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
-#define CLATTN_T_GRADIENT_ROWS 52 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
+#define CLATTN_T_K_PANELS      52 /* keys packed by the simd family, see attention/pack_keys.cl */
+#define CLATTN_T_V_ROWS        53 /* values as the simd family reads them: V itself, or packed */
+#define CLATTN_T_STATS         54 /* (B, H, n_q, 2) maximum and sum of the softmax, sink included */
+#define CLATTN_T_GRADIENT_ROWS 55 /* (B, H, n_q, CLATTN_GRADIENT_ROW) see gradient_rows.cl */
 #define CLATTN_T_GRADIENT_PARTS                                                                    \
-    53 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
-#define CLATTN_T_GRADIENT_BLOCK  54 /* of each item, stride[4] apart: see gradient_simd.cl */
-#define CLATTN_T_GRADIENT_PANELS 55 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
-#define CLATTN_T_PARTS           56 /* (B, H, n_q, splits, width + 2), see common/partial.h */
-#define CLATTN_T_TOP             57 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
+    56 /* (B, H, n_q, vectors of head_dim), stride[4]: a range of keys */
+#define CLATTN_T_GRADIENT_BLOCK  57 /* of each item, stride[4] apart: see gradient_simd.cl */
+#define CLATTN_T_GRADIENT_PANELS 58 /* of each item, stride[4] apart: see gradient_bias_simd.cl */
+#define CLATTN_T_PARTS           59 /* (B, H, n_q, splits, width + 2), see common/partial.h */
+#define CLATTN_T_TOP             60 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
-#define CLATTN_T_LEFT           58 /* (batch, pieces, rows, depth) */
-#define CLATTN_T_RIGHT          59 /* (batch, pieces, columns, depth), or panels */
-#define CLATTN_T_RESULT         60 /* (batch, rows, columns) */
-#define CLATTN_T_ADDITIVE_BLOCK 61 /* of each item, stride[4] apart: see common/additive.h */
-#define CLATTN_T_ADDITIVE_ROWS  62 /* (B, H, blocks of queries), the same */
-#define CLATTN_T_ADDITIVE_SUMS  63 /* (B, H, ranges of keys, 2 rows of channels) */
-#define CLATTN_T_COUNT          64
+#define CLATTN_T_LEFT           61 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT          62 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT         63 /* (batch, rows, columns) */
+#define CLATTN_T_ADDITIVE_BLOCK 64 /* of each item, stride[4] apart: see common/additive.h */
+#define CLATTN_T_ADDITIVE_ROWS  65 /* (B, H, blocks of queries), the same */
+#define CLATTN_T_ADDITIVE_SUMS  66 /* (B, H, ranges of keys, 2 rows of channels) */
+/* Of cache/rotary.cl. Where attention rotates its queries, Q is what ROTATED_Q is. */
+#define CLATTN_T_PLAIN_Q   67 /* (B, H, n_q, head_dim) the slot Q */
+#define CLATTN_T_ROTATED_Q 68 /* the same, F32 scratch or the slot OUT */
+#define CLATTN_T_COUNT     69
 
 /* Channels of additive attention, rounded up, and floats of a strip of `width` rows of so many, see
  * common/additive.h. */
@@ -139,8 +146,12 @@ typedef int64_t clattn_i64;
 #define CLATTN_G_CHANNEL_BIAS (1u << 6)
 #define CLATTN_G_BIAS_SUM     8
 
-#define CLATTN_F_INDICES      (1u << 23)
-#define CLATTN_F_CHANNEL_BIAS (1u << 24)
+#define CLATTN_F_INDICES         (1u << 23)
+#define CLATTN_F_CHANNEL_BIAS    (1u << 24)
+#define CLATTN_F_RMS_NORM        (1u << 25) /* rows are RMS normalised, before they are rotated */
+#define CLATTN_F_RMS_WEIGHT      (1u << 26)
+#define CLATTN_F_POSITIONS       (1u << 27)
+#define CLATTN_F_TOKEN_POSITIONS (1u << 28)
 
 /* Bits of a problem row's `product`. */
 #define CLATTN_P_ADD        (1u << 0) /* to what is in the result */
@@ -195,10 +206,11 @@ typedef struct clattn_problem_row {
     clattn_i32 rows, columns, pieces, depth;   /* of a product of matrices */
     clattn_u32 product;                        /* CLATTN_P_* */
     clattn_i32 scale_channels;                 /* that share a scale; 0: all of a row */
+    float rms_epsilon;                         /* with CLATTN_F_RMS_NORM */
     clattn_u32 dtype[CLATTN_T_COUNT];          /* CLATTN_D_* */
 } clattn_problem_row;
 CLATTN_ASSERT_SIZE(clattn_problem_row,
-                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 188 + 7) / 8 * 8);
+                   (CLATTN_T_COUNT * (sizeof(clattn_tensor_row) + 4) + 192 + 7) / 8 * 8);
 
 /* What one work-group does: rows q_begin..q_end-1 of one head against keys k_begin..k_end-1, both
  * by the bounds of the problem; lengths end it earlier. head or batch -1: all of them, one after
@@ -208,8 +220,8 @@ typedef struct clattn_work_item {
     clattn_i32 batch, head;
     clattn_i32 q_begin, q_end;
     clattn_i32 k_begin, k_end;
-    clattn_i32 row;     /* of the problem table */
-    clattn_i32 partial; /* partial result to write, -1: the final one */
+    clattn_i32 row;    /* of the problem table */
+    clattn_i32 number; /* of the item in its launch's list, from 0 */
 } clattn_work_item;
 CLATTN_ASSERT_SIZE(clattn_work_item, 32);
 

@@ -61,8 +61,11 @@
 /* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
  * in the time that memory takes to answer. */
 #define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
-/* Whether a piece is a line or more: then it is prefetched as it is read, else row by row. */
-#define WIDE (STORAGE == CLATTN_D_F32 && 4 * VEC >= LINE)
+/* Whether floats are prefetched as they are read, a line at a time, which leaves the processor time
+ * to compute while lines come; what is narrower is, row by row, because a piece is a small part of
+ * a line. So are floats of narrow vectors where one query leaves little to compute. */
+#define WIDE           (STORAGE == CLATTN_D_F32 && (ROWS > 1 || 4 * VEC >= LINE))
+#define PIECES_OF_LINE (LINE / 4 / VEC)
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
@@ -217,7 +220,7 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int first,
         for (int c = 0; c < KEYS; c++) {
             vfloat k[PIECES];
             load_key(keys, first + c * GROUPS, d, k);
-            if (WIDE)
+            if (WIDE && d / VEC % PIECES_OF_LINE == 0)
                 PREFETCH((size_t)(keys->at[first + c * GROUPS] + bytes_of(d, STORAGE)) +
                          keys->ahead);
             add_products(q, d, k, c, sum);
@@ -353,7 +356,8 @@ INLINE void load_value(const value_rows *of, int j, int d, vfloat v[PIECES])
 }
 
 /* o (ROWS, cols vectors) += p (ROWS, count) v (count, cols vectors); cols <= VALUE_COLS, whole
- * pieces, is a constant; `d`: the first dimension. */
+ * pieces, is a constant; `d`: the first dimension. Loops have bounds that are constants before this
+ * is inlined: else some are unrolled too late for `sum` to stay in registers. */
 INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, const int cols)
 {
     vfloat sum[ROWS][VALUE_COLS];
@@ -363,14 +367,17 @@ INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, c
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
-        for (int c = 0; c < cols; c++)
-            sum[r][c] = load_vector(o + r * DIM_MAX + c * VEC);
+        for (int c = 0; c < VALUE_COLS; c++)
+            if (c < cols)
+                sum[r][c] = load_vector(o + r * DIM_MAX + c * VEC);
     for (int j = 0; j < of->count; j++) {
         vfloat v[VALUE_COLS];
 #pragma unroll
-        for (int c = 0; c < cols; c += PIECES) {
+        for (int c = 0; c < VALUE_COLS; c += PIECES) {
+            if (c >= cols)
+                continue;
             load_value(of, j, begin + c * VEC, v + c);
-            if (WIDE)
+            if (WIDE && c % PIECES_OF_LINE == 0)
                 PREFETCH((size_t)(of->at + j * of->step + bytes_of(begin + c * VEC, STORAGE)) +
                          of->ahead);
         }
@@ -378,15 +385,17 @@ INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, c
         for (int r = 0; r < ROWS; r++) {
             const vfloat w = p[r * CLATTN_SPLIT + j];
 #pragma unroll
-            for (int c = 0; c < cols; c++)
-                sum[r][c] = fma(w, v[c], sum[r][c]);
+            for (int c = 0; c < VALUE_COLS; c++)
+                if (c < cols)
+                    sum[r][c] = fma(w, v[c], sum[r][c]);
         }
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
-        for (int c = 0; c < cols; c++)
-            store_vector(sum[r][c], o + r * DIM_MAX + c * VEC);
+        for (int c = 0; c < VALUE_COLS; c++)
+            if (c < cols)
+                store_vector(sum[r][c], o + r * DIM_MAX + c * VEC);
 }
 
 /* The same for one row and one piece, invisible pairs left out: 0 * NaN must not show. */

@@ -55,17 +55,33 @@ static inline tokens queries_of(__global const clattn_problem_row *row, const cl
                      row->flags & CLATTN_F_RAGGED);
 }
 
+/* Whether new keys of the batch entries lie one after the other; those in pages don't. */
+static inline int has_ragged_keys(__global const clattn_problem_row *row)
+{
+    return row->flags & CLATTN_F_RAGGED && row->page_size == 0;
+}
+
+/* Past keys are counted in; `first` is that of new ones. */
 static inline tokens keys_of(__global const clattn_problem_row *row, const clattn_base *base,
                              __global const int *kv_lengths, int batch)
 {
+    const int ragged = has_ragged_keys(row), past = ragged ? row->n_past : 0;
     tokens all;
     all.first = 0;
     all.count = row->n_kv;
     if (!(row->flags & CLATTN_F_KV_LENGTHS))
         return all;
-    return tokens_of(kv_lengths + tensor_start(row, base, CLATTN_T_KV_LENGTHS),
-                     row->tensor[CLATTN_T_KV_LENGTHS].stride[0], batch, row->n_kv, row->total_kv,
-                     row->flags & CLATTN_F_RAGGED);
+    all = tokens_of(kv_lengths + tensor_start(row, base, CLATTN_T_KV_LENGTHS),
+                    row->tensor[CLATTN_T_KV_LENGTHS].stride[0], batch, row->n_kv - past,
+                    row->total_kv, ragged);
+    all.count += past;
+    return all;
+}
+
+/* Where ragged keys begin once they are packed: behind those of earlier entries, past and new. */
+static inline long packed_begin(__global const clattn_problem_row *row, tokens keys, int batch)
+{
+    return has_ragged_keys(row) ? keys.first + (long)batch * row->n_past : 0;
 }
 
 /* Where key or value `j` of a head is: in the tensor of past ones or in that of new ones. */

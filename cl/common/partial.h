@@ -37,15 +37,12 @@ INLINE void write_final(const pairs *of, const clattn_base *base, int i, const f
     const int token = of->queries.first + i, dim = row->value_dim;
     if (of->flags & CLATTN_F_RAGGED && i >= of->queries.count)
         return;
-    const float most = sink > m ? sink : m, shift = softmax_shift(most);
-    const float rescale = exp_nonpositive(m - shift);
-    const float sum = l * rescale + exp_nonpositive(sink - shift);
-    const float factor = rescale * softmax_normaliser(sum);
+    const softmax_end end = softmax_finish(m, l, sink);
     const long begin =
         tensor_begin(row, base, CLATTN_T_OUT, of->batch, of->head) + token * t->stride[2];
     for (int d = 0; d < dim; d += VEC) {
         const int at = vector_begin(d, dim);
-        const vfloat x = load_vector(o + d) * factor;
+        const vfloat x = load_vector(o + d) * end.factor;
         if (t->stride[3] == 1) {
             store_elements(x, out, begin + at, row->dtype[CLATTN_T_OUT]);
             continue;
@@ -57,7 +54,7 @@ INLINE void write_final(const pairs *of, const clattn_base *base, int i, const f
     }
     if (of->flags & CLATTN_F_LSE)
         lse[tensor_begin(row, base, CLATTN_T_LSE, of->batch, of->head) +
-            token * row->tensor[CLATTN_T_LSE].stride[2]] = softmax_lse(most, sum);
+            token * row->tensor[CLATTN_T_LSE].stride[2]] = softmax_lse(end.m, end.l);
 }
 
 #endif

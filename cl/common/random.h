@@ -6,11 +6,11 @@
 #include "common/vector.h"
 
 /* Both halves of a * factor. Lanes in pairs, because that is what processors multiply in full:
- * mul_hi of vectors is five times as long in PoCL. */
+ * mul_hi of vectors is five times as long in PoCL. GPUs have it; some haven't 64-bit products. */
 INLINE void multiply(vuint a, uint factor, vuint *high, vuint *low)
 {
-#if VEC == 1
-    *high = mul_hi(a, factor);
+#if VEC == 1 || defined(WORK_ITEMS_ARE_LANES)
+    *high = mul_hi(a, (vuint)(factor));
     *low = a * factor;
 #else
     const vpairs lower = (vpairs)(0xffffffffUL), pairs = as_pairs(a);

@@ -99,15 +99,14 @@ static float weight(const query *x, int j, float s, float m, float l)
 }
 
 /* OUT of the query: o (value_dim) times factor. */
-static void write_row(const query *x, const clattn_base *base, const float *o, float factor,
+static void write_out(const query *x, const clattn_base *base, const float *o, float factor,
                       __global void *out)
 {
     __global const clattn_problem_row *row = x->of.row;
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_OUT];
     const long begin = tensor_begin(row, base, CLATTN_T_OUT, x->of.batch, x->of.head) +
                        (long)(x->of.queries.first + x->i) * t->stride[2];
-    for (int d = 0; d < row->value_dim; d++)
-        store_element(o[d] * factor, out, begin + d * t->stride[3], row->dtype[CLATTN_T_OUT]);
+    write_row(o, row->value_dim, factor, out, begin, t->stride[3], row->dtype[CLATTN_T_OUT]);
 }
 
 /* LSE of the query, if it takes part. */
@@ -125,7 +124,7 @@ static void write_lse(const query *x, const clattn_base *base, float m, float l,
 static void write_result(const query *x, const clattn_base *base, const float *o, float m, float l,
                          __global void *out, __global float *lse)
 {
-    write_row(x, base, o, softmax_normaliser(l), out);
+    write_out(x, base, o, softmax_normaliser(l), out);
     write_lse(x, base, m, l, lse);
 }
 

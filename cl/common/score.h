@@ -173,6 +173,7 @@ INLINE vfloat call_score(const pairs *of, vfloat s, vint see, int i, int key)
     int seen[VEC];
     store_vector(s, lane);
     store_vector(see, seen);
+    UNROLL_LANES
     for (int c = 0; c < VEC; c++)
         if (seen[c])
             lane[c] = clattn_user_score(lane[c], of->batch, of->head, q, key + c, of->params);
@@ -190,6 +191,7 @@ INLINE vint call_visible(const pairs *of, vint see, int i, int key)
 #else
     int seen[VEC];
     store_vector(see, seen);
+    UNROLL_LANES
     for (int c = 0; c < VEC; c++)
         if (seen[c] && !clattn_user_visible(of->batch, of->head, q, key + c, of->params))
             seen[c] = 0;
@@ -207,6 +209,7 @@ INLINE vint mask_lanes(const pairs *of, int i, int key, int count)
     if (t->stride[3] == 1 && count >= VEC)
         return convert_vint(load_bytes(mask)) != (vint)0;
     int lane[VEC];
+    UNROLL_LANES
     for (int c = 0; c < VEC; c++)
         lane[c] = c < count && mask[c * t->stride[3]] ? -1 : 0;
     return load_vector(lane);
@@ -308,6 +311,7 @@ INLINE vfloat call_score_gradient(const pairs *of, vfloat s, vint see, int i, in
     int seen[VEC];
     store_vector(s, lane);
     store_vector(see, seen);
+    UNROLL_LANES
     for (int c = 0; c < VEC; c++)
         lane[c] = seen[c] ? clattn_user_score_gradient(lane[c], of->batch, of->head, q, key + c,
                                                        of->params)

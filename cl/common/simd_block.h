@@ -22,6 +22,10 @@
 #define FULL 0
 #endif
 
+/* Elements from row to row of scores, weights and their gradients: a cache line more than a block
+ * of keys, because rows a power of two apart would share a few sets of the first cache. */
+#define SCORE_STEP (BLOCK_N + 16)
+
 #define TILES (BLOCK_M / ROWS)
 #if BLOCK_M % ROWS != 0 || BLOCK_N % PANEL != 0 || BLOCK_N % 64 != 0 || DIM_MAX % 16 != 0
 #error "BLOCK_M must be a multiple of ROWS, BLOCK_N of COLS * VEC and 64, DIM_MAX of 16"
@@ -39,7 +43,7 @@ typedef struct block {
     int tiled_rows;                 /* rows, rounded up to whole tiles */
     float scale;                    /* of the products; 1: none */
     float *q;                       /* (BLOCK_M, DIM_MAX) */
-    float *p;                       /* (BLOCK_M, BLOCK_N) scores, or weights relative to m */
+    float *p;                       /* (BLOCK_M, SCORE_STEP) scores, or weights relative to m */
     vfloat *most;                   /* (BLOCK_M) largest scores of the block of keys, by lane */
     uint *live; /* (TILES) bit p: panel p of the block of keys has visible pairs */
 } block;
@@ -47,7 +51,7 @@ typedef struct block {
 /* The arrays of a block, to be declared in the kernel. */
 #define BLOCK_ARRAYS                                                                               \
     float block_q[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
-    float block_p[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));                                 \
+    float block_p[BLOCK_M * SCORE_STEP] __attribute__((aligned(64)));                              \
     vfloat block_most[BLOCK_M];                                                                    \
     uint block_live[TILES]
 
@@ -144,8 +148,8 @@ INLINE void product_tile(const block *b, int tile, int key, int seen, lines ahea
             sum[r][c] *= b->scale;
 }
 
-/* Scores in registers into s (ROWS, BLOCK_N), the rows' largest ones into `most`. Returns whether
- * something is visible for certain: NaN isn't looked at. */
+/* Scores in registers into s (ROWS, SCORE_STEP), the rows' largest ones into `most`. Returns
+ * whether something is visible for certain: NaN isn't looked at. */
 INLINE int keep_scores(const block *b, int tile, vfloat sum[ROWS][COLS], float *s)
 {
     vfloat top = -INFINITY;
@@ -154,7 +158,7 @@ INLINE int keep_scores(const block *b, int tile, vfloat sum[ROWS][COLS], float *
         vfloat most = -INFINITY;
 #pragma unroll
         for (int c = 0; c < COLS; c++) {
-            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
+            store_vector(sum[r][c], s + r * SCORE_STEP + c * VEC);
             most = larger(sum[r][c], most);
         }
         b->most[tile + r] = larger(most, b->most[tile + r]);
@@ -216,7 +220,7 @@ INLINE void finish_regular(const block *b, int tile, int key, const tile_keys *k
         mask_tile(of, i, key, sum);
 }
 
-/* The same, vector by vector, from products in s (ROWS, BLOCK_N). */
+/* The same, vector by vector, from products in s (ROWS, SCORE_STEP). */
 INLINE int finish_irregular(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vint alive = 0;
@@ -226,9 +230,9 @@ INLINE int finish_irregular(const block *b, int tile, int key, const tile_keys *
         const int to = min(keys_to(&b->of, i), keys->to);
         vfloat most = -INFINITY;
         for (int c = 0; c < PANEL; c += VEC) {
-            const vfloat capped = cap_scores(&b->of, load_vector(s + r * BLOCK_N + c));
+            const vfloat capped = cap_scores(&b->of, load_vector(s + r * SCORE_STEP + c));
             const vfloat x = finish_scores(&b->of, capped, i, key + c, from, to);
-            store_vector(x, s + r * BLOCK_N + c);
+            store_vector(x, s + r * SCORE_STEP + c);
             alive |= x != (vfloat)(-INFINITY);
             most = larger(x, most);
         }
@@ -237,7 +241,8 @@ INLINE int finish_irregular(const block *b, int tile, int key, const tile_keys *
     return any(alive);
 }
 
-/* Scores of a row tile with a panel into s (ROWS, BLOCK_N). Returns whether anything is visible. */
+/* Scores of a row tile with a panel into s (ROWS, SCORE_STEP). Returns whether anything is visible.
+ */
 INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, float *s)
 {
     vfloat sum[ROWS][COLS];
@@ -253,7 +258,7 @@ INLINE int score_tile(const block *b, int tile, int key, const tile_keys *keys, 
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
-            store_vector(sum[r][c], s + r * BLOCK_N + c * VEC);
+            store_vector(sum[r][c], s + r * SCORE_STEP + c * VEC);
     return finish_irregular(b, tile, key, keys, s);
 }
 
@@ -288,7 +293,7 @@ INLINE void score_block(const block *b, const run *r, int start, int key, int en
             const tile_keys *keys = &of_tile[tile / ROWS];
             if (key >= keys->to || key + PANEL <= keys->from)
                 continue;
-            if (score_tile(b, tile, key, keys, b->p + tile * BLOCK_N + key - start))
+            if (score_tile(b, tile, key, keys, b->p + tile * SCORE_STEP + key - start))
                 b->live[tile / ROWS] |= 1u << ((key - start) / PANEL);
         }
 }
@@ -309,19 +314,20 @@ INLINE void set_keys(block *b, __global const float *k_panels, const clattn_base
     b->panel_step = row->tensor[CLATTN_T_K_PANELS].stride[2];
     b->k_panels = k_panels +
                   tensor_begin(row, base, CLATTN_T_K_PANELS, b->of.batch, b->of.head / row->group) +
-                  b->of.keys.first / PANEL * b->panel_step;
+                  packed_begin(row, b->of.keys, b->of.batch) / PANEL * b->panel_step;
 }
 
-/* Writes `count` elements, `step` apart, each times `factor`. */
-INLINE void write_row(const float *x, int count, float factor, __global void *to, long index,
-                      long step, uint dtype)
+/* Whether all of x (rows, width), rows DIM_MAX apart, is finite. Magnitudes are compared as
+ * integers, which are in the same order, and a maximum of integers takes a cycle. */
+INLINE int rows_are_finite(const float *x, int rows, int width)
 {
-    int d = 0;
-    if (step == 1)
-        for (; d + VEC <= count; d += VEC)
-            store_elements(load_vector(x + d) * factor, to, index + d, dtype);
-    for (; d < count; d++)
-        store_element(x[d] * factor, to, index + d * step, dtype);
+    vint most = 0;
+    for (int r = 0; r < rows; r++)
+        for (int d = 0; d < width; d += VEC) {
+            const vint size = as_vint(load_vector(x + r * DIM_MAX + d)) & 0x7fffffff;
+            most = size > most ? size : most;
+        }
+    return !any(most >= (vint)0x7f800000);
 }
 
 /* Dropout of weights with keys `key` + 0..BLOCK_N-1, `key` a multiple of 64; negative ones stay. */
@@ -346,7 +352,7 @@ INLINE void drop_weights(const pairs *of, float *p, int i, int key, int end)
 INLINE void weigh_row(const block *b, int r, int start, __global const float *stats)
 {
     const float shift = softmax_shift(stats[0]), normaliser = softmax_normaliser(stats[1]);
-    float *p = b->p + r * BLOCK_N;
+    float *p = b->p + r * SCORE_STEP;
     for (int c = 0; c < BLOCK_N; c += PANEL) {
         if (!(b->live[r / ROWS] >> c / PANEL & 1))
             continue;

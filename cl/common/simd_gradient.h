@@ -19,14 +19,14 @@ typedef struct gradient {
     int careful;                    /* something isn't finite: 0 times it must not show */
     float *g;                       /* (BLOCK_M, DIM_MAX) GRAD_OUT */
     float *o;                       /* (BLOCK_M, DIM_MAX) GRAD_Q of this range */
-    float *ds;                      /* (BLOCK_M, BLOCK_N) gradients of q . k, beside b.p */
-    float *factor; /* (BLOCK_M, BLOCK_N) what dropout multiplies weights with; FULL alone */
+    float *ds;                      /* (BLOCK_M, SCORE_STEP) gradients of q . k, beside b.p */
+    float *factor; /* (BLOCK_M, SCORE_STEP) what dropout multiplies weights with; FULL alone */
     float *shift, *normaliser, *delta; /* (BLOCK_M) see gradient_rows.cl */
 } gradient;
 
 /* Numbers of a block's factors of dropout. */
 #if FULL
-#define FACTORS (BLOCK_M * BLOCK_N)
+#define FACTORS (BLOCK_M * SCORE_STEP)
 #else
 #define FACTORS VEC
 #endif
@@ -34,7 +34,7 @@ typedef struct gradient {
 /* The arrays of a block of queries, to be declared in the kernel beside BLOCK_ARRAYS. */
 #define GRADIENT_ARRAYS                                                                            \
     float block_g[BLOCK_M * DIM_MAX] __attribute__((aligned(64)));                                 \
-    float block_ds[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));                                \
+    float block_ds[BLOCK_M * SCORE_STEP] __attribute__((aligned(64)));                             \
     float block_factor[FACTORS] __attribute__((aligned(64)));                                      \
     float shift[BLOCK_M], normaliser[BLOCK_M], delta[BLOCK_M]
 
@@ -60,20 +60,20 @@ INLINE void weigh_tile(const gradient *x, int tile, vfloat sum[ROWS][COLS], floa
             const vfloat d = sum[r][c] - shift;
             const vfloat w = exp_of_lanes(d > (vfloat)0.0f ? (vfloat)0.0f : d) * normaliser;
             store_vector(sum[r][c] == (vfloat)(-INFINITY) ? (vfloat)INVISIBLE : w,
-                         p + r * BLOCK_N + c * VEC);
+                         p + r * SCORE_STEP + c * VEC);
         }
     }
 }
 
 #if FULL
-/* Between registers and (ROWS, BLOCK_N). */
+/* Between registers and (ROWS, SCORE_STEP). */
 INLINE void keep_tile(vfloat sum[ROWS][COLS], float *to)
 {
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
-            store_vector(sum[r][c], to + r * BLOCK_N + c * VEC);
+            store_vector(sum[r][c], to + r * SCORE_STEP + c * VEC);
 }
 
 INLINE void load_tile(const float *from, vfloat sum[ROWS][COLS])
@@ -82,7 +82,7 @@ INLINE void load_tile(const float *from, vfloat sum[ROWS][COLS])
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLS; c++)
-            sum[r][c] = load_vector(from + r * BLOCK_N + c * VEC);
+            sum[r][c] = load_vector(from + r * SCORE_STEP + c * VEC);
 }
 #endif
 
@@ -129,7 +129,7 @@ INLINE void turn_tile(const gradient *x, int tile, int key, vfloat sum[ROWS][COL
         const vfloat delta = x->delta[tile + r];
 #pragma unroll
         for (int c = 0; c < COLS; c++) {
-            const int at = r * BLOCK_N + c * VEC;
+            const int at = r * SCORE_STEP + c * VEC;
             const vfloat w = load_vector(p + at);
             vfloat a = sum[r][c], kept = w;
             vfloat turn = of_scores ? 1.0f : of->row->scale;
@@ -137,7 +137,7 @@ INLINE void turn_tile(const gradient *x, int tile, int key, vfloat sum[ROWS][COL
             const int i = x->b.q_begin + tile + r;
             if (of->flags & CLATTN_F_DROPOUT) {
                 const vfloat factor =
-                    load_vector(x->factor + (tile + r) * BLOCK_N + key % BLOCK_N + c * VEC);
+                    load_vector(x->factor + (tile + r) * SCORE_STEP + key % BLOCK_N + c * VEC);
                 a = factor == (vfloat)0.0f ? factor : a * factor;
                 kept = factor == (vfloat)0.0f ? factor : w * factor;
             }
@@ -168,7 +168,7 @@ OUTLINE void take_factors(const gradient *x, int start)
                 for (int w = 0; w < 4; w++)
                     store_vector(word[w] < (vuint)of->row->drop_below ? (vfloat)0.0f
                                                                       : (vfloat)of->row->kept,
-                                 x->factor + r * BLOCK_N + c + w * 16 + first);
+                                 x->factor + r * SCORE_STEP + c + w * 16 + first);
             }
 #else
     (void)x;
@@ -180,8 +180,8 @@ INLINE void clear_tile(const gradient *x, float *p, float *ds)
 {
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < PANEL; c += VEC) {
-            store_vector(x->careful ? (vfloat)INVISIBLE : (vfloat)0.0f, p + r * BLOCK_N + c);
-            store_vector((vfloat)0.0f, ds + r * BLOCK_N + c);
+            store_vector(x->careful ? (vfloat)INVISIBLE : (vfloat)0.0f, p + r * SCORE_STEP + c);
+            store_vector((vfloat)0.0f, ds + r * SCORE_STEP + c);
         }
 }
 
@@ -195,8 +195,8 @@ INLINE int pair_block(const gradient *x, const run *r, int start, int key, int e
     for (; key < end; key += PANEL)
         for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
             const tile_keys keys = keys_of_tile(b, tile, r);
-            float *p = b->p + tile * BLOCK_N + key - start;
-            float *ds = x->ds + tile * BLOCK_N + key - start;
+            float *p = b->p + tile * SCORE_STEP + key - start;
+            float *ds = x->ds + tile * SCORE_STEP + key - start;
             if (key >= keys.to || key + PANEL <= keys.from ||
                 !weight_tile(x, tile, key, &keys, p, ds)) {
                 clear_tile(x, p, ds);

@@ -70,4 +70,27 @@ static inline float softmax_normaliser(float l)
     return l == 0.0f ? 0.0f : 1.0f / l;
 }
 
+/* Maximum and sum of a row once the sink is in them, and the factor that makes sums of weights,
+ * relative to the maximum without it, final. */
+typedef struct softmax_end {
+    float m, l, factor;
+} softmax_end;
+
+/* `sink`: its logit, -INFINITY: there is none. */
+static inline softmax_end softmax_finish(float m, float l, float sink)
+{
+    softmax_end end;
+    end.m = m;
+    end.l = l;
+    end.factor = softmax_normaliser(l);
+    if (sink == -INFINITY)
+        return end;
+    end.m = sink > m ? sink : m;
+    const float shift = softmax_shift(end.m);
+    const float factor = exp_nonpositive(m - shift);
+    end.l = l * factor + exp_nonpositive(sink - shift);
+    end.factor = factor * softmax_normaliser(end.l);
+    return end;
+}
+
 #endif

@@ -107,6 +107,7 @@ INLINE vfloat gather_elements(__global const void *from, long index, long step, 
     if (step == 1 && count >= VEC)
         return load_elements(from, index, dtype);
     float lane[VEC];
+    UNROLL_LANES
     for (int i = 0; i < VEC; i++)
         lane[i] = i < count ? load_element(from, index + i * step, dtype) : 0.0f;
     return load_vector(lane);
@@ -135,6 +136,17 @@ INLINE void store_elements(vfloat x, __global void *to, long index, uint dtype)
     else
         VECTOR_JOIN(vstore, VEC)(bf16_of_lanes(x), 0, (__global ushort *)to + index);
 #endif
+}
+
+/* Writes x (count) from element `index` on, `step` apart, each times `factor`. */
+INLINE void write_row(const float *x, int count, float factor, __global void *to, long index,
+                      long step, uint dtype)
+{
+    int d = 0;
+    for (; step == 1 && d + VEC <= count; d += VEC)
+        store_elements(load_vector(x + d) * factor, to, index + d, dtype);
+    for (; d < count; d++)
+        store_element(x[d] * factor, to, index + d * step, dtype);
 }
 
 #endif

@@ -26,7 +26,7 @@ INLINE void value_tile(const float *p, int keys, __global const float *v, long v
             x[c] = load_vector(v + j * v_step + c * VEC);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            const vfloat w = p[r * BLOCK_N + j];
+            const vfloat w = p[r * SCORE_STEP + j];
 #pragma unroll
             for (int c = 0; c < cols; c++)
                 sum[r][c] = fma(w, x[c], sum[r][c]);
@@ -39,11 +39,12 @@ INLINE void value_tile(const float *p, int keys, __global const float *v, long v
             store_vector(sum[r][c], o + r * DIM_MAX + c * VEC);
 }
 
-/* Where the item's own part of a scratch tensor begins. */
-INLINE long own_begin(__global const clattn_problem_row *row, const clattn_base *base, int tensor)
+/* Where the own part of a scratch tensor begins of the item with this number. */
+INLINE long own_begin(__global const clattn_problem_row *row, const clattn_base *base, int tensor,
+                      int number)
 {
     return base->offset[tensor] + row->tensor[tensor].offset +
-           (long)get_group_id(0) * row->tensor[tensor].stride[4];
+           (long)number * row->tensor[tensor].stride[4];
 }
 
 #endif

@@ -60,6 +60,14 @@ typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the e
 #define convert_vuint(x)     VECTOR_JOIN(convert_uint, VEC)(x)
 #endif
 
+/* In front of loops over the lanes of short vectors: unrolled, their arrays of lanes are registers,
+ * which GPUs need; of long ones they would be much code for what is rare. */
+#if VEC <= 4
+#define UNROLL_LANES _Pragma("unroll")
+#else
+#define UNROLL_LANES
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 /* For the larger parts of a kernel: runtimes that compile a kernel's body several times over (PoCL:
  * three times) then compile these once. */

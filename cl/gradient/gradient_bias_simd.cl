@@ -8,7 +8,7 @@ typedef struct bias_sums {
     __global const void *q, *k, *past_k, *v, *past_v, *grad_out; /* memory objects */
     __global const float *gradient_rows;
     __global float *panels; /* of keys, then of values, BLOCK_N of each */
-    float *sum;             /* (BLOCK_M, BLOCK_N) of a block of queries with a block of keys */
+    float *sum;             /* (BLOCK_M, SCORE_STEP) of a block of queries with a block of keys */
     float *of_query;        /* (BLOCK_M) summed over keys */
     float *of_key;          /* (BLOCK_N) summed over queries */
     float all;              /* over both */
@@ -56,9 +56,10 @@ INLINE void add_scores(const gradient *x, const bias_sums *s, int first, int fro
         if (!pair_block(x, &r, x->start, x->start + c, r.end, 1))
             continue;
         for (int n = 0; n < x->b.rows; n++) {
-            float *sum = s->sum + (x->b.q_begin - first + n) * BLOCK_N;
+            float *sum = s->sum + (x->b.q_begin - first + n) * SCORE_STEP;
             for (int j = c; j < end; j += VEC)
-                store_vector(load_vector(sum + j) + load_vector(x->ds + n * BLOCK_N + j), sum + j);
+                store_vector(load_vector(sum + j) + load_vector(x->ds + n * SCORE_STEP + j),
+                             sum + j);
         }
     }
 }
@@ -94,7 +95,7 @@ OUTLINE void fold(bias_sums *s, int queries, int keys, int all_q, int all_k)
 {
     for (int n = 0; n < queries; n++)
         for (int j = 0; j < keys; j++) {
-            const float x = s->sum[n * BLOCK_N + j];
+            const float x = s->sum[n * SCORE_STEP + j];
             if (all_q && all_k)
                 s->all += x;
             else if (all_q)
@@ -129,20 +130,19 @@ gradient_bias_simd(__global const void *q, __global const void *k, __global cons
         tensor_begin(row, &base, CLATTN_T_GRAD_BIAS, max(item.batch, 0), max(item.head, 0));
     BLOCK_ARRAYS;
     GRADIENT_ARRAYS;
-    float of_query[BLOCK_M], of_key[BLOCK_N], sum[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
+    float of_query[BLOCK_M], of_key[BLOCK_N],
+        sum[BLOCK_M * SCORE_STEP] __attribute__((aligned(64)));
     gradient x = GRADIENT_OF_ARRAYS;
-    bias_sums s = {
-        q,      k,        past_k,        v,
-        past_v, grad_out, gradient_rows, panels + own_begin(row, &base, CLATTN_T_GRADIENT_PANELS),
-        sum,    of_query, of_key,        0.0f,
-        -1,     -1};
+    const long own = own_begin(row, &base, CLATTN_T_GRADIENT_PANELS, item.number);
+    bias_sums s = {q,   k,        past_k, v,    past_v, grad_out, gradient_rows, panels + own,
+                   sum, of_query, of_key, 0.0f, -1,     -1};
     clear(of_query, BLOCK_M);
     clear(of_key, BLOCK_N);
     for (int i = q_begin; i < q_end; i += BLOCK_M)
         for (x.start = k_begin; x.start < k_end; x.start += BLOCK_N) {
             const int last = min(i + BLOCK_M, q_end), keys = min(BLOCK_N, k_end - x.start);
             s.batch = -1;
-            clear(s.sum, BLOCK_M * BLOCK_N);
+            clear(s.sum, BLOCK_M * SCORE_STEP);
             for (int b = max(item.batch, 0); b < b_end; b++)
                 for (int h = max(item.head, 0); h < h_end; h++) {
                     x.b.of = pairs_init(row, &base, b, h, OPTION_ARGUMENTS);
@@ -151,7 +151,7 @@ gradient_bias_simd(__global const void *q, __global const void *k, __global cons
             if (all_q || all_k)
                 fold(&s, last - i, keys, all_q, all_k);
             for (int n = i; !all_q && !all_k && n < last; n++)
-                write_row(s.sum + (n - i) * BLOCK_N, keys, 1.0f, grad_bias,
+                write_row(s.sum + (n - i) * SCORE_STEP, keys, 1.0f, grad_bias,
                           to + n * t->stride[2] + x.start * t->stride[3], t->stride[3], dtype);
         }
     if (all_q && all_k)

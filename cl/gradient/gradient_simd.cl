@@ -31,7 +31,7 @@ INLINE void transposed_tile(const float *w, int rows, const float *x, __global f
             y[c] = load_vector(x + i * DIM_MAX + c * VEC);
 #pragma unroll
         for (int r = 0; r < KEY_ROWS; r++) {
-            const vfloat factor = w[i * BLOCK_N + r];
+            const vfloat factor = w[i * SCORE_STEP + r];
 #pragma unroll
             for (int c = 0; c < cols; c++)
                 sum[r][c] = fma(factor, y[c], sum[r][c]);
@@ -66,7 +66,7 @@ INLINE void add_products(const gradient *x, int start, int c, int end)
     add_transposed(b->p + c, b->rows, end - c, x->g, x->dv + first * x->v_width, x->v_width);
     add_transposed(x->ds + c, b->rows, end - c, b->q, x->dk + first * x->k_width, x->k_width);
     for (int tile = 0; tile < b->tiled_rows; tile += ROWS) {
-        const float *ds = x->ds + tile * BLOCK_N + c;
+        const float *ds = x->ds + tile * SCORE_STEP + c;
         float *o = x->o + tile * DIM_MAX;
         int d = 0;
         for (; d + VALUE_COLS * VEC <= x->k_width; d += VALUE_COLS * VEC)
@@ -82,7 +82,7 @@ OUTLINE void add_products_carefully(const gradient *x, int start, int c, int end
     const block *b = &x->b;
     for (int r = 0; r < b->rows; r++)
         for (int j = c; j < end; j++) {
-            const float p = b->p[r * BLOCK_N + j], ds = x->ds[r * BLOCK_N + j];
+            const float p = b->p[r * SCORE_STEP + j], ds = x->ds[r * SCORE_STEP + j];
             const int key = start + j - x->start;
             for (int d = 0; p > 0.0f && d < b->of.row->value_dim; d++)
                 x->dv[key * x->v_width + d] += p * x->g[r * DIM_MAX + d];
@@ -99,15 +99,6 @@ OUTLINE void add_products_carefully(const gradient *x, int start, int c, int end
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
-
-INLINE int rows_are_finite(const float *x, int rows, int width)
-{
-    vfloat check = 0.0f; /* becomes NaN */
-    for (int r = 0; r < rows; r++)
-        for (int d = 0; d < width; d += VEC)
-            check += load_vector(x + r * DIM_MAX + d) * 0.0f;
-    return sum_of_lanes(check) == 0.0f;
-}
 
 INLINE int memory_is_finite(__global const float *x, int count)
 {
@@ -281,7 +272,8 @@ gradient_simd(__global const void *q, __global const void *k, __global const voi
     const rows_of values = HEAD_ROWS(past_v, PAST_V, v, V);
     const rows_of to_k = HEAD_ROWS(grad_past_k, GRAD_PAST_K, grad_k, GRAD_K);
     const rows_of to_v = HEAD_ROWS(grad_past_v, GRAD_PAST_V, grad_v, GRAD_V);
-    __global float *memory = gradient_block + own_begin(row, &base, CLATTN_T_GRADIENT_BLOCK);
+    __global float *memory =
+        gradient_block + own_begin(row, &base, CLATTN_T_GRADIENT_BLOCK, item.number);
     for (x.start = item.k_begin; x.start < item.k_end; x.start += row->key_block) {
         const int block_end = min(x.start + row->key_block, item.k_end);
         const int end = min(block_end, own.count);

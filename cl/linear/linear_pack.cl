@@ -4,40 +4,48 @@
 #include "common/panels.h"
 #include "common/product.h"
 
-/* Depth k to k + VEC - 1 of VEC columns at `from`, which are `step` apart, `inner` from depth to
- * depth, into lanes of a panel. */
-INLINE void pack_square(__global const void *from, long begin, long step, long inner, uint dtype,
-                        int columns, int depth, __global float *lanes)
+/* One piece of the right matrix from an item's first column on. */
+typedef struct source {
+    __global const void *from;
+    long begin, step, inner; /* elements: of (first column, 0), to the next column, to the next k */
+    uint dtype;
+    int columns; /* that there are; 0 beyond */
+    int width;   /* of the item, whole panels */
+    int depth;
+} source;
+
+/* Depth k to k + VEC - 1 of columns n to n + VEC - 1 into lanes of a panel. */
+INLINE void pack_square(const source *s, int n, int k, __global float *lanes)
 {
+    const int depth = min(VEC, s->depth - k);
     vfloat square[VEC];
 #pragma unroll
     for (int lane = 0; lane < VEC; lane++)
-        square[lane] =
-            gather_elements(from, begin + lane * step, inner, lane < columns ? depth : 0, dtype);
+        square[lane] = gather_elements(s->from, s->begin + (n + lane) * s->step + k * s->inner,
+                                       s->inner, n + lane < s->columns ? depth : 0, s->dtype);
     transpose(square);
     store_lanes(square, 0, depth, lanes);
 }
 
-/* Columns side by side: rows of the panel are vectors of them. */
-INLINE void pack_vectors(__global const void *from, long begin, long inner, uint dtype, int columns,
-                         int depth, __global float *lanes)
+/* Panels are `step` elements apart. */
+OUTLINE void pack_columns(const source *s, __global float *panels, long step)
 {
-    for (int k = 0; k < depth; k++)
-        store_vector(gather_elements(from, begin + k * inner, 1, columns, dtype),
-                     lanes + (long)k * CLATTN_PANEL);
+    for (int n = 0; n < s->width; n += VEC) {
+        __global float *lanes = panels + n / CLATTN_PANEL * step + n % CLATTN_PANEL;
+        for (int k = 0; k < s->depth; k += min(VEC, s->depth - k))
+            pack_square(s, n, k, lanes + (long)k * CLATTN_PANEL);
+    }
 }
 
-/* One piece of VEC columns. */
-OUTLINE void pack_piece(__global const void *from, long begin, long step, long inner, uint dtype,
-                        int columns, int depth, __global float *lanes)
+/* The same where columns are side by side: all of a row before the next one, because rows a power
+ * of two apart are in each other's place in a cache. */
+OUTLINE void pack_rows_of_columns(const source *s, __global float *panels, long step)
 {
-    if (step == 1 && inner != 1) {
-        pack_vectors(from, begin, inner, dtype, columns, depth, lanes);
-        return;
-    }
-    for (int k = 0; k < depth; k += VEC)
-        pack_square(from, begin + k * inner, step, inner, dtype, columns, min(VEC, depth - k),
-                    lanes + (long)k * CLATTN_PANEL);
+    for (int k = 0; k < s->depth; k++)
+        for (int n = 0; n < s->width; n += VEC)
+            store_vector(
+                gather_elements(s->from, s->begin + k * s->inner + n, 1, s->columns - n, s->dtype),
+                panels + n / CLATTN_PANEL * step + (long)k * CLATTN_PANEL + n % CLATTN_PANEL);
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -50,14 +58,22 @@ linear_pack(__global const void *right, __global float *panels, const clattn_bas
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
     __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_RIGHT];
-    const int end = (item.k_end + CLATTN_PANEL - 1) / CLATTN_PANEL * CLATTN_PANEL;
-    panels += tensor_begin(row, &base, CLATTN_T_K_PANELS, item.batch, 0);
-    for (int p = 0; p < row->pieces; p++)
-        for (int j = item.k_begin; j < end; j += VEC)
-            pack_piece(right,
-                       tensor_begin(row, &base, CLATTN_T_RIGHT, item.batch, p) + j * t->stride[2],
-                       t->stride[2], t->stride[3], row->dtype[CLATTN_T_RIGHT], row->columns - j,
-                       row->depth,
-                       panels + j / CLATTN_PANEL * panel_size(row) +
-                           (long)p * row->depth * CLATTN_PANEL + j % CLATTN_PANEL);
+    source s;
+    s.from = right;
+    s.step = t->stride[2];
+    s.inner = t->stride[3];
+    s.dtype = row->dtype[CLATTN_T_RIGHT];
+    s.columns = row->columns - item.k_begin;
+    s.width = (item.k_end - item.k_begin + CLATTN_PANEL - 1) / CLATTN_PANEL * CLATTN_PANEL;
+    s.depth = row->depth;
+    panels += tensor_begin(row, &base, CLATTN_T_K_PANELS, item.batch, 0) +
+              item.k_begin / CLATTN_PANEL * panel_size(row);
+    for (int p = 0; p < row->pieces; p++) {
+        __global float *to = panels + (long)p * row->depth * CLATTN_PANEL;
+        s.begin = tensor_begin(row, &base, CLATTN_T_RIGHT, item.batch, p) + item.k_begin * s.step;
+        if (s.step == 1 && s.inner != 1)
+            pack_rows_of_columns(&s, to, panel_size(row));
+        else
+            pack_columns(&s, to, panel_size(row));
+    }
 }

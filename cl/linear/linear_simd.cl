@@ -56,14 +56,15 @@ INLINE void load_rows(const rectangle *x, __global const void *left, long begin,
     }
 }
 
-/* The same where rows are side by side in memory. */
+/* The same where rows are side by side in memory: a line is read from its begin to its end, because
+ * lines a power of two apart are in each other's place in a cache. */
 INLINE void load_columns(const rectangle *x, __global const void *left, long begin, int depth)
 {
     const long step = x->row->tensor[CLATTN_T_LEFT].stride[3];
     const uint dtype = x->row->dtype[CLATTN_T_LEFT];
     vfloat square[VEC];
-    for (int r = 0; r < x->padded; r += VEC)
-        for (int k = 0; k < depth; k += VEC) {
+    for (int k = 0; k < depth; k += VEC)
+        for (int r = 0; r < x->padded; r += VEC) {
 #pragma unroll
             for (int n = 0; n < VEC; n++)
                 square[n] = gather_elements(left, begin + r + (k + n) * step, 1,
@@ -269,8 +270,8 @@ linear_simd(__global const void *left, __global const float *panels, __global co
             store_vector((vfloat)(0.0f), block_result + r * BLOCK_N + j);
     panels += tensor_begin(x.row, &base, CLATTN_T_K_PANELS, x.batch, 0) + x.j / CLATTN_PANEL * step;
     for (int p = 0; p < x.row->pieces; p++)
-        for (int k = 0; k < x.row->depth; k += BLOCK_K) {
-            const int depth = min(BLOCK_K, x.row->depth - k);
+        for (int k = 0, depth = 0; k < x.row->depth; k += depth) {
+            depth = min(BLOCK_K, x.row->depth - k); /* k never passes a depth of 2^31-1 */
             load_left(&x, left, p, k, depth);
             multiply(&x, depth, panels + ((long)p * x.row->depth + k) * CLATTN_PANEL, step,
                      next_lines(&x, left, result, p, k + depth));

@@ -21,8 +21,9 @@ linear_sums(__global const void *y, __global void *b, const clattn_base base,
     __global const clattn_problem_row *row = &rows[item.row];
     __global const clattn_tensor_row *t = row->tensor;
     const long step = t[CLATTN_T_Y].stride[2];
-    for (int j = item.k_begin + (int)get_local_id(0) * VEC; j < item.k_end; j += WG_SIZE * VEC) {
-        const int some = min(VEC, item.k_end - j);
+    const int width = item.k_end - item.k_begin;
+    for (int first = (int)get_local_id(0) * VEC; first < width; first += WG_SIZE * VEC) {
+        const int j = item.k_begin + first, some = min(VEC, width - first);
         vfloat sum = 0.0f;
         for (int n = 0; n < row->batch; n++)
             for (int i = 0; i < row->n_q; i++)

@@ -54,7 +54,7 @@ clattn_status clattn_buffer_wrap_host(clattn_context *context, void *data, uint6
     CLATTN__TRY(clattn__require(buffer, "buffer"));
     CLATTN__TRY(clattn__require(data, "data"));
     CLATTN__TRY(check_size(size));
-    CLATTN__TRY(clattn__memory_wrap_host(context->device, data, size, false, &memory));
+    CLATTN__TRY(clattn__memory_wrap_host_for_all(context->device, data, size, &memory));
     return clattn__buffer_make(context, memory, data, buffer);
 }
 

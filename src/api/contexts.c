@@ -76,7 +76,10 @@ void clattn__context_free(clattn_context *context)
     clattn__env env = context->env;
     clattn__free(&env, context->tuning);
     if (context->device)
-        clattn__device_close(context->device);
+        clattn__device_close(context->device); /* its memory is that of its peers, too */
+    for (uint32_t i = 0; i < context->peer_count; i++)
+        clattn__context_free(context->peer[i]);
+    clattn__free(&env, context->peer);
     clattn__mutex_finish(&context->lock);
     clattn__free(&env, context);
     clattn__env_finish(&env);
@@ -86,9 +89,7 @@ clattn_status clattn__context_complete(clattn_context *made, clattn_status opene
                                        clattn_context **context)
 {
     clattn_status status = opened;
-    if (opened != CLATTN_OK)
-        made->device = NULL;
-    else
+    if (opened == CLATTN_OK)
         status = clattn__tuning_load(&made->env, clattn__device_info(made->device), &made->tuning);
     if (status != CLATTN_OK)
         clattn__context_free(made);
@@ -97,12 +98,66 @@ clattn_status clattn__context_complete(clattn_context *made, clattn_status opene
     return status;
 }
 
+/* ---- several devices ------------------------------------------------------------------------- */
+
+static clattn_status set_selector(clattn__env *env, uint32_t device)
+{
+    char number[16];
+    snprintf(number, sizeof number, "%" PRIu32, device);
+    char *copy = clattn__copy_text(env, number);
+    if (!copy)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    clattn__free(env, env->device);
+    env->device = copy;
+    return CLATTN_OK;
+}
+
+static clattn_status open_peer(const clattn_context_options *options, uint32_t device,
+                               clattn_context **peer)
+{
+    clattn_context *made;
+    CLATTN__TRY(clattn__context_begin(options, &made));
+    clattn_status status = set_selector(&made->env, device);
+    if (status == CLATTN_OK)
+        status = clattn__device_open(&made->env, &made->device);
+    return clattn__context_complete(made, status, peer);
+}
+
+static clattn_status open_peers(clattn_context *context, const clattn_context_options *options,
+                                const clattn__chosen *chosen)
+{
+    clattn__device *devices[CLATTN__MAX_DEVICES];
+    context->peer = clattn__alloc_array(&context->env, chosen->count, sizeof(clattn_context *));
+    if (!context->peer)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 1; i < chosen->count; i++) {
+        CLATTN__TRY(open_peer(options, chosen->device[i], &context->peer[context->peer_count]));
+        devices[context->peer_count] = context->peer[context->peer_count]->device;
+        context->peer_count++;
+    }
+    return clattn__device_join(context->device, devices, context->peer_count);
+}
+
+static clattn_status open_several(clattn_context *context, const clattn_context_options *options)
+{
+    clattn__chosen chosen;
+    if (context->env.parts > 1)
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "parts: a context of several devices can't divide them");
+    CLATTN__TRY(clattn__device_choose(&context->env, &chosen));
+    CLATTN__TRY(set_selector(&context->env, chosen.device[0]));
+    CLATTN__TRY(clattn__device_open(&context->env, &context->device));
+    return chosen.count > 1 ? open_peers(context, options, &chosen) : CLATTN_OK;
+}
+
 clattn_status clattn_context_create(const clattn_context_options *options, clattn_context **context)
 {
     clattn_context *made;
     CLATTN__TRY(clattn__require(context, "context"));
     CLATTN__TRY(clattn__context_begin(options, &made));
-    const clattn_status opened = clattn__device_open(&made->env, &made->device);
+    const clattn_status opened = clattn__selector_is_list(made->env.device)
+                                     ? open_several(made, options)
+                                     : clattn__device_open(&made->env, &made->device);
     return clattn__context_complete(made, opened, context);
 }
 
@@ -141,11 +196,33 @@ clattn_status clattn_device_list(const clattn_context_options *options, clattn_d
     return status;
 }
 
+static clattn_status copy_info(const clattn__device *device, clattn_device_info *info)
+{
+    clattn_device_info own = *clattn__device_info(device);
+    own.lost = clattn__device_is_lost(device);
+    return clattn__struct_copy(info, &own, sizeof own, "info");
+}
+
 clattn_status clattn_context_device_info(clattn_context *context, clattn_device_info *info)
 {
     CLATTN__TRY(clattn__context_check(context));
-    const clattn_device_info *own = clattn__device_info(context->device);
-    return clattn__struct_copy(info, own, sizeof *own, "info");
+    return copy_info(context->device, info);
+}
+
+uint32_t clattn_context_device_count(const clattn_context *context)
+{
+    return context ? clattn__context_device_count(context) : 0;
+}
+
+clattn_status clattn_context_get_device(clattn_context *context, uint32_t index,
+                                        clattn_device_info *info)
+{
+    CLATTN__TRY(clattn__context_check(context));
+    if (index >= clattn__context_device_count(context))
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "index: is %" PRIu32 ", but the context has %" PRIu32 " devices", index,
+                            clattn__context_device_count(context));
+    return copy_info(clattn__context_device(context, index), info);
 }
 
 clattn_status clattn_device_measure(clattn_context *context, clattn_device_measurement *measurement)

@@ -12,15 +12,8 @@
 
 static clattn_status check_options(const clattn_dispatcher_options *options, uint32_t most_lanes)
 {
-    if (options->struct_size < sizeof *options || options->struct_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "options: struct_size is %" PRIu32
-                            "; use clattn_dispatcher_options_init",
-                            options->struct_size);
-    if (!clattn__unknown_is_zero(options, sizeof *options, options->struct_size))
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "options: has fields that version %s does not know",
-                            clattn_version_string());
+    CLATTN__TRY(
+        clattn__check_known(options, sizeof *options, "options", "clattn_dispatcher_options_init"));
     if (options->reserved != 0 || options->direct > 1)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "options: direct is %" PRIu32 " and reserved %" PRIu32
@@ -30,8 +23,8 @@ static clattn_status check_options(const clattn_dispatcher_options *options, uin
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: direct is for one lane");
     if (options->lanes > most_lanes)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "options: %" PRIu32 " lanes, but the context's device has %" PRIu32
-                            " parts; see clattn_context_options.parts",
+                            "options: %" PRIu32 " lanes, but the context has %" PRIu32
+                            " devices or parts of one; see clattn_context_options.parts",
                             options->lanes, most_lanes);
     if (options->trace_size > MOST_TRACE)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: trace_size is %" PRIu32 ", more than %u",
@@ -46,6 +39,7 @@ clattn_status clattn_dispatcher_create(clattn_context *context,
     clattn__dispatcher_settings settings = {.lanes = 1};
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__require((const void *)dispatcher, "dispatcher"));
+    settings.lanes = clattn__context_device_count(context);
     if (clattn__device_parts(context->device))
         settings.lanes = clattn__device_parts(context->device);
     if (options) {
@@ -88,6 +82,7 @@ static void gather(clattn_dispatcher *dispatcher, clattn_dispatcher_statistics *
     *made = dispatcher->done;
     made->lanes = dispatcher->backlog.lane_count;
     made->waiting = dispatcher->backlog.waiting.count;
+    made->steals = dispatcher->backlog.steals;
     for (uint32_t i = 0; i < made->lanes; i++) {
         made->lane[i] = dispatcher->lane[i].done;
         made->lane[i].speed = dispatcher->backlog.lane[i].speed;

@@ -5,6 +5,7 @@
 #include "api/check.h"
 #include "api/contexts.h"
 #include "dispatch/submission.h"
+#include "dispatch/waiting.h"
 
 clattn_status clattn_context_create_from_cl(cl_context cl, cl_device_id device,
                                             const clattn_context_options *options,
@@ -25,8 +26,27 @@ clattn_status clattn_buffer_wrap_cl(clattn_context *context, cl_mem memory, clat
     CLATTN__TRY(clattn__context_check(context));
     CLATTN__TRY(clattn__require(memory, "memory"));
     CLATTN__TRY(clattn__require((const void *)buffer, "buffer"));
+    if (clattn__device_has_peers(context->device))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                            "memory: the context has several devices, and a cl_mem is of one");
     CLATTN__TRY(clattn__memory_wrap_cl(context->device, memory, &wrapped));
     return clattn__buffer_make(context, wrapped, NULL, buffer);
+}
+
+clattn_status clattn_buffer_wrap_svm(clattn_context *context, void *svm, uint64_t size,
+                                     clattn_buffer **buffer)
+{
+    clattn__memory *wrapped;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require(svm, "svm"));
+    CLATTN__TRY(clattn__require((const void *)buffer, "buffer"));
+    if (size == 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "size: is 0, must be at least 1 byte");
+    if (clattn__device_has_peers(context->device))
+        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "svm: the context has several devices, and "
+                                                    "shared virtual memory is of one cl_context");
+    CLATTN__TRY(clattn__memory_wrap_svm(context->device, svm, size, &wrapped));
+    return clattn__buffer_make(context, wrapped, svm, buffer);
 }
 
 clattn_status clattn_dispatcher_create_from_cl(clattn_context *context, cl_command_queue queue,
@@ -50,11 +70,7 @@ clattn_status clattn_event_get_cl(clattn_event *event, cl_event *cl)
     CLATTN__TRY(clattn__require(event, "event"));
     CLATTN__TRY(clattn__require((const void *)cl, "cl"));
     CLATTN__TRY(clattn__context_check(event->dispatcher->context));
-    if (!atomic_load(&event->launched))
-        return clattn__fail(CLATTN_ERR_BUSY, "event: is held back, or never was launched, and has "
-                                             "no cl_event");
-    *cl = clattn__event_last(event);
-    return clattn__event_retain_cl(event->dispatcher->context->device, *cl);
+    return clattn__event_take_cl(event, cl);
 }
 
 static clattn_status check_wait(uint32_t wait_count, const cl_event *wait)
@@ -80,12 +96,14 @@ clattn_status clattn_submit_cl(clattn_dispatcher *dispatcher, const clattn_submi
                             "clattn_dispatcher_create_from_cl");
     CLATTN__TRY(
         clattn__submit(dispatcher, submission, (clattn__wait_list){wait, wait_count}, &made));
-    if (done) {
-        const clattn_status status = clattn_event_get_cl(made, done);
-        if (status != CLATTN_OK) {
-            clattn_event_release(made);
-            return status;
-        }
+    clattn_status status = (clattn_status)atomic_load(&made->refused);
+    if (status != CLATTN_OK)
+        clattn__fail(status, "%s", made->message);
+    else if (done)
+        status = clattn_event_get_cl(made, done);
+    if (status != CLATTN_OK) {
+        clattn_event_release(made);
+        return status;
     }
     if (event)
         *event = made;

@@ -58,6 +58,11 @@ uint64_t clattn__kv_cache_page_offset(const clattn_kv_cache *cache, int part, in
 
 /* Allocates the parts; what there is of them is the caller's to free in any case. */
 clattn_status clattn__kv_cache_make_memory(clattn_kv_cache *made);
+/* Copies pages for sequences that go on with `copies[i].to`, after everything in flight. Called
+ * with the lock held, which isn't while it waits. */
+clattn_status clattn__kv_cache_copy_pages(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                          const clattn__page_copy *copies, uint32_t count,
+                                          clattn__page_hold *hold);
 /* Copies a page of all layers. */
 clattn_status clattn__kv_cache_copy_page(const clattn_kv_cache *cache, clattn__page_copy copy);
 
@@ -65,6 +70,8 @@ clattn_status clattn__kv_cache_check_field(const char *name, int64_t value, int6
 clattn_status clattn__kv_cache_check_layer(const clattn_kv_cache *cache, int64_t layer);
 /* The cache has scales. */
 clattn_status clattn__kv_cache_check_scales(const clattn_kv_cache *cache);
+/* Its keys may be rotated: it has none. */
+clattn_status clattn__kv_cache_check_rotatable(const clattn_kv_cache *cache);
 
 /* Tokens begin .. end - 1 of one layer of a sequence. */
 typedef struct clattn__kv_rows {

@@ -6,6 +6,7 @@
 
 #include "api/check.h"
 #include "api/kv_cache.h"
+#include "base/unknown.h"
 #include "problem/dtype.h"
 
 /* ---- from birth to death --------------------------------------------------------------------- */
@@ -39,10 +40,7 @@ static clattn_status check_type(const clattn_kv_cache_desc *desc)
 
 static clattn_status check_desc(const clattn_kv_cache_desc *desc)
 {
-    if (desc->struct_size != sizeof *desc)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "desc: struct_size is %" PRIu32 "; use clattn_kv_cache_desc_init",
-                            desc->struct_size);
+    CLATTN__TRY(clattn__check_known(desc, sizeof *desc, "desc", "clattn_kv_cache_desc_init"));
     CLATTN__TRY(check_type(desc));
     CLATTN__TRY(clattn__kv_cache_check_field("layers", desc->layers, INT32_MAX));
     CLATTN__TRY(clattn__kv_cache_check_field("n_kv_head", desc->n_kv_head, INT32_MAX));
@@ -74,7 +72,6 @@ clattn_status clattn_kv_cache_create(clattn_context *context, const clattn_kv_ca
                                      clattn_kv_cache **cache)
 {
     CLATTN__TRY(clattn__context_check(context));
-    CLATTN__TRY(clattn__require(desc, "desc"));
     CLATTN__TRY(clattn__require((const void *)cache, "cache"));
     CLATTN__TRY(check_desc(desc));
     clattn_kv_cache *made = clattn__alloc_array(&context->env, 1, sizeof *made);
@@ -174,10 +171,10 @@ clattn_status clattn__kv_cache_wait(clattn_kv_cache *cache, clattn_dispatcher *d
     return status;
 }
 
-/* After everything in flight, which may still write the pages, or read those that are new. */
-static clattn_status copy_pages(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
-                                const clattn__page_copy *copies, uint32_t count,
-                                clattn__page_hold *hold)
+/* What is in flight may still write the pages, or read those that are new. */
+clattn_status clattn__kv_cache_copy_pages(clattn_kv_cache *cache, clattn_dispatcher *dispatcher,
+                                          const clattn__page_copy *copies, uint32_t count,
+                                          clattn__page_hold *hold)
 {
     CLATTN__TRY(clattn__page_pool_hold_copied(&cache->pool, copies, count, hold));
     CLATTN__TRY(clattn__kv_cache_wait(cache, dispatcher));
@@ -199,7 +196,7 @@ static clattn_status extend(clattn_kv_cache *cache, clattn_dispatcher *dispatche
     clattn_status status =
         clattn__page_pool_extend(&cache->pool, ids, tokens, count, copies, &copied);
     if (status == CLATTN_OK && copied) {
-        status = copy_pages(cache, dispatcher, copies, copied, &hold);
+        status = clattn__kv_cache_copy_pages(cache, dispatcher, copies, copied, &hold);
         if (status != CLATTN_OK)
             clattn__page_pool_undo(&cache->pool, ids, tokens, count, copies, copied);
     }

@@ -179,7 +179,7 @@ static clattn_status check_size(const clattn_kv_cache *cache, const clattn__kv_f
     const uint64_t sections = (uint64_t)cache->desc.layers * (uint64_t)cache->desc.n_kv_head;
     const uint64_t row = row_bytes(cache, 0) + row_bytes(cache, 1);
     const uint64_t both = (uint64_t)file->length * row + UINT64_C(2) * CLATTN__KV_FILE_CHECKSUM;
-    const double wanted = CLATTN__KV_FILE_HEADER + (double)sections * (double)both;
+    const double wanted = (double)CLATTN__KV_FILE_HEADER + (double)sections * (double)both;
     if (wanted < 0x1p62 && found == CLATTN__KV_FILE_HEADER + sections * both)
         return CLATTN_OK;
     return clattn__fail(CLATTN_ERR_IO, "has %" PRIu64 " bytes, not %.0f: it is %s", found, wanted,

@@ -89,6 +89,16 @@ clattn_status clattn__kv_cache_check_scales(const clattn_kv_cache *cache)
                         clattn__dtype_get(cache->desc.dtype)->name);
 }
 
+clattn_status clattn__kv_cache_check_rotatable(const clattn_kv_cache *cache)
+{
+    if (clattn__kv_cache_parts(cache) != CLATTN__KV_PARTS)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                        "cache: keys of type %s can't be rotated: what is quantised is never "
+                        "quantised again; rotate by the position of clattn_kv_sequence_info",
+                        clattn__dtype_get(cache->desc.dtype)->name);
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 clattn_status clattn__kv_cache_move_head(const clattn_kv_cache *cache, const clattn__kv_rows *rows,

@@ -74,6 +74,23 @@ clattn_status clattn_kv_cache_describe_append(clattn_kv_cache *cache, int64_t to
     return CLATTN_OK;
 }
 
+clattn_status clattn_kv_cache_describe_shift(clattn_kv_cache *cache, int64_t tokens,
+                                             clattn_shift_desc *desc)
+{
+    CLATTN__TRY(clattn__require(cache, "cache"));
+    CLATTN__TRY(clattn__require(desc, "desc"));
+    CLATTN__TRY(clattn__kv_cache_check_field("tokens", tokens, INT32_MAX));
+    CLATTN__TRY(clattn__kv_cache_check_rotatable(cache));
+    desc->n_kv_head = cache->desc.n_kv_head;
+    desc->n_kv = tokens;
+    desc->head_dim = cache->desc.head_dim;
+    desc->page_size = cache->desc.page_size;
+    desc->n_pages = cache->desc.pages;
+    desc->page_limit = limit_of(cache, tokens);
+    describe_tensor(cache, CLATTN__KV_KEYS, &desc->tensor[CLATTN_SLOT_PRESENT_K]);
+    return CLATTN_OK;
+}
+
 /* Bindings of two parts of a layer, from `first` on. */
 static clattn_status bind(clattn_kv_cache *cache, int64_t layer, bool append, int first,
                           clattn_binding bindings[2])

@@ -49,6 +49,17 @@ clattn_status clattn_plan_rotary(clattn_context *context, const clattn_rotary_de
     return clattn__plan_create(context, &problem, &none, plan);
 }
 
+clattn_status clattn_plan_shift(clattn_context *context, const clattn_shift_desc *desc,
+                                clattn_plan **plan)
+{
+    static const clattn__functions none = {NULL, NULL, NULL};
+    clattn__problem problem;
+    CLATTN__TRY(clattn__context_check(context));
+    CLATTN__TRY(clattn__require((const void *)plan, "plan"));
+    CLATTN__TRY(clattn__problem_init_shift(&problem, desc));
+    return clattn__plan_create(context, &problem, &none, plan);
+}
+
 static clattn_status plan_linear(clattn_context *context, const clattn_linear_desc *desc,
                                  clattn__kind kind, clattn_plan **plan)
 {
@@ -125,7 +136,7 @@ clattn_status clattn_plan_workspace_size(const clattn_plan *plan, uint64_t *size
 {
     CLATTN__TRY(clattn__plan_check(plan));
     CLATTN__TRY(clattn__require(size, "size"));
-    *size = plan->variant.workspace;
+    *size = clattn__plan_workspace(plan);
     return CLATTN_OK;
 }
 
@@ -142,7 +153,7 @@ clattn_status clattn_plan_get_info(const clattn_plan *plan, clattn_plan_info *in
     CLATTN__TRY(clattn__plan_check(plan));
     clattn_plan_info made = {
         .launches = count_launches(plan),
-        .workspace = plan->variant.workspace,
+        .workspace = clattn__plan_workspace(plan),
         .plan_seconds = plan->seconds,
         .from_cache = plan->from_cache,
         .tuned = plan->origin.problem_class != NULL,

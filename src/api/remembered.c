@@ -19,7 +19,8 @@ struct clattn__remembered {
     remembered_plan plan[MOST_PLANS];
 };
 
-/* Every call waits for its submission, so that there is nothing to hold back. */
+/* One lane, which is the first device's: the plans are for that one alone. Every call waits for its
+ * submission, so that there is nothing to hold back. */
 static clattn_status make_dispatcher(clattn_context *context, clattn_dispatcher **dispatcher)
 {
     const clattn__dispatcher_settings settings = {.lanes = 1, .direct = true, .limit = UINT32_MAX};
@@ -78,7 +79,7 @@ static clattn_status plan_locked(clattn_context *context, const clattn__problem 
                        memcmp(&entry->plan->problem, problem, sizeof *problem) == 0;
     if (!known) {
         clattn_plan *made;
-        CLATTN__TRY(clattn__plan_create(context, problem, functions, &made));
+        CLATTN__TRY(clattn__plan_create_first(context, problem, functions, &made));
         clattn__plan_release(entry->plan);
         entry->plan = made;
         entry->hash = hash;

@@ -15,14 +15,8 @@
 
 static clattn_status check_options(const clattn_tune_options *options)
 {
-    if (options->struct_size < sizeof *options || options->struct_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "options: struct_size is %" PRIu32 "; use clattn_tune_options_init",
-                            options->struct_size);
-    if (!clattn__unknown_is_zero(options, sizeof *options, options->struct_size))
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "options: has fields that version %s does not know",
-                            clattn_version_string());
+    CLATTN__TRY(
+        clattn__check_known(options, sizeof *options, "options", "clattn_tune_options_init"));
     if (options->quick > 1)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: quick is %" PRIu32 ", must be 0 or 1",
                             options->quick);
@@ -200,7 +194,7 @@ static clattn_status list(const clattn__env *env, const char *path, clattn_tunin
 {
     clattn_tuning_row row;
     char *text;
-    if (!path || !clattn__file_exists(path))
+    if (!path || !clattn__file_exists(env, path))
         return CLATTN_OK;
     CLATTN__TRY(clattn__tuning_read(env, path, &text));
     clattn_status status = CLATTN_OK;

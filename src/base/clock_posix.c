@@ -1,6 +1,7 @@
 /* Monotonic time on POSIX systems. */
 #include "base/clock.h"
 
+#include <sched.h>
 #include <time.h>
 
 uint64_t clattn__now_ns(void)
@@ -15,6 +16,11 @@ void clattn__sleep_ns(uint64_t nanoseconds)
     struct timespec time = {.tv_sec = (time_t)(nanoseconds / 1000000000u),
                             .tv_nsec = (long)(nanoseconds % 1000000000u)};
     nanosleep(&time, NULL);
+}
+
+void clattn__yield(void)
+{
+    sched_yield();
 }
 
 uint64_t clattn__wall_seconds(void)

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/unknown.h"
+#include "base/variable.h"
 
 static void *default_realloc(void *user, void *pointer, size_t size)
 {
@@ -85,20 +86,18 @@ static uint32_t verbose_from(const char *text)
 static clattn_status copy_setting(const clattn__env *env, const char *option, const char *variable,
                                   char **setting)
 {
-    const char *value = option;
-    if (!value && variable) {
-        value = getenv(variable);
-        if (value && !*value)
-            value = NULL;
-    }
-    if (!value)
-        return CLATTN_OK;
-    *setting = clattn__copy_text(env, value);
+    if (!option)
+        return variable ? clattn__variable(env, variable, setting) : CLATTN_OK;
+    *setting = clattn__copy_text(env, option);
     return *setting ? CLATTN_OK : CLATTN_ERR_OUT_OF_MEMORY;
 }
 
 static clattn_status copy_settings(clattn__env *env, const clattn_context_options *options)
 {
+    char *verbose = NULL;
+    CLATTN__TRY(clattn__variable(env, "CLATTN_VERBOSE", &verbose));
+    env->verbose = verbose_from(verbose);
+    clattn__free(env, verbose);
     CLATTN__TRY(copy_setting(env, options->device, "CLATTN_DEVICE", &env->device));
     CLATTN__TRY(copy_setting(env, options->cache_dir, "CLATTN_CACHE_DIR", &env->cache_dir));
     CLATTN__TRY(copy_setting(env, options->kernel, NULL, &env->kernel));
@@ -125,7 +124,8 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
         memcpy(&own, options,
                options->struct_size < sizeof own ? options->struct_size : sizeof own);
     }
-    if (own.flags & ~(uint32_t)(CLATTN_CONTEXT_NO_PROGRAM_CACHE | CLATTN_CONTEXT_NO_TUNING))
+    if (own.flags & ~(uint32_t)(CLATTN_CONTEXT_NO_PROGRAM_CACHE | CLATTN_CONTEXT_NO_TUNING |
+                                CLATTN_CONTEXT_SLEEPY_WAITS))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: flags has unknown bits (0x%x)",
                             (unsigned)own.flags);
     if (own.parts > CLATTN__MAX_PARTS)
@@ -142,7 +142,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     env->cache_store = own.cache_store;
     env->cache_user = own.cache_user;
     env->parts = own.parts;
-    env->verbose = verbose_from(getenv("CLATTN_VERBOSE"));
+    env->sleepy = own.flags & CLATTN_CONTEXT_SLEEPY_WAITS;
     const clattn_status status = copy_settings(env, &own);
     env->cache_on = !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);
     env->tuning_on = env->cache_on && !(own.flags & CLATTN_CONTEXT_NO_TUNING);

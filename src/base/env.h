@@ -9,7 +9,8 @@
 
 #include "base/status.h"
 
-#define CLATTN__MAX_PARTS 16
+#define CLATTN__MAX_PARTS   16
+#define CLATTN__MAX_DEVICES 16 /* of a context */
 
 typedef struct clattn__env {
     clattn_realloc_fn realloc; /* never NULL */
@@ -20,6 +21,7 @@ typedef struct clattn__env {
     bool cache_on;               /* program cache, wherever it is */
     bool cache_trials;           /* programs are tried once: looked for, but not kept */
     bool tuning_on;              /* the tuning file is used, if there is one */
+    bool sleepy;                 /* waits sleep from the beginning */
     uint32_t parts;              /* of the device, at most CLATTN__MAX_PARTS; 0: it stays whole */
     char *device;                /* owned; selector, NULL: best device */
     char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */

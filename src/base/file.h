@@ -1,5 +1,6 @@
 /* The few file operations of the program cache, of CLATTN_KERNEL_DIR and of saved sequences. One
- * implementation a system: file_posix.c. Failures are statuses with a sentence that names the path.
+ * implementation a system: file_posix.c, file_windows.c. Failures are statuses with a sentence that
+ * names the path. On Windows paths are UTF-8, with either slash, and may be longer than MAX_PATH.
  */
 #ifndef CLATTN_BASE_FILE_H
 #define CLATTN_BASE_FILE_H
@@ -32,12 +33,13 @@ uint64_t clattn__file_size(const clattn__file_in *in);
 clattn_status clattn__file_get(clattn__file_in *in, void *data, size_t size);
 void clattn__file_close(clattn__file_in *in);
 
-/* Creates the folder and its parents, private to the user (0700); CLATTN_ERR_IO if it is a link to
- * elsewhere, belongs to someone else, or others may write to it. */
+/* Creates the folder and its parents, private to the user (0700; on Windows for the user, the
+ * system and administrators); CLATTN_ERR_IO if it is a link to elsewhere, belongs to someone else,
+ * or others may write to it. */
 clattn_status clattn__folder_make_private(const clattn__env *env, const char *path);
 
 /* CLATTN_OK if the folder is private as above, CLATTN_ERR_IO if not or if it isn't there. */
-clattn_status clattn__folder_check_private(const char *path);
+clattn_status clattn__folder_check_private(const clattn__env *env, const char *path);
 
 /* Calls `visit` with each file name in the folder, sorted; a missing folder is empty. A status
  * other than CLATTN_OK ends the walk and is returned. */
@@ -46,10 +48,10 @@ clattn_status clattn__folder_list(const clattn__env *env, const char *path, clat
                                   void *user);
 
 /* Whether there is anything of this name. */
-bool clattn__file_exists(const char *path);
+bool clattn__file_exists(const clattn__env *env, const char *path);
 
 /* true if the file was there and is gone now. */
-bool clattn__file_remove(const char *path);
+bool clattn__file_remove(const clattn__env *env, const char *path);
 
 /* The user's cache folder + "/clattn" into *path (owned); NULL where the system names none. */
 clattn_status clattn__default_cache_dir(const clattn__env *env, char **path);

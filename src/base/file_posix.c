@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/name_list.h"
 #include "base/text.h"
 
 static clattn_status fail_io(const char *path, const char *what)
@@ -253,8 +254,9 @@ static clattn_status make_parents(const clattn__env *env, const char *path)
     return status;
 }
 
-clattn_status clattn__folder_check_private(const char *path)
+clattn_status clattn__folder_check_private(const clattn__env *env, const char *path)
 {
+    (void)env;
     struct stat state;
     if (lstat(path, &state) != 0)
         return fail_io(path, "can't be read");
@@ -272,79 +274,42 @@ clattn_status clattn__folder_make_private(const clattn__env *env, const char *pa
     CLATTN__TRY(make_parents(env, path));
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return fail_io(path, "can't be created");
-    return clattn__folder_check_private(path);
+    return clattn__folder_check_private(env, path);
 }
 
-/* Names of a folder, in an array that grows. */
-typedef struct names {
-    const clattn__env *env;
-    char **name; /* (count) owned */
-    size_t count, capacity;
-} names;
-
-static void names_finish(names *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        clattn__free(list->env, list->name[i]);
-    clattn__free(list->env, list->name);
-}
-
-static clattn_status names_add(names *list, const char *name)
-{
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        char **grown = clattn__resize(list->env, list->name, capacity * sizeof *grown);
-        if (!grown)
-            return CLATTN_ERR_OUT_OF_MEMORY;
-        list->name = grown;
-        list->capacity = capacity;
-    }
-    char *copy = clattn__copy_text(list->env, name);
-    if (!copy)
-        return CLATTN_ERR_OUT_OF_MEMORY;
-    list->name[list->count++] = copy;
-    return CLATTN_OK;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static clattn_status read_names(DIR *folder, names *list)
+static clattn_status read_names(DIR *folder, clattn__name_list *list)
 {
     const struct dirent *entry;
     while ((entry = readdir(folder)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            CLATTN__TRY(names_add(list, entry->d_name));
-    if (list->count > 1)
-        qsort(list->name, list->count, sizeof *list->name, by_name);
+        CLATTN__TRY(clattn__name_list_add(list, entry->d_name));
     return CLATTN_OK;
 }
 
 clattn_status clattn__folder_list(const clattn__env *env, const char *path, clattn__visit_fn visit,
                                   void *user)
 {
-    names list = {.env = env};
+    clattn__name_list list = {.env = env};
     DIR *folder = opendir(path);
     if (!folder)
         return errno == ENOENT ? CLATTN_OK : fail_io(path, "can't be read");
     clattn_status status = read_names(folder, &list);
     closedir(folder);
-    for (size_t i = 0; i < list.count && status == CLATTN_OK; i++)
-        status = visit(user, list.name[i]);
-    names_finish(&list);
+    if (status == CLATTN_OK)
+        status = clattn__name_list_visit(&list, visit, user);
+    clattn__name_list_finish(&list);
     return status;
 }
 
-bool clattn__file_exists(const char *path)
+bool clattn__file_exists(const clattn__env *env, const char *path)
 {
+    (void)env;
     struct stat state;
     return lstat(path, &state) == 0;
 }
 
-bool clattn__file_remove(const char *path)
+bool clattn__file_remove(const clattn__env *env, const char *path)
 {
+    (void)env;
     return unlink(path) == 0;
 }
 

@@ -5,7 +5,10 @@
 
 #include <clattn/clattn.h>
 
-#if defined(__GNUC__)
+/* By the name `printf` gcc means the system's own formats on Windows. */
+#if defined(__MINGW32__) && !defined(__clang__)
+#define CLATTN__PRINTF(format_index, first) __attribute__((format(gnu_printf, format_index, first)))
+#elif defined(__GNUC__)
 #define CLATTN__PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
 #else
 #define CLATTN__PRINTF(format_index, first)

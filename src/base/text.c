@@ -98,3 +98,8 @@ bool clattn__contains(const char *text, const char *part)
             return true;
     return *part == 0;
 }
+
+bool clattn__same_word(const char *a, const char *b)
+{
+    return strlen(a) == strlen(b) && clattn__contains(a, b);
+}

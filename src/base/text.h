@@ -28,6 +28,9 @@ const char *clattn__text_get(const clattn__text *text);
  */
 char *clattn__text_take(clattn__text *text);
 
+/* Whether the texts are the same, ASCII case ignored. */
+bool clattn__same_word(const char *a, const char *b);
+
 /* Whether `text` contains `part`, ASCII case ignored. */
 bool clattn__contains(const char *text, const char *part);
 

@@ -1,4 +1,5 @@
-/* Locks, threads and process identity. One implementation a system: thread_posix.c. */
+/* Locks, threads and process identity. One implementation a system: thread_posix.c,
+ * thread_windows.c. */
 #ifndef CLATTN_BASE_THREAD_H
 #define CLATTN_BASE_THREAD_H
 
@@ -7,7 +8,17 @@
 #include "base/status.h"
 
 #if defined(_WIN32)
-#error "thread.h has no implementation for this system yet"
+typedef struct clattn__mutex {
+    void *native; /* an SRWLOCK */
+} clattn__mutex;
+typedef struct clattn__cond {
+    void *native; /* a CONDITION_VARIABLE */
+} clattn__cond;
+typedef struct clattn__thread {
+    void *native; /* a handle */
+    void *(*function)(void *);
+    void *user; /* borrowed */
+} clattn__thread;
 #else
 #include <pthread.h>
 typedef struct clattn__mutex {
@@ -34,11 +45,9 @@ void clattn__cond_wait(clattn__cond *cond, clattn__mutex *mutex);
 void clattn__cond_wait_until(clattn__cond *cond, clattn__mutex *mutex, uint64_t until_ns);
 void clattn__cond_broadcast(clattn__cond *cond);
 
-/* A thread that gets none of the process's signals. */
+/* A thread that gets none of the process's signals. *thread stays where it is until the join. */
 clattn_status clattn__thread_start(clattn__thread *thread, void *(*function)(void *), void *user);
 void clattn__thread_join(clattn__thread *thread);
-/* Whether the calling thread is this one. */
-int clattn__thread_is_self(const clattn__thread *thread);
 
 /* Changes after fork(). */
 uint64_t clattn__process_id(void);

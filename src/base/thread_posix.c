@@ -1,10 +1,15 @@
 /* Locks, threads and process identity on POSIX systems. */
+#if defined(__APPLE__)
+#define _DARWIN_C_SOURCE /* pthread_cond_timedwait_relative_np */
+#endif
 #include "base/thread.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 clattn_status clattn__mutex_init(clattn__mutex *mutex)
 {
@@ -28,17 +33,55 @@ void clattn__mutex_unlock(clattn__mutex *mutex)
     pthread_mutex_unlock(&mutex->native);
 }
 
-clattn_status clattn__cond_init(clattn__cond *cond)
+/* Seconds that time_t does not hold (32 bits) become the last that it does. */
+static struct timespec timespec_of(uint64_t nanoseconds)
+{
+    const uint64_t seconds = nanoseconds / 1000000000u;
+    const uint64_t most = sizeof(time_t) > 4 ? INT64_MAX : INT32_MAX;
+    const struct timespec time = {.tv_sec = (time_t)(seconds < most ? seconds : most),
+                                  .tv_nsec = (long)(nanoseconds % 1000000000u)};
+    return time;
+}
+
+/* macOS has one clock for conditions, which someone may set: there waiting is told how long, not
+ * until when. */
+#if defined(__APPLE__)
+static int init_monotonic(pthread_cond_t *cond)
+{
+    return pthread_cond_init(cond, NULL);
+}
+
+static void wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t until_ns)
+{
+    const uint64_t now = clattn__now_ns();
+    const struct timespec left = timespec_of(until_ns > now ? until_ns - now : 0);
+    pthread_cond_timedwait_relative_np(cond, mutex, &left);
+}
+#else
+static int init_monotonic(pthread_cond_t *cond)
 {
     pthread_condattr_t attributes;
     int failed = pthread_condattr_init(&attributes);
     if (!failed) {
         failed = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        failed = failed ? failed : pthread_cond_init(&cond->native, &attributes);
+        failed = failed ? failed : pthread_cond_init(cond, &attributes);
         pthread_condattr_destroy(&attributes);
     }
-    return failed ? clattn__fail(CLATTN_ERR_OUT_OF_MEMORY, "a condition could not be made")
-                  : CLATTN_OK;
+    return failed;
+}
+
+static void wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t until_ns)
+{
+    const struct timespec until = timespec_of(until_ns);
+    pthread_cond_timedwait(cond, mutex, &until);
+}
+#endif
+
+clattn_status clattn__cond_init(clattn__cond *cond)
+{
+    return init_monotonic(&cond->native) == 0
+               ? CLATTN_OK
+               : clattn__fail(CLATTN_ERR_OUT_OF_MEMORY, "a condition could not be made");
 }
 
 void clattn__cond_finish(clattn__cond *cond)
@@ -53,9 +96,7 @@ void clattn__cond_wait(clattn__cond *cond, clattn__mutex *mutex)
 
 void clattn__cond_wait_until(clattn__cond *cond, clattn__mutex *mutex, uint64_t until_ns)
 {
-    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                                   .tv_nsec = (long)(until_ns % 1000000000u)};
-    pthread_cond_timedwait(&cond->native, &mutex->native, &until);
+    wait_until(&cond->native, &mutex->native, until_ns);
 }
 
 void clattn__cond_broadcast(clattn__cond *cond)
@@ -78,11 +119,6 @@ clattn_status clattn__thread_start(clattn__thread *thread, void *(*function)(voi
 void clattn__thread_join(clattn__thread *thread)
 {
     pthread_join(thread->native, NULL);
-}
-
-int clattn__thread_is_self(const clattn__thread *thread)
-{
-    return pthread_equal(thread->native, pthread_self());
 }
 
 uint64_t clattn__process_id(void)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dispatch/lost.h"
 #include "dispatch/settle.h"
 
 static clattn_status init_locks(clattn_dispatcher *made)
@@ -27,19 +28,62 @@ static void finish_locks(clattn_dispatcher *dispatcher)
     clattn__mutex_finish(&dispatcher->lock);
 }
 
+/* Lanes whose device was lost earlier, and hasn't come back, are dead from the start. */
+static clattn_status look_for_lost(clattn_dispatcher *made)
+{
+    bool lost[CLATTN__MAX_LANES] = {false};
+    for (uint32_t i = 0; i < made->backlog.lane_count; i++)
+        lost[i] = clattn__device_is_lost(made->lane[i].device);
+    for (uint32_t i = 0; i < made->backlog.lane_count; i++)
+        clattn__device_set_lost(made->lane[i].device, false);
+    for (uint32_t i = 0; i < made->backlog.lane_count; i++)
+        if (lost[i])
+            clattn__lane_examine(&made->lane[i]);
+    return clattn__check_lanes(made);
+}
+
+/* Items that a lane on the device, or on a part of it, executes at a time. */
+static uint32_t units_of(const clattn__device *device)
+{
+    const uint32_t parts = clattn__device_parts(device) > 1 ? clattn__device_parts(device) : 1;
+    const uint32_t units = clattn__device_caps(device)->compute_units / parts;
+    return units > 0 ? units : 1;
+}
+
+/* How long a launch may take on the device at most, whatever else holds; 0: any time. */
+static double ceiling_of(const clattn__device *device, uint64_t launch_ns)
+{
+    const uint64_t most = clattn__device_caps(device)->launch_ns;
+    if (launch_ns == UINT64_MAX)
+        return 0;
+    return (double)(most && launch_ns > most ? launch_ns : most);
+}
+
+static void init_lane(clattn_dispatcher *made, uint32_t index, clattn__device *device,
+                      clattn__queue *queue)
+{
+    clattn__lane_state *state = &made->backlog.lane[index];
+    clattn__lane_init(&made->lane[index], made, index, device, queue);
+    state->units = units_of(device);
+    state->ceiling_ns = ceiling_of(device, made->launch_ns);
+}
+
 static clattn_status make_queues(clattn_dispatcher *made, clattn__queue *queue, uint32_t lanes)
 {
     clattn_status status = CLATTN_OK;
     uint32_t i;
     if (queue) {
-        clattn__lane_init(&made->lane[0], made, 0, queue);
+        init_lane(made, 0, made->context->device, queue);
         return CLATTN_OK;
     }
     for (i = 0; i < lanes && status == CLATTN_OK; i++) {
         clattn__queue *own = NULL;
-        status = clattn__queue_create_lane(made->context->device, i, &own);
-        clattn__lane_init(&made->lane[i], made, i, own);
+        clattn__device *device = clattn__context_device(made->context, made->distant ? i : 0);
+        status = clattn__queue_create_lane(device, made->distant ? 0 : i, &own);
+        init_lane(made, i, device, own);
     }
+    if (status == CLATTN_OK && !made->direct)
+        status = look_for_lost(made);
     while (status != CLATTN_OK && i > 0)
         clattn__queue_destroy(made->lane[--i].queue);
     return status;
@@ -51,8 +95,10 @@ static void apply(clattn_dispatcher *made, const clattn__dispatcher_settings *se
     if (settings->launch_ns)
         launch_ns = settings->launch_ns == UINT64_MAX ? 0 : (double)settings->launch_ns;
     clattn__backlog_init(&made->backlog, settings->lanes, launch_ns);
-    made->parts = settings->launch_ns != 0;
+    made->launch_ns = settings->launch_ns;
+    made->backlog.parts = settings->launch_ns != 0;
     made->direct = settings->direct;
+    made->distant = made->context->peer_count > 0;
     made->limit = settings->limit ? settings->limit : CLATTN__QUEUE_LIMIT;
 }
 
@@ -140,12 +186,18 @@ clattn_status clattn__dispatcher_take_event(clattn_dispatcher *dispatcher, clatt
     atomic_store(&record->status, CLATTN_PENDING);
     atomic_store(&record->launched, false);
     record->begun = false;
-    record->doom = CLATTN_OK;
+    atomic_store(&record->doom, CLATTN_OK);
+    atomic_store(&record->refused, CLATTN_OK);
+    atomic_store(&record->foreign, false);
+    record->stale = record->ran = false;
+    record->moves = 0;
+    record->failed_on = -1;
     record->part = (clattn__launch_part){0};
     record->part_entry = 0;
     record->job.ranges.count = 0;
     record->job.waits = 0;
     record->job.home = record->job.lane = -1;
+    record->job.barred = 0;
     record->message[0] = 0;
     record->next = NULL;
     *event = record;
@@ -179,6 +231,11 @@ void clattn__event_unref(clattn_event *event)
     clattn__dispatcher_unref(dispatcher);
 }
 
+bool clattn__dispatcher_repeats(const clattn_dispatcher *dispatcher)
+{
+    return !dispatcher->direct && (dispatcher->backlog.lane_count > 1 || dispatcher->distant);
+}
+
 void clattn__dispatcher_leave(clattn_dispatcher *dispatcher)
 {
     while (dispatcher->notices.count || dispatcher->leftover.count) {
@@ -198,17 +255,11 @@ void clattn__dispatcher_leave(clattn_dispatcher *dispatcher)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-static const clattn_event *first_waiting(const clattn_dispatcher *dispatcher)
+/* With the lock held: whether something is held back of what was submitted up to `newest`. */
+static bool is_waiting(const clattn_dispatcher *dispatcher, uint64_t newest)
 {
-    return (const clattn_event *)dispatcher->backlog.waiting.first;
-}
-
-/* With the lock held; waits until nothing of what was submitted so far is held back. */
-static void wait_for_launches(clattn_dispatcher *dispatcher)
-{
-    const uint64_t newest = dispatcher->submitted;
-    while (first_waiting(dispatcher) && first_waiting(dispatcher)->number <= newest)
-        clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+    const clattn__job *first = dispatcher->backlog.waiting.first;
+    return first && first->order <= newest;
 }
 
 /* With the lock held, which is given away while the newest flight is waited for: others may go on
@@ -217,20 +268,43 @@ static clattn_status finish_lane(clattn__lane *lane)
 {
     if (lane->flight_count == 0)
         return CLATTN_OK;
-    const clattn_status status = clattn__lane_wait(lane, lane->flight_count - 1);
-    return status == CLATTN_OK ? status : clattn__queue_finish(lane->queue);
+    return clattn__lane_wait(lane, lane->flight_count - 1) == CLATTN_OK
+               ? CLATTN_OK
+               : clattn__queue_finish(lane->queue);
+}
+
+/* The first failure of a lane, unless it is dead and others take over. */
+static clattn_status finish_lanes(clattn_dispatcher *dispatcher)
+{
+    clattn_status status = CLATTN_OK;
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++) {
+        const clattn_status finished = finish_lane(&dispatcher->lane[i]);
+        if (finished == CLATTN_OK)
+            continue;
+        clattn__lane_examine(&dispatcher->lane[i]);
+        if (status == CLATTN_OK &&
+            (!dispatcher->backlog.lane[i].dead || clattn__check_lanes(dispatcher) != CLATTN_OK))
+            status = finished;
+    }
+    return status;
 }
 
 /* With the lock held. */
 static clattn_status drain(clattn_dispatcher *dispatcher)
 {
-    clattn_status status = CLATTN_OK;
-    wait_for_launches(dispatcher);
-    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++) {
-        const clattn_status finished = finish_lane(&dispatcher->lane[i]);
-        status = status == CLATTN_OK ? finished : status;
-    }
-    clattn__reap(dispatcher);
+    const uint64_t newest = dispatcher->submitted;
+    clattn_status status;
+    bool again;
+    do {
+        const uint64_t moved = dispatcher->done.moved;
+        while (is_waiting(dispatcher, newest))
+            clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
+        status = finish_lanes(dispatcher);
+        clattn__reap(dispatcher);
+        clattn__bury_lanes(dispatcher);
+        /* some began again elsewhere, and may be in flight where it was waited before */
+        again = is_waiting(dispatcher, newest) || dispatcher->done.moved != moved;
+    } while (status == CLATTN_OK && again);
     if (status != CLATTN_OK) /* a queue is dead: nothing will end */
         clattn__give_up(dispatcher, status);
     return status;

@@ -6,17 +6,9 @@
 #include "dispatch/lane.h"
 #include "dispatch/trace.h"
 
-/* While submissions meet, and this long afterwards, long ones go in parts. */
-#define CLATTN__CROWDED_NS 100000000u
 /* How long a part is to take, and how much is in flight on a lane, unless options say so. */
 #define CLATTN__LAUNCH_NS   1000000u
 #define CLATTN__QUEUE_LIMIT 4096u
-
-/* The lane on which a sequence was last. */
-typedef struct clattn__home {
-    uint64_t id; /* 0: nobody's */
-    int32_t lane;
-} clattn__home;
 
 struct clattn_dispatcher {
     atomic_int references;
@@ -26,22 +18,24 @@ struct clattn_dispatcher {
     clattn__cond changed;    /* for callers that wait: something was launched, or ended */
     clattn__lane lane[CLATTN__MAX_LANES]; /* (backlog.lane_count) */
     clattn__backlog backlog;
-    bool direct;            /* nothing is ever held back: the caller's queue, or its only user's */
-    bool parts;             /* long submissions go in parts even if they are alone */
-    bool closing;           /* the threads are to end */
-    uint32_t limit;         /* submissions that may be unfinished */
-    uint32_t admitted;      /* that are on their way in */
-    uint32_t watched;       /* unfinished submissions with callbacks: `calls` has room for them */
-    uint32_t strangers;     /* watchers of other dispatchers: `notices` has room for them */
-    uint32_t abroad;        /* waits for other dispatchers: `leftover` has room for them */
-    uint64_t crowded_till;  /* ns */
-    uint64_t submitted;     /* number of the last submission */
-    clattn_event *spare;    /* records to use again */
-    clattn__keep calls;     /* clattn_event *, references: done, their callbacks are being called */
-    clattn__keep notices;   /* clattn_event *, references: of other dispatchers, to be told */
-    clattn__keep leftover;  /* clattn_event *, references to give back without the lock */
-    clattn__home home[256]; /* of sequences, by a hash of their ids */
-    clattn_status failure;  /* first since the last finish */
+    bool direct;  /* nothing is ever held back: the caller's queue, or its only user's */
+    bool distant; /* lanes are of different cl_contexts: cl_events can't order them */
+
+    bool closing;       /* the threads are to end */
+    uint64_t launch_ns; /* of the settings */
+    uint32_t limit;     /* submissions that may be unfinished */
+    uint32_t admitted;  /* that are on their way in */
+    uint32_t watched;   /* unfinished submissions with callbacks: `calls` has room for them */
+    uint32_t onlookers; /* threads that wait for the first of several, once for each */
+    uint32_t strangers; /* watchers of other dispatchers: `notices` has room for them */
+    uint32_t abroad;    /* waits for other dispatchers: `leftover` has room for them */
+
+    uint64_t submitted;    /* number of the last submission */
+    clattn_event *spare;   /* records to use again */
+    clattn__keep calls;    /* clattn_event *, references: done, their callbacks are being called */
+    clattn__keep notices;  /* clattn_event *, references: of other dispatchers, to be told */
+    clattn__keep leftover; /* clattn_event *, references to give back without the lock */
+    clattn_status failure; /* first since the last finish */
     char message[256];
     clattn_dispatcher_statistics done;
     clattn__trace trace;
@@ -66,6 +60,10 @@ clattn_status clattn__dispatcher_finish(clattn_dispatcher *dispatcher);
 clattn_status clattn__dispatcher_drain(clattn_dispatcher *dispatcher);
 clattn_status clattn__dispatcher_check(const clattn_dispatcher *dispatcher);
 void clattn__dispatcher_unref(clattn_dispatcher *dispatcher);
+
+/* Whether a submission that was launched may have to begin again: on another lane, or on its own
+ * because what others had sent to the device didn't arrive. */
+bool clattn__dispatcher_repeats(const clattn_dispatcher *dispatcher);
 
 /* Unlocks, and then does what must not be done under the lock. */
 void clattn__dispatcher_leave(clattn_dispatcher *dispatcher);

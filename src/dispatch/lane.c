@@ -3,13 +3,16 @@
 
 #include "dispatch/dispatcher.h"
 
+/* About what it takes to wake a thread. */
+#define BRIEF_NS 20000
+
 void clattn__lane_init(clattn__lane *lane, struct clattn_dispatcher *dispatcher, uint32_t index,
-                       clattn__queue *queue)
+                       clattn__device *device, clattn__queue *queue)
 {
     lane->dispatcher = dispatcher;
     lane->index = index;
     lane->queue = queue;
-    lane->tables.device = dispatcher->context->device;
+    lane->device = lane->tables.device = device;
 }
 
 void clattn__lane_finish(clattn__lane *lane)
@@ -27,42 +30,46 @@ clattn_status clattn__lane_reserve(clattn__lane *lane, uint64_t size)
     if (size == 0 || (lane->workspace && clattn__memory_size(lane->workspace) >= size))
         return CLATTN_OK;
     clattn__memory *grown;
-    CLATTN__TRY(clattn__memory_create(lane->dispatcher->context->device, size, &grown));
+    CLATTN__TRY(clattn__memory_create(lane->device, size, &grown));
     clattn__memory_release(lane->workspace); /* submissions in flight keep the old one */
     lane->workspace = grown;
     return CLATTN_OK;
 }
 
+bool clattn__lane_is_brief(const clattn__lane *lane)
+{
+    return clattn__lane_time(&lane->dispatcher->backlog.lane[lane->index], 0) < BRIEF_NS;
+}
+
 clattn_status clattn__lane_wait(clattn__lane *lane, uint32_t index)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
-    clattn__device *device = dispatcher->context->device;
-    const clattn__flight flight =
-        lane->flight[(lane->flight_first + index) % lane->flight_capacity];
-    clattn__event_ref(flight.event);
+    const bool asleep = clattn__lane_is_brief(lane);
+    struct _cl_event *last =
+        lane->flight[(lane->flight_first + index) % lane->flight_capacity].what.last;
+    /* it may land meanwhile */
+    const bool held = clattn__event_retain_cl(lane->device, last) == CLATTN_OK;
+    clattn_status status = CLATTN_PENDING;
     clattn__dispatcher_leave(dispatcher);
-    const clattn_status status = clattn__event_wait_cl(device, flight.last, UINT64_MAX);
+    if (held) {
+        status = clattn__event_wait_cl(lane->device, last, UINT64_MAX, asleep);
+        clattn__event_release_cl(lane->device, last);
+    }
     clattn__mutex_lock(&dispatcher->lock);
-    clattn__event_unref_locked(flight.event);
     return status;
 }
 
-void clattn__lane_flies(clattn__lane *lane, clattn_event *of, uint32_t from, double work,
+void clattn__lane_flies(clattn__lane *lane, const clattn__enqueued *what, double work, double part,
                         uint32_t jobs)
 {
-    clattn__event_ref(of);
-    clattn__flight made = {.event = of,
-                           .first = of->commands.item[from],
-                           .last = clattn__event_last(of),
-                           .work = work,
-                           .jobs = jobs,
-                           .launches = of->commands.count - from,
-                           .number = of->number};
-    const clattn__job *job = lane->dispatcher->backlog.flying[lane->index].last;
+    clattn__flight made = {.what = *what, .work = work, .part = part, .jobs = jobs};
+    clattn__job *job = lane->dispatcher->backlog.flying[lane->index].last;
+    clattn__event_ref(what->opener);
+    clattn__event_ref(what->closer);
     for (uint32_t i = 0; i < jobs && job; i++, job = job->previous)
-        made.entries += ((const clattn_event *)job)->entry_count;
+        made.entries += clattn__event_of(job)->entry_count;
     lane->dispatcher->backlog.lane[lane->index].flights++;
     lane->flight[(lane->flight_first + lane->flight_count++) % lane->flight_capacity] = made;
-    lane->done.launches += made.launches;
+    lane->done.launches += what->launches;
     lane->done.submissions += jobs;
 }

@@ -1,32 +1,26 @@
 /* The thread of a lane: launches what is ready whenever the lane has room, calls callbacks, and
- * sleeps otherwise. It exists once something was held back or a callback was set. */
-#include <stdio.h>
-
+ * sleeps otherwise. It exists once something was held back, a callback was set, or somebody waited
+ * for the first of several (wait_any.c). */
 #include "base/clock.h"
+#include "dispatch/lost.h"
 #include "dispatch/settle.h"
 #include "dispatch/submission.h"
+#include "dispatch/transfer.h"
 
 #define MOST_TOGETHER 64
+/* How often a lane picks again because it must pass over what is due first. */
+#define MOST_LOOKS 64
 
-static clattn_event *event_of(clattn__job *job)
+/* A failure to launch is that of the submission, or of the lane. */
+static void fail(clattn__lane *lane, clattn__job *job, clattn_status status)
 {
-    return (clattn_event *)job; /* its first member */
+    clattn__lane_examine(lane);
+    clattn__end_waiting(lane, clattn__event_of(job), status);
+    clattn__bury_lanes(lane->dispatcher);
+    clattn__settle_condemned(lane->dispatcher);
 }
 
-/* A failure to launch is that of the submissions. */
-static void fail(clattn_dispatcher *dispatcher, clattn__job *const *jobs, uint32_t count,
-                 clattn_status status)
-{
-    char message[256];
-    snprintf(message, sizeof message, "%s", clattn__message());
-    for (uint32_t i = 0; i < count; i++) {
-        clattn__fail(status, "%s", message);
-        clattn__settle_waiting(dispatcher, event_of(jobs[i]), status);
-    }
-    clattn__settle_condemned(dispatcher);
-}
-
-/* The first launch of a submission. */
+/* The first launch of a submission, before which what it needs was sent. */
 static void begin(clattn_event *event, uint64_t now)
 {
     if (event->begun)
@@ -34,82 +28,177 @@ static void begin(clattn_event *event, uint64_t now)
     event->begun = true;
     event->launched_at = now;
     event->dispatcher->done.waiting_ns += now - event->submitted;
+    clattn__transfer_estimate_sharers(event);
 }
 
 static void launched(clattn__lane *lane, clattn__job *job, uint64_t now)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
-    clattn_event *event = event_of(job);
+    clattn_event *event = clattn__event_of(job);
     begin(event, now);
-    dispatcher->done.steals += job->home >= 0 && job->home != (int32_t)lane->index;
-    clattn__home_set(dispatcher, event, (int32_t)lane->index);
     clattn__backlog_launched(&dispatcher->backlog, job, lane->index);
+    event->brief = clattn__lane_is_brief(lane);
     atomic_store(&event->launched, true);
-    if (event->watchers.count)
+    if (event->watchers.count && !dispatcher->distant && atomic_load(&event->refused) == CLATTN_OK)
         clattn__tell_watchers(dispatcher, event, CLATTN_OK);
 }
 
-static void launch_whole(clattn__lane *lane, clattn__job **jobs, uint32_t count)
+static bool any_refused(clattn__job *const *jobs, uint32_t count)
 {
-    clattn_event *events[MOST_TOGETHER];
-    double work = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        events[i] = event_of(jobs[i]);
-        work += jobs[i]->work;
-    }
-    const clattn_status status = clattn__lane_launch(lane, events, count, (clattn__wait_list){0});
-    if (status != CLATTN_OK) {
-        fail(lane->dispatcher, jobs, count, status);
-        return;
-    }
-    const uint64_t now = clattn__now_ns();
     for (uint32_t i = 0; i < count; i++)
-        launched(lane, jobs[i], now);
-    clattn__lane_flies(lane, events[0], 0, work, count);
+        if (atomic_load(&clattn__event_of(jobs[i])->refused) != CLATTN_OK)
+            return true;
+    return false;
 }
 
-static void launch_part(clattn__lane *lane, clattn__job *job, uint32_t items, uint64_t before)
+/* All of it was refused. */
+static void end_refused(clattn__lane *lane, clattn_event *event)
+{
+    const clattn_status status = (clattn_status)atomic_load(&event->refused);
+    clattn__end_waiting(lane, event, clattn__fail(status, "%s", event->message));
+}
+
+/* After clattn__lane_launch: enters what flies, and ends what was refused altogether. */
+static void enter(clattn__lane *lane, clattn__job *const *jobs, uint32_t count,
+                  const clattn__enqueued *what)
+{
+    const uint64_t now = clattn__now_ns();
+    const bool refused = any_refused(jobs, count);
+    double work = 0;
+    uint32_t flying = 0;
+    if (refused)
+        clattn__lane_examine(lane);
+    for (uint32_t i = 0; i < count; i++) {
+        if (clattn__event_of(jobs[i])->commands.count == 0) {
+            end_refused(lane, clattn__event_of(jobs[i]));
+            continue;
+        }
+        work += jobs[i]->work;
+        launched(lane, jobs[i], now);
+        flying++;
+    }
+    if (flying)
+        clattn__lane_flies(lane, what, work, 0, flying);
+    if (refused) {
+        clattn__bury_lanes(lane->dispatcher);
+        clattn__settle_condemned(lane->dispatcher);
+    }
+}
+
+static void launch_whole(clattn__lane *lane, clattn__job *const *jobs, uint32_t count)
+{
+    const clattn__lane_state *state = &lane->dispatcher->backlog.lane[lane->index];
+    clattn_event *events[MOST_TOGETHER] = {NULL}; /* gcc doesn't see that there is one at least */
+    clattn__enqueued what;
+    for (uint32_t i = 0; i < count; i++)
+        events[i] = clattn__event_of(jobs[i]);
+    const clattn_status status =
+        clattn__lane_launch(lane, events, count, (clattn__wait_list){0}, &what);
+    if (status == CLATTN_OK)
+        enter(lane, jobs, count, &what);
+    else if (count == 1)
+        fail(lane, jobs[0], status);
+    else /* what is too much for all may be enough for each */
+        for (uint32_t i = 0; i < count && !state->dead; i++)
+            launch_whole(lane, &jobs[i], 1);
+}
+
+static void launch_part(clattn__lane *lane, clattn__job *job, uint32_t items)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
-    clattn_event *event = event_of(job);
-    const uint32_t from = event->commands.count;
+    clattn_event *event = clattn__event_of(job);
+    clattn__enqueued what;
     uint64_t left;
-    const clattn_status status = clattn__lane_launch_part(lane, event, items, &left);
+    const double before = clattn__work_left(lane, event);
+    const clattn_status status = clattn__lane_launch_part(lane, event, items, &left, &what);
     if (status != CLATTN_OK) {
-        fail(dispatcher, &job, 1, status);
+        clattn__reap_lanes(dispatcher); /* it was waited for: nothing of it is in flight */
+        fail(lane, job, status);
         return;
     }
     const uint64_t now = clattn__now_ns();
-    const double work = job->work * (double)(before - left) / (double)before;
+    const double part = job->work * (1 - clattn__work_left(lane, event) / before);
     if (left == 0) {
         launched(lane, job, now);
-        clattn__lane_flies(lane, event, from, job->work, 1);
+        clattn__lane_flies(lane, &what, job->work, job->work, 1);
         return;
     }
     begin(event, now);
-    clattn__backlog_begun(&dispatcher->backlog, job, lane->index, work, now);
-    clattn__lane_flies(lane, event, from, work, 0);
+    const double counted = clattn__backlog_begun(&dispatcher->backlog, job, lane->index, part, now);
+    clattn__lane_flies(lane, &what, counted, part, 0);
+}
+
+/* How many of the job's `items` go into the next launch. */
+static uint32_t items_now(const clattn__lane *lane, clattn__job *job, uint32_t items)
+{
+    const double work = clattn__backlog_portion(&lane->dispatcher->backlog, lane->index, job->work,
+                                                clattn__now_ns());
+    return work < job->work ? clattn__items_of_work(lane, clattn__event_of(job), work) : items;
+}
+
+/* Passes over the job if something in flight on another lane keeps it from this one. */
+static bool pass_over(const clattn__lane *lane, clattn__job *job)
+{
+    clattn_dispatcher *dispatcher = lane->dispatcher;
+    if (!dispatcher->distant || !clattn__transfer_conflicts(lane, clattn__event_of(job)))
+        return false;
+    if (clattn__backlog_block(job, lane->index))
+        clattn__cond_broadcast(&dispatcher->wake);
+    return true;
+}
+
+/* Of those that go along with the first one, those that can stay. */
+static uint32_t drop_blocked(const clattn__lane *lane, clattn__job **jobs, uint32_t count)
+{
+    uint32_t kept = 1;
+    for (uint32_t i = 1; i < count; i++)
+        if (!pass_over(lane, jobs[i]))
+            jobs[kept++] = jobs[i];
+    return kept;
+}
+
+/* What the lane should launch next and can; *looks (in, out): how often it may pick another time.
+ */
+static uint32_t pick(const clattn__lane *lane, clattn__job **jobs, uint32_t *looks)
+{
+    clattn__backlog *backlog = &lane->dispatcher->backlog;
+    while (*looks > 0) {
+        const uint32_t count = clattn__backlog_pick(backlog, lane->index, jobs, MOST_TOGETHER);
+        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family))
+            return 0;
+        if (!pass_over(lane, jobs[0]))
+            return drop_blocked(lane, jobs, count);
+        --*looks;
+    }
+    return 0;
+}
+
+static void launch(clattn__lane *lane, clattn__job *const *jobs, uint32_t count)
+{
+    const clattn_event *event = clattn__event_of(jobs[0]);
+    const uint64_t left = count == 1 ? clattn__items_left(lane, event) : 0;
+    uint32_t items = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+    if (items)
+        items = items_now(lane, jobs[0], items);
+    if (count == 1 && (event->begun || items < left))
+        launch_part(lane, jobs[0], items);
+    else
+        launch_whole(lane, jobs, count);
 }
 
 bool clattn__lane_feed(clattn__lane *lane)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
-    clattn__backlog *backlog = &dispatcher->backlog;
     clattn__job *jobs[MOST_TOGETHER];
+    uint32_t looks = MOST_LOOKS;
     bool fed = false;
-    while (clattn__backlog_has_room(backlog, lane->index, 0)) {
-        const uint32_t count = clattn__backlog_pick(backlog, lane->index, jobs, MOST_TOGETHER);
-        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family))
+    if (dispatcher->backlog.lane_count > 1)
+        clattn__backlog_look(&dispatcher->backlog, lane->index);
+    while (clattn__backlog_has_room(&dispatcher->backlog, lane->index, 0)) {
+        const uint32_t count = pick(lane, jobs, &looks);
+        if (count == 0)
             break;
-        clattn_event *event = event_of(jobs[0]);
-        const uint64_t left = count == 1 ? clattn__items_left(event) : 0;
-        uint32_t items = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
-        if (items && (dispatcher->parts || clattn__now_ns() < dispatcher->crowded_till))
-            items = clattn__backlog_share(backlog, lane->index, jobs[0]->work, items);
-        if (count == 1 && (event->begun || items < left))
-            launch_part(lane, jobs[0], items, left);
-        else
-            launch_whole(lane, jobs, count);
+        launch(lane, jobs, count);
         fed = true;
     }
     if (fed)
@@ -150,14 +239,15 @@ static uint64_t next_expiry(const clattn_dispatcher *dispatcher)
 {
     uint64_t next = UINT64_MAX;
     for (clattn__job *at = dispatcher->backlog.waiting.first; at; at = at->next)
-        if (!event_of(at)->begun && event_of(at)->expires < next)
-            next = event_of(at)->expires;
+        if (!clattn__event_of(at)->begun && clattn__event_of(at)->expires < next)
+            next = clattn__event_of(at)->expires;
     return next;
 }
 
 static bool has_to_watch(const clattn_dispatcher *dispatcher)
 {
-    return dispatcher->backlog.waiting.count || dispatcher->watched;
+    return dispatcher->backlog.waiting.count || dispatcher->watched || dispatcher->onlookers ||
+           (dispatcher->distant && dispatcher->strangers);
 }
 
 static void turn(clattn__lane *lane)

@@ -10,20 +10,12 @@
 
 static clattn_status check_sizes(const clattn_submission *submission)
 {
-    if (!submission)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "submission: is NULL");
-    if (submission->struct_size < sizeof *submission || submission->struct_size > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "submission: struct_size is %" PRIu32 "; use clattn_submission_init",
-                            submission->struct_size);
+    CLATTN__TRY(clattn__check_known(submission, sizeof *submission, "submission",
+                                    "clattn_submission_init"));
     if (submission->step_size < sizeof(clattn_step) || submission->step_size > 65536)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "submission: step_size is %" PRIu32 "; use clattn_submission_init",
                             submission->step_size);
-    if (!clattn__unknown_is_zero(submission, sizeof *submission, submission->struct_size))
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                            "submission: has fields that version %s does not know",
-                            clattn_version_string());
     return CLATTN_OK;
 }
 
@@ -91,15 +83,16 @@ static clattn_status bind_step(clattn_event *event, const clattn_submission *sub
 {
     CLATTN__TRY(check_step(event, submission, step));
     entry->plan = step->plan;
-    entry->workspace = 0;
+    entry->use = NULL;
+    entry->scratch = false;
     entry->level = 0;
     CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, &entry->bound));
     entry->family = 0;
-    if (step->plan->variant.workspace && submission->workspace)
+    if (clattn__plan_workspace(step->plan) && submission->workspace)
         return clattn__bind_workspace(step->plan, submission->workspace,
                                       submission->workspace_offset, &entry->bound);
     entry->family = family_of(entry);
-    entry->workspace = step->plan->variant.workspace;
+    entry->scratch = true;
     return CLATTN_OK;
 }
 
@@ -111,7 +104,7 @@ static clattn_status check_caller_workspace(const clattn_submission *submission)
     if (!submission->workspace)
         return CLATTN_OK;
     for (uint32_t i = 0; i < submission->step_count; i++) {
-        const uint64_t needed = step_at(submission, i)->plan->variant.workspace;
+        const uint64_t needed = clattn__plan_workspace(step_at(submission, i)->plan);
         most = needed > most ? needed : most;
     }
     for (uint32_t i = 0; i < submission->step_count; i++)
@@ -156,26 +149,15 @@ static clattn_status keep(clattn_event *event, const clattn__entry *entry)
     return clattn__event_keep_memory(event, entry->bound.workspace.memory);
 }
 
-static clattn_status copy_arrays(clattn_event *event)
+/* Where host arrays will be among the copies; they are copied once it is known where to. */
+static void place_arrays(clattn_event *event)
 {
-    uint64_t size = 0;
+    event->copy_size = 0;
+    event->copied = false;
     for (uint32_t i = 0; i < event->entry_count; i++) {
-        event->entry[i].copies = size;
-        size += event->entry[i].bound.host_size;
+        event->entry[i].copies = event->copy_size;
+        event->copy_size += event->entry[i].bound.host_size;
     }
-    if (size > event->copy_capacity) {
-        unsigned char *grown =
-            clattn__resize(&event->dispatcher->context->env, event->copies, (size_t)size);
-        if (!grown)
-            return CLATTN_ERR_OUT_OF_MEMORY;
-        event->copies = grown;
-        event->copy_capacity = size;
-    }
-    event->copy_size = size;
-    for (uint32_t i = 0; i < event->entry_count && size; i++)
-        clattn__copy_host(event->entry[i].plan, &event->entry[i].bound,
-                          event->copies + event->entry[i].copies);
-    return CLATTN_OK;
 }
 
 /* Steps that share nothing that is written are of one level, and may run in any order. */
@@ -213,6 +195,15 @@ static clattn_status reserve_ranges(clattn_event *event, uint64_t more)
     return CLATTN_OK;
 }
 
+/* One past the last head of a step; plans without heads, as projections, have their sequences
+ * whole.
+ */
+static uint32_t heads_end(const clattn_step *step)
+{
+    const uint32_t count = (uint32_t)step->plan->problem.extent[CLATTN__N_KV_HEAD];
+    return count ? step->first_kv_head + count : UINT32_MAX;
+}
+
 static clattn_status find_ranges(clattn_event *event, const clattn_submission *submission,
                                  uint64_t sequence)
 {
@@ -230,7 +221,7 @@ static clattn_status find_ranges(clattn_event *event, const clattn_submission *s
             continue;
         CLATTN__TRY(reserve_ranges(event, batch));
         clattn__head_ranges_add(ranges, step->sequences, batch, step->first_kv_head,
-                                step->first_kv_head + (uint32_t)extent[CLATTN__N_KV_HEAD]);
+                                heads_end(step));
     }
     clattn__head_ranges_close(ranges);
     return CLATTN_OK;
@@ -250,24 +241,36 @@ static void estimate(clattn_event *event)
     uint64_t family = event->entry_count ? 1 : 0;
     double work = 0;
     for (uint32_t i = 0; i < event->entry_count; i++) {
-        const clattn__entry *entry = &event->entry[i];
-        work += clattn__estimate_work(&entry->plan->problem, entry->plan->variant.launch_count,
-                                      lengths_of(entry));
+        clattn__entry *entry = &event->entry[i];
+        entry->work = clattn__estimate_work(&entry->plan->problem,
+                                            entry->plan->variant.launch_count, lengths_of(entry));
+        work += entry->work;
         family = entry->family && family ? (family * 31 + entry->level) ^ entry->family : 0;
     }
     event->job.work = work > 1 ? work : 1;
     event->job.family = family;
 }
 
+/* Lanes whose device has no plan for some step. */
+static void bar_lanes(clattn_event *event)
+{
+    const clattn_dispatcher *dispatcher = event->dispatcher;
+    for (uint32_t i = 0; dispatcher->distant && i < dispatcher->backlog.lane_count; i++)
+        for (uint32_t e = 0; e < event->entry_count; e++)
+            if (!clattn__plan_on(event->entry[e].plan, dispatcher->lane[i].device))
+                event->job.barred |= (uint32_t)1 << i;
+}
+
 clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission,
                               uint64_t sequence)
 {
     CLATTN__TRY(bind_steps(event, submission));
-    CLATTN__TRY(copy_arrays(event));
+    place_arrays(event);
     CLATTN__TRY(find_ranges(event, submission, sequence));
-    if (event->entry_count > 1)
+    if (event->entry_count > 1 || event->dispatcher->distant)
         find_levels(event);
     estimate(event);
+    bar_lanes(event);
     for (uint32_t i = 0; i < event->entry_count; i++)
         CLATTN__TRY(keep(event, &event->entry[i]));
     return CLATTN_OK;

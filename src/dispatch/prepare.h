@@ -8,8 +8,9 @@
 /* Checks what doesn't depend on a dispatcher. */
 clattn_status clattn__submission_check(const clattn_submission *submission);
 
-/* Fills entries, copies, head ranges, family and work of the record. `sequence`: what the whole
- * submission has in common with others, besides what its steps name; 0: nothing. Takes no lock. */
+/* Fills entries, head ranges, family and work of the record. `sequence`: what the whole submission
+ * has in common with others, besides what its steps name; 0: nothing. Takes no lock. Host arrays
+ * are the caller's until clattn__event_copy_arrays. */
 clattn_status clattn__prepare(clattn_event *event, const clattn_submission *submission,
                               uint64_t sequence);
 

@@ -5,17 +5,17 @@
 #include <string.h>
 
 #include "base/clock.h"
-
-static clattn_event *event_of(clattn__job *job)
-{
-    return (clattn_event *)job; /* its first member */
-}
+#include "dispatch/transfer.h"
 
 clattn_status clattn__failure_of(const clattn_event *event)
 {
     clattn_status status = (clattn_status)atomic_load(&event->status);
     if (status < 0)
         return clattn__fail(status, "%s", event->message);
+    const clattn_status doom = (clattn_status)atomic_load(&event->doom);
+    const clattn_status refused = (clattn_status)atomic_load(&event->refused);
+    if (status == CLATTN_PENDING && (doom != CLATTN_OK || refused != CLATTN_OK))
+        return clattn__fail(doom != CLATTN_OK ? doom : refused, "%s", event->message);
     if (status == CLATTN_PENDING && atomic_load(&event->launched))
         status = clattn__event_ask(event); /* of another dispatcher, perhaps, that hasn't looked */
     return status < 0 ? status : CLATTN_OK;
@@ -23,12 +23,13 @@ clattn_status clattn__failure_of(const clattn_event *event)
 
 /* ---- those who wait for it ------------------------------------------------------------------- */
 
-static void condemn(clattn_event *event, clattn_status status, const char *why)
+void clattn__condemn(clattn_event *event, clattn_status status, const char *why)
 {
-    if (event->doom != CLATTN_OK || atomic_load(&event->status) != CLATTN_PENDING)
+    if (atomic_load(&event->doom) != CLATTN_OK || atomic_load(&event->status) != CLATTN_PENDING)
         return;
-    snprintf(event->message, sizeof event->message, "%s: %s", why, clattn__message());
-    event->doom = status;
+    snprintf(event->message, sizeof event->message, "%s%s%s", why ? why : "", why ? ": " : "",
+             clattn__message());
+    atomic_store(&event->doom, status);
 }
 
 void clattn__tell_watchers(clattn_dispatcher *dispatcher, clattn_event *event, clattn_status status)
@@ -41,7 +42,7 @@ void clattn__tell_watchers(clattn_dispatcher *dispatcher, clattn_event *event, c
             continue;
         }
         if (status < 0)
-            condemn(watcher, status, "what it waits for has failed");
+            clattn__condemn(watcher, status, "what it waits for has failed");
         watcher->job.waits--;
         clattn__event_unref_locked(watcher);
     }
@@ -49,7 +50,8 @@ void clattn__tell_watchers(clattn_dispatcher *dispatcher, clattn_event *event, c
     clattn__cond_broadcast(&dispatcher->wake);
 }
 
-/* Followers in its head queues: all that wait, and what is in flight behind it. */
+/* Its followers in its head queues can't end well either: all that wait, and what is in flight
+ * behind it. */
 static void condemn_followers(clattn_dispatcher *dispatcher, const clattn_event *event,
                               clattn_status status)
 {
@@ -58,14 +60,12 @@ static void condemn_followers(clattn_dispatcher *dispatcher, const clattn_event 
     if (event->job.ranges.count == 0)
         return;
     for (clattn__job *at = backlog->waiting.first; at; at = at->next)
-        if (event_of(at)->number > event->number &&
-            clattn__head_ranges_meet(&at->ranges, &event->job.ranges))
-            condemn(event_of(at), status, why);
+        if (clattn__job_follows(at, &event->job))
+            clattn__condemn(clattn__event_of(at), status, why);
     for (uint32_t i = 0; i < backlog->lane_count; i++)
         for (clattn__job *at = backlog->flying[i].first; at; at = at->next)
-            if (event_of(at)->number > event->number &&
-                clattn__head_ranges_meet(&at->ranges, &event->job.ranges))
-                condemn(event_of(at), status, why);
+            if (clattn__job_follows(at, &event->job))
+                clattn__condemn(clattn__event_of(at), status, why);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -95,13 +95,21 @@ static void drop_waits(clattn_dispatcher *dispatcher, clattn_event *event)
     event->waits.count = 0;
 }
 
+static void wake_onlookers(clattn_dispatcher *dispatcher, clattn_event *event)
+{
+    for (uint32_t i = 0; i < event->onlookers.count; i++)
+        clattn__onlooker_wake(event->onlookers.item[i]);
+    dispatcher->onlookers -= event->onlookers.count;
+    event->onlookers.count = 0;
+}
+
 static void note_failure(clattn_dispatcher *dispatcher, clattn_event *event, clattn_status status)
 {
     clattn_dispatcher_statistics *done = &dispatcher->done;
     done->failed += status != CLATTN_ERR_CANCELLED && status != CLATTN_ERR_TIMEOUT;
     done->cancelled += status == CLATTN_ERR_CANCELLED;
     done->expired += status == CLATTN_ERR_TIMEOUT;
-    if (event->doom == CLATTN_OK)
+    if (atomic_load(&event->doom) == CLATTN_OK)
         snprintf(event->message, sizeof event->message, "%s", clattn__message());
     else
         clattn__fail(status, "%s", event->message);
@@ -116,14 +124,17 @@ void clattn__settle(clattn_dispatcher *dispatcher, clattn_event *event, clattn_s
 {
     if (status == CLATTN_OK && event->waits.count)
         status = check_waits(event);
-    if (event->doom != CLATTN_OK)
-        status = event->doom;
+    if (atomic_load(&event->doom) != CLATTN_OK)
+        status = (clattn_status)atomic_load(&event->doom);
     if (status != CLATTN_OK)
         note_failure(dispatcher, event, status);
     else
         dispatcher->done.finished++;
+    if (status != CLATTN_OK && dispatcher->distant) /* its uploads may have failed */
+        clattn__transfer_forget(event);
     clattn__event_drop_kept(event);
     atomic_store(&event->status, status);
+    wake_onlookers(dispatcher, event);
     if (event->watchers.count)
         clattn__tell_watchers(dispatcher, event, status);
     if (event->waits.count)
@@ -149,10 +160,11 @@ void clattn__settle_condemned(clattn_dispatcher *dispatcher)
 {
     clattn__job *at = dispatcher->backlog.waiting.first;
     while (at) {
-        clattn_event *event = event_of(at);
+        clattn_event *event = clattn__event_of(at);
         at = at->next;
-        if (event->doom != CLATTN_OK && !event->begun) {
-            clattn__settle_waiting(dispatcher, event, event->doom);
+        const clattn_status doom = (clattn_status)atomic_load(&event->doom);
+        if (doom != CLATTN_OK && !event->begun) {
+            clattn__settle_waiting(dispatcher, event, doom);
             at = dispatcher->backlog.waiting.first; /* others may be condemned now */
         }
     }
@@ -166,7 +178,7 @@ void clattn__hear(clattn_event *watcher)
     clattn__mutex_lock(&dispatcher->lock);
     const clattn_status status = check_waits(watcher);
     if (status < 0)
-        condemn(watcher, status, "what it waits for has failed");
+        clattn__condemn(watcher, status, "what it waits for has failed");
     watcher->job.waits--;
     clattn__settle_condemned(dispatcher);
     clattn__cond_broadcast(&dispatcher->wake);
@@ -176,93 +188,12 @@ void clattn__hear(clattn_event *watcher)
     clattn__dispatcher_unref(dispatcher);
 }
 
-/* ---- what is in flight ----------------------------------------------------------------------- */
-
-static void account(clattn__lane *lane, const clattn__flight *flight, bool good)
-{
-    clattn_dispatcher *dispatcher = lane->dispatcher;
-    clattn__device *device = dispatcher->context->device;
-    clattn__times first, last;
-    double ns = 0;
-    if (good && clattn__event_times_cl(device, flight->first, &first) &&
-        clattn__event_times_cl(device, flight->last, &last) && last.ended > first.began) {
-        ns = (double)(last.ended - first.began);
-        lane->done.busy_ns += last.ended - first.began;
-        if (dispatcher->trace.capacity) {
-            const clattn__trace_span span = {.began = first.began,
-                                             .ended = last.ended,
-                                             .number = flight->number,
-                                             .lane = lane->index,
-                                             .launches = flight->launches,
-                                             .entries = flight->entries,
-                                             .jobs = flight->jobs};
-            clattn__trace_add(&dispatcher->trace, &span, clattn__now_ns());
-        }
-    }
-    clattn__lane_landed(&dispatcher->backlog.lane[lane->index], flight->work, ns,
-                        lane->flight_count == 0);
-}
-
-static void land(clattn__lane *lane, clattn_status failure)
-{
-    clattn_dispatcher *dispatcher = lane->dispatcher;
-    const clattn__flight flight = lane->flight[lane->flight_first];
-    lane->flight_first = (lane->flight_first + 1) % lane->flight_capacity;
-    lane->flight_count--;
-    account(lane, &flight, failure == CLATTN_OK);
-    for (uint32_t i = 0; i < flight.jobs; i++) {
-        clattn_event *event = event_of(dispatcher->backlog.flying[lane->index].first);
-        const clattn_status status = failure == CLATTN_OK ? clattn__event_ask(event) : failure;
-        clattn__backlog_done(&dispatcher->backlog, &event->job);
-        clattn__settle(dispatcher, event, status == CLATTN_PENDING ? CLATTN_OK : status);
-    }
-    clattn__event_unref_locked(flight.event);
-}
-
-static bool reap_lane(clattn__lane *lane)
-{
-    bool landed = false;
-    while (lane->flight_count) {
-        const clattn__flight *flight = &lane->flight[lane->flight_first];
-        const clattn_status status =
-            clattn__event_poll_cl(lane->dispatcher->context->device, flight->last);
-        if (status == CLATTN_PENDING)
-            break;
-        land(lane, status);
-        landed = true;
-    }
-    return landed;
-}
-
-void clattn__reap(clattn_dispatcher *dispatcher)
-{
-    bool landed = false;
-    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
-        landed = reap_lane(&dispatcher->lane[i]) || landed;
-    if (!landed)
-        return;
-    clattn__settle_condemned(dispatcher);
-    clattn__cond_broadcast(&dispatcher->changed);
-    if (dispatcher->backlog.waiting.count)
-        clattn__cond_broadcast(&dispatcher->wake);
-}
-
-void clattn__give_up(clattn_dispatcher *dispatcher, clattn_status status)
-{
-    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
-        while (dispatcher->lane[i].flight_count)
-            land(&dispatcher->lane[i], status);
-    while (dispatcher->backlog.waiting.count)
-        clattn__settle_waiting(dispatcher, event_of(dispatcher->backlog.waiting.first), status);
-    clattn__cond_broadcast(&dispatcher->changed);
-}
-
 void clattn__drop_expired(clattn_dispatcher *dispatcher, uint64_t now)
 {
     bool dropped = false;
     clattn__job *at = dispatcher->backlog.waiting.first;
     while (at) {
-        clattn_event *event = event_of(at);
+        clattn_event *event = clattn__event_of(at);
         at = at->next;
         if (event->begun || event->expires > now)
             continue;

@@ -6,6 +6,10 @@
 
 /* Settles what is done on every lane, and who was waiting for what failed. */
 void clattn__reap(clattn_dispatcher *dispatcher);
+/* The same, without those who were waiting for it; true if there was something. */
+bool clattn__reap_lanes(clattn_dispatcher *dispatcher);
+/* Ends everything that is in flight on the lane with this failure and the thread's message. */
+void clattn__lane_drop_flights(clattn__lane *lane, clattn_status status);
 
 /* Ends every submission in flight with this failure: the driver will not. */
 void clattn__give_up(clattn_dispatcher *dispatcher, clattn_status status);
@@ -15,6 +19,10 @@ void clattn__settle_waiting(clattn_dispatcher *dispatcher, clattn_event *event,
                             clattn_status status);
 /* Ends one that is in no list of the backlog any more; followers fail with it. */
 void clattn__settle(clattn_dispatcher *dispatcher, clattn_event *event, clattn_status status);
+
+/* It can't end well: with this status, and the thread's message behind `why` (NULL: alone). The
+ * first reason counts. */
+void clattn__condemn(clattn_event *event, clattn_status status, const char *why);
 
 /* Ends waiting submissions that can't run any more, because what they wait for has failed. */
 void clattn__settle_condemned(clattn_dispatcher *dispatcher);

@@ -3,10 +3,15 @@
 #include "dispatch/submission.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/clock.h"
+#include "dispatch/again.h"
+#include "dispatch/lost.h"
 #include "dispatch/prepare.h"
 #include "dispatch/settle.h"
+#include "dispatch/transfer.h"
+#include "dispatch/waiting.h"
 
 /* A submission on its way. */
 typedef struct passage {
@@ -47,9 +52,16 @@ static clattn_status watch(clattn_event *event, clattn_event *other, bool *told)
     const bool stranger = event->dispatcher != dispatcher;
     clattn_status status = CLATTN_OK;
     clattn__mutex_lock(&dispatcher->lock);
-    if (atomic_load(&other->status) == CLATTN_PENDING && !atomic_load(&other->launched)) {
+    if (stranger)
+        atomic_store(&other->foreign, true);
+    if (atomic_load(&other->status) == CLATTN_PENDING &&
+        (dispatcher->distant || !atomic_load(&other->launched))) {
         if (stranger)
             status = clattn__keep_reserve(env, &dispatcher->notices, dispatcher->strangers + 1);
+        if (status == CLATTN_OK && stranger && dispatcher->distant) {
+            status = clattn__dispatcher_start(dispatcher); /* somebody has to see it end */
+            clattn__cond_broadcast(&dispatcher->wake);
+        }
         if (status == CLATTN_OK)
             status = clattn__keep_add(env, &other->watchers, event);
         if (status == CLATTN_OK) {
@@ -67,9 +79,18 @@ static void wait_for_launch(clattn_event *other)
 {
     clattn_dispatcher *dispatcher = other->dispatcher;
     clattn__mutex_lock(&dispatcher->lock);
+    atomic_store(&other->foreign, true);
     while (atomic_load(&other->status) == CLATTN_PENDING && !atomic_load(&other->launched))
         clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
     clattn__mutex_unlock(&dispatcher->lock);
+    if (dispatcher->distant)
+        (void)clattn__event_wait(other, UINT64_MAX);
+}
+
+/* On another device, and on a dispatcher without a thread that would see it end. */
+static bool must_be_waited_for(const clattn_dispatcher *dispatcher, const clattn_event *other)
+{
+    return dispatcher->distant && other->dispatcher->direct;
 }
 
 /* Takes references to the events of the wait list, and waits or watches for their launches. All of
@@ -98,7 +119,7 @@ static clattn_status enter_waits(const passage *way)
     clattn__mutex_unlock(&dispatcher->lock);
     for (uint32_t i = 0; i < event->waits.count; i++) {
         bool told = false;
-        if (dispatcher->direct)
+        if (dispatcher->direct || must_be_waited_for(dispatcher, event->waits.item[i]))
             wait_for_launch(event->waits.item[i]);
         else
             CLATTN__TRY(watch(event, event->waits.item[i], &told));
@@ -151,40 +172,22 @@ static clattn_status admit(const passage *way)
 
 /* ---- on its way ------------------------------------------------------------------------------ */
 
-/* Where the lane of a sequence is remembered, NULL for work without order. */
-static clattn__home *home_of(clattn_dispatcher *dispatcher, const clattn_event *event)
-{
-    const uint64_t id = event->job.ranges.count ? event->job.ranges.least : 0;
-    const uint32_t homes = sizeof dispatcher->home / sizeof dispatcher->home[0];
-    return id ? &dispatcher->home[(id * 0x9e3779b97f4a7c15u >> 32) % homes] : NULL;
-}
-
-void clattn__home_set(clattn_dispatcher *dispatcher, const clattn_event *event, int32_t lane)
-{
-    clattn__home *home = home_of(dispatcher, event);
-    if (home)
-        *home = (clattn__home){event->job.ranges.least, lane};
-}
-
 /* What depends on when it came. */
 static void enter(const passage *way)
 {
     clattn_dispatcher *dispatcher = way->dispatcher;
     const clattn_submission *submission = way->submission;
     clattn_event *event = way->event;
-    const clattn__home *home = home_of(dispatcher, event);
     const uint32_t unfinished = clattn__backlog_count(&dispatcher->backlog);
     event->submitted = clattn__now_ns();
-    event->number = ++dispatcher->submitted;
+    event->job.order = ++dispatcher->submitted;
     event->expires =
         submission->deadline_ns ? until(event->submitted, submission->deadline_ns) : UINT64_MAX;
-    if (unfinished)
-        dispatcher->crowded_till = event->submitted + CLATTN__CROWDED_NS;
+    clattn__backlog_arrived(&dispatcher->backlog, event->submitted);
     if (unfinished >= dispatcher->done.most_unfinished)
         dispatcher->done.most_unfinished = unfinished + 1;
-    if (home && home->id == event->job.ranges.least)
-        event->job.home = home->lane;
     clattn__job_due(&event->job, event->submitted, submission->priority, event->expires);
+    clattn__transfer_estimate(event);
     dispatcher->done.submissions++;
 }
 
@@ -197,14 +200,59 @@ static int32_t open_lane(const passage *way)
         event->job.lane = 0;
         return 0;
     }
-    if (event->doom != CLATTN_OK) /* what it waits for has failed meanwhile */
+    if (atomic_load(&event->doom) != CLATTN_OK) /* what it waits for has failed meanwhile */
         return -1;
     const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job);
-    const bool in_parts = dispatcher->parts || event->submitted < dispatcher->crowded_till;
-    if (lane >= 0 && in_parts && event->entry_count &&
-        clattn__backlog_share(&dispatcher->backlog, (uint32_t)lane, event->job.work, 1000) < 1000)
+    if (lane >= 0 && dispatcher->distant &&
+        clattn__transfer_conflicts(&dispatcher->lane[lane], event))
+        return -1;
+    if (lane >= 0 && event->entry_count &&
+        clattn__backlog_portion(&dispatcher->backlog, (uint32_t)lane, event->job.work,
+                                event->submitted) < event->job.work)
         return -1;
     return lane;
+}
+
+static clattn_status hold_back(const passage *way)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    CLATTN__TRY(clattn__event_copy_arrays(way->event));
+    CLATTN__TRY(clattn__dispatcher_start(dispatcher));
+    atomic_fetch_add(&way->event->references, 1);
+    clattn__backlog_add(&dispatcher->backlog, &way->event->job);
+    clattn__drop_expired(dispatcher, way->event->submitted); /* and what is condemned */
+    bool fed = false;
+    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
+        fed = clattn__lane_feed(&dispatcher->lane[i]) || fed;
+    if (fed || dispatcher->backlog.waiting.count) /* somebody may have to watch what flies now */
+        clattn__cond_broadcast(&dispatcher->wake);
+    return CLATTN_OK;
+}
+
+/* The lane didn't take it at all: does another one? */
+static clattn_status try_elsewhere(const passage *way, uint32_t index, clattn_status status)
+{
+    clattn_dispatcher *dispatcher = way->dispatcher;
+    clattn_event *event = way->event;
+    char sentence[256];
+    snprintf(sentence, sizeof sentence, "%s", clattn__message());
+    clattn__lane_examine(&dispatcher->lane[index]);
+    clattn__transfer_failed(&dispatcher->lane[index], event);
+    if (dispatcher->distant)
+        clattn__transfer_forget(event);
+    event->job.barred |= (uint32_t)1 << index;
+    if (dispatcher->direct || !clattn__backlog_has_lane(&dispatcher->backlog, &event->job)) {
+        clattn__bury_lanes(dispatcher);
+        return clattn__fail(status, "%s", sentence);
+    }
+    event->failed_on = (int32_t)index;
+    event->moves = 1;
+    atomic_store(&event->refused, CLATTN_OK);
+    event->message[0] = 0;
+    clattn__event_drop_commands(event);
+    dispatcher->done.moved++;
+    clattn__bury_lanes(dispatcher);
+    return hold_back(way);
 }
 
 static clattn_status launch_now(const passage *way, uint32_t index)
@@ -213,27 +261,22 @@ static clattn_status launch_now(const passage *way, uint32_t index)
     clattn__lane *lane = &dispatcher->lane[index];
     clattn_event *event = way->event;
     const double work = event->job.work;
-    CLATTN__TRY(clattn__lane_launch(lane, &event, 1, way->more));
+    clattn__enqueued what;
+    clattn_status status = CLATTN_OK;
+    if (clattn__dispatcher_repeats(dispatcher)) /* the caller's arrays may be gone then */
+        CLATTN__TRY(clattn__event_copy_arrays(event));
+    status = clattn__lane_launch(lane, &event, 1, way->more, &what);
+    if (status == CLATTN_OK && !what.last) /* all of it was refused: nothing was done */
+        status = clattn__fail((clattn_status)atomic_load(&event->refused), "%s", event->message);
+    if (status != CLATTN_OK)
+        return try_elsewhere(way, index, status);
     atomic_fetch_add(&event->references, 1);
     event->begun = true;
     event->launched_at = event->submitted;
     clattn__backlog_passed(&dispatcher->backlog, &event->job, index);
+    event->brief = clattn__lane_is_brief(lane);
     atomic_store(&event->launched, true);
-    clattn__lane_flies(lane, event, 0, work, 1);
-    return CLATTN_OK;
-}
-
-static clattn_status hold_back(const passage *way)
-{
-    clattn_dispatcher *dispatcher = way->dispatcher;
-    CLATTN__TRY(clattn__dispatcher_start(dispatcher));
-    atomic_fetch_add(&way->event->references, 1);
-    clattn__backlog_add(&dispatcher->backlog, &way->event->job);
-    clattn__drop_expired(dispatcher, way->event->submitted); /* and what is condemned */
-    for (uint32_t i = 0; i < dispatcher->backlog.lane_count; i++)
-        clattn__lane_feed(&dispatcher->lane[i]);
-    if (dispatcher->backlog.waiting.count)
-        clattn__cond_broadcast(&dispatcher->wake);
+    clattn__lane_flies(lane, &what, work, 0, 1);
     return CLATTN_OK;
 }
 
@@ -241,13 +284,19 @@ static clattn_status go(const passage *way)
 {
     clattn_dispatcher *dispatcher = way->dispatcher;
     dispatcher->admitted--;
+    if (!dispatcher->direct && !clattn__backlog_has_lane(&dispatcher->backlog, &way->event->job))
+        return clattn__fail(CLATTN_ERR_DEVICE_LOST,
+                            "the devices that have a plan for it are lost; see clattn_explain");
     enter(way);
-    const int32_t lane = open_lane(way);
-    const clattn_status status = lane >= 0 ? launch_now(way, (uint32_t)lane) : hold_back(way);
+    clattn_status status = CLATTN_OK;
+    if (!dispatcher->direct && way->event->waits.count) /* what has begun again meanwhile */
+        status = clattn__watch_moved(way->event);
+    if (status == CLATTN_OK) {
+        const int32_t lane = open_lane(way);
+        status = lane >= 0 ? launch_now(way, (uint32_t)lane) : hold_back(way);
+    }
     if (status != CLATTN_OK)
         dispatcher->done.submissions--; /* OpenCL has refused it */
-    else if (lane >= 0)
-        clattn__home_set(dispatcher, way->event, lane);
     return status;
 }
 
@@ -256,7 +305,9 @@ static clattn_status begin(passage *way)
     clattn_dispatcher *dispatcher = way->dispatcher;
     clattn__mutex_lock(&dispatcher->lock);
     clattn__reap(dispatcher);
-    clattn_status status = admit(way);
+    clattn_status status = clattn__check_lanes(dispatcher);
+    if (status == CLATTN_OK)
+        status = admit(way);
     if (status == CLATTN_OK) {
         status = clattn__dispatcher_take_event(dispatcher, &way->event);
         dispatcher->admitted -= status != CLATTN_OK;
@@ -330,7 +381,7 @@ clattn_status clattn__cancel(clattn_event *event)
     clattn_dispatcher *dispatcher = event->dispatcher;
     clattn_status status = CLATTN_OK;
     clattn__mutex_lock(&dispatcher->lock);
-    if (event->begun || atomic_load(&event->status) != CLATTN_PENDING) {
+    if (event->begun || event->ran || atomic_load(&event->status) != CLATTN_PENDING) {
         status = clattn__fail(CLATTN_ERR_BUSY, "event: has begun, or is done");
     } else {
         clattn__fail(CLATTN_ERR_CANCELLED, "cancelled before it began");

@@ -16,9 +16,6 @@ clattn_status clattn__submit_layer(clattn_dispatcher *dispatcher,
 /* See clattn_event_cancel. */
 clattn_status clattn__cancel(clattn_event *event);
 
-/* Remembers on which lane the event's sequence was last. With the lock held. */
-void clattn__home_set(clattn_dispatcher *dispatcher, const clattn_event *event, int32_t lane);
-
 /* Launches what is ready on the lane, as much as it has room for; true if there was something. With
  * the lock held. */
 bool clattn__lane_feed(clattn__lane *lane);

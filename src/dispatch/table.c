@@ -95,9 +95,10 @@ clattn_status clattn__tables_take(clattn__tables *tables, uint64_t size, clattn_
 }
 
 clattn_status clattn__table_send(const clattn__tables *tables, const clattn__table *table,
-                                 uint64_t size, clattn__queue *queue)
+                                 uint64_t size, clattn__queue *queue, struct _cl_event **event)
 {
+    *event = NULL;
     if (sees_host(tables->device) || size == 0)
         return CLATTN_OK;
-    return clattn__queue_write(queue, table->memory, 0, table->host, size);
+    return clattn__queue_write(queue, table->memory, 0, table->host, size, event);
 }

@@ -26,8 +26,9 @@ void clattn__tables_finish(clattn__tables *tables);
  * the last reference goes. */
 clattn_status clattn__tables_take(clattn__tables *tables, uint64_t size, clattn__table *table);
 
-/* Makes the first `size` bytes visible to what is enqueued after it. */
+/* Makes the first `size` bytes visible to what is enqueued after it, by a command that is the
+ * caller's to release; NULL: none was needed. */
 clattn_status clattn__table_send(const clattn__tables *tables, const clattn__table *table,
-                                 uint64_t size, clattn__queue *queue);
+                                 uint64_t size, clattn__queue *queue, struct _cl_event **event);
 
 #endif

@@ -27,10 +27,15 @@ clattn_status clattn__event_poll(clattn_event *event)
     return result_of(event);
 }
 
-static uint64_t end_of(uint64_t timeout_ns)
+uint64_t clattn__wait_end(uint64_t timeout_ns)
 {
     const uint64_t now = clattn__now_ns();
     return timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
+}
+
+static clattn_status fail_late(uint64_t timeout_ns)
+{
+    return clattn__fail(CLATTN_ERR_TIMEOUT, "not done after %" PRIu64 " ns", timeout_ns);
 }
 
 static bool is_held(const clattn_event *event)
@@ -38,7 +43,8 @@ static bool is_held(const clattn_event *event)
     return atomic_load(&event->status) == CLATTN_PENDING && !atomic_load(&event->launched);
 }
 
-/* Until it is launched or done; false: not in time. */
+/* Until it is launched or done; false: not in time. Seen under the lock: it may begin again, and be
+ * held once more, right behind that. */
 static bool wait_while_held(clattn_event *event, uint64_t end)
 {
     clattn_dispatcher *dispatcher = event->dispatcher;
@@ -49,8 +55,37 @@ static bool wait_while_held(clattn_event *event, uint64_t end)
         else
             clattn__cond_wait_until(&dispatcher->changed, &dispatcher->lock, end);
     }
+    const bool held = is_held(event);
     clattn__mutex_unlock(&dispatcher->lock);
-    return !is_held(event);
+    return !held;
+}
+
+static uint64_t left_until(uint64_t end)
+{
+    const uint64_t now = end == UINT64_MAX ? 0 : clattn__now_ns();
+    return end == UINT64_MAX ? UINT64_MAX : end > now ? end - now : 0;
+}
+
+/* Waits for the device; an event that may begin again elsewhere loses its cl_events then. */
+static clattn_status wait_for_device(clattn_event *event, uint64_t end)
+{
+    clattn_dispatcher *dispatcher = event->dispatcher;
+    clattn__device *device = dispatcher->context->device;
+    if (!clattn__dispatcher_repeats(dispatcher))
+        return clattn__event_wait_cl(device, clattn__event_last(event), left_until(end),
+                                     event->brief);
+    struct _cl_event *last = NULL;
+    clattn__mutex_lock(&dispatcher->lock);
+    if (atomic_load(&event->launched) && atomic_load(&event->status) == CLATTN_PENDING &&
+        clattn__event_retain_cl(device, clattn__event_last(event)) == CLATTN_OK)
+        last = clattn__event_last(event);
+    const bool brief = event->brief;
+    clattn__mutex_unlock(&dispatcher->lock);
+    if (!last)
+        return CLATTN_PENDING;
+    const clattn_status status = clattn__event_wait_cl(device, last, left_until(end), brief);
+    clattn__event_release_cl(device, last);
+    return status;
 }
 
 clattn_status clattn__event_wait(clattn_event *event, uint64_t timeout_ns)
@@ -58,45 +93,19 @@ clattn_status clattn__event_wait(clattn_event *event, uint64_t timeout_ns)
     clattn_status status = result_of(event);
     if (status != CLATTN_PENDING)
         return status;
-    uint64_t left = timeout_ns;
-    if (is_held(event)) {
-        const uint64_t end = end_of(timeout_ns);
-        if (!wait_while_held(event, end))
-            return clattn__fail(CLATTN_ERR_TIMEOUT, "not done after %" PRIu64 " ns", timeout_ns);
-        const uint64_t now = clattn__now_ns();
-        left = end == UINT64_MAX ? UINT64_MAX : end > now ? end - now : 0;
-    }
-    if (!atomic_load(&event->launched)) /* done without */
-        return result_of(event);
-    status =
-        clattn__event_wait_cl(event->dispatcher->context->device, clattn__event_last(event), left);
-    if (status == CLATTN_ERR_TIMEOUT)
-        return status;
-    /* Earlier submissions of the lane are done by now, or about to be. */
-    while ((status = clattn__event_poll(event)) == CLATTN_PENDING)
-        clattn__sleep_ns(10000);
-    return status;
-}
-
-clattn_status clattn__event_wait_any(clattn_event *const *events, uint32_t count,
-                                     uint64_t timeout_ns, uint32_t *index)
-{
-    const uint64_t end = end_of(timeout_ns);
-    uint64_t pause = 20000;
+    const uint64_t end = timeout_ns == UINT64_MAX ? UINT64_MAX : clattn__wait_end(timeout_ns);
     for (;;) {
-        for (uint32_t i = 0; i < count; i++) {
-            const clattn_status status = clattn__event_poll(events[i]);
-            if (status == CLATTN_PENDING)
-                continue;
-            *index = i;
-            return status;
+        if (is_held(event) && !wait_while_held(event, end))
+            return fail_late(timeout_ns);
+        if (atomic_load(&event->launched)) {
+            status = wait_for_device(event, end);
+            if (status == CLATTN_ERR_TIMEOUT) /* of what was left of the caller's time */
+                return fail_late(timeout_ns);
         }
-        const uint64_t now = clattn__now_ns();
-        if (now >= end)
-            return clattn__fail(CLATTN_ERR_TIMEOUT, "none is done after %" PRIu64 " ns",
-                                timeout_ns);
-        clattn__sleep_ns(pause < end - now ? pause : end - now);
-        pause = pause < 1000000 ? pause * 2 : pause;
+        status = clattn__event_poll(event);
+        if (status != CLATTN_PENDING)
+            return status;
+        clattn__sleep_ns(10000); /* earlier submissions of the lane are about to be done */
     }
 }
 
@@ -150,6 +159,23 @@ clattn_status clattn__event_set_callback(clattn_event *event, clattn_event_fn fu
     clattn__reap(dispatcher);
     const clattn_status status = set_callback(event, function, user);
     clattn__dispatcher_leave(dispatcher);
+    return status;
+}
+
+clattn_status clattn__event_take_cl(clattn_event *event, struct _cl_event **cl)
+{
+    clattn_dispatcher *dispatcher = event->dispatcher;
+    clattn_status status = CLATTN_ERR_BUSY;
+    clattn__mutex_lock(&dispatcher->lock);
+    if (atomic_load(&event->launched)) {
+        atomic_store(&event->foreign, true);
+        status = clattn__event_retain_cl(dispatcher->context->device, clattn__event_last(event));
+        if (status == CLATTN_OK)
+            *cl = clattn__event_last(event);
+    } else {
+        clattn__fail(status, "event: is held back, or never was launched, and has no cl_event");
+    }
+    clattn__mutex_unlock(&dispatcher->lock);
     return status;
 }
 

@@ -3,6 +3,7 @@
  * additive_rows, additive_pack_queries, additive_gradient_simd, gradient_parts, additive_sums. */
 #include "kernels/additive_rows.h"
 #include "kernels/additive_tiles.h"
+#include "kernels/additive_tuning.h"
 
 extern const clattn__kernel clattn__additive_gradient_simd;
 
@@ -163,4 +164,5 @@ const clattn__kernel clattn__additive_gradient_simd = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .tunable = &clattn__additive_gradient_tunable,
 };

@@ -7,14 +7,6 @@
 
 extern const clattn__kernel clattn__additive_reference, clattn__additive_gradient_reference;
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -41,7 +33,6 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
 const clattn__kernel clattn__additive_reference = {
     .name = "additive_reference",
     .kind = CLATTN__ADDITIVE,
-    .check = check,
     .configure = configure,
     .launches = launches,
 };
@@ -97,7 +88,6 @@ static void gradient_launches(const clattn__problem *problem, clattn__variant *v
 const clattn__kernel clattn__additive_gradient_reference = {
     .name = "additive_gradient_reference",
     .kind = CLATTN__ADDITIVE_GRADIENT,
-    .check = check,
     .configure = configure,
     .workspace = gradient_workspace,
     .launches = gradient_launches,

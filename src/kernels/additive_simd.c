@@ -1,11 +1,9 @@
 /* Additive attention for devices whose work-item is a core with vectors: exponentials of rows, a
  * key a lane, online softmax. Launches: additive_pack_keys, additive_simd. */
 #include "kernels/additive_tiles.h"
+#include "kernels/additive_tuning.h"
 
 extern const clattn__kernel clattn__additive_simd;
-
-/* Keys of an item of the packing launch, whole panels. */
-#define PACK_BLOCK 64
 
 static clattn__tiling queries_tiling(const clattn__config *config)
 {
@@ -68,7 +66,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .packs = true,
         .file = "additive/additive_pack_keys.cl",
         .function = "additive_pack_keys",
-        .tiling = {CLATTN__OVER_KEYS, .block = PACK_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = CLATTN__ADDITIVE_PACK_KEYS},
         .tensors = {CLATTN_T_K, CLATTN_T_V, CLATTN_T_K_PANELS, CLATTN_T_V_ROWS, CLATTN_T_KV_LENGTHS,
                     CLATTN_T_COUNT},
     };
@@ -93,4 +91,5 @@ const clattn__kernel clattn__additive_simd = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .tunable = &clattn__additive_tunable,
 };

@@ -16,6 +16,9 @@ typedef struct clattn__additive_sizes {
 /* Queries of a strip: ROWS of cl/common/additive.h. */
 #define CLATTN__ADDITIVE_ROWS 4
 
+/* Keys of an item that packs, whole strips. */
+#define CLATTN__ADDITIVE_PACK_KEYS 64
+
 /* Sets vec, cols, block_m, block_n and group_size; `gradient`: those of the gradients. */
 void clattn__additive_tiles(const clattn__caps *caps, bool gradient, clattn__config *config);
 

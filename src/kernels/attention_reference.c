@@ -8,14 +8,6 @@
 
 extern const clattn__kernel clattn__attention_reference;
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -47,36 +39,13 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
                                                 CLATTN_T_PAST_V, CLATTN_T_OUT, CLATTN_T_LSE,
                                                 CLATTN_T_STATS, CLATTN_T_SINK, CLATTN_T_COUNT},
                                 });
-    if (clattn__returns_weights(problem))
-        clattn__launch_add(
-            variant,
-            &(clattn__launch_row){
-                .file = "attention/weights_reference.cl",
-                .function = "weights_reference",
-                .tiling = {CLATTN__OVER_QUERIES, .block = block,
-                           .all_heads = clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_MEAN)},
-                .options = true,
-                .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_STATS,
-                            CLATTN_T_WEIGHTS, CLATTN_T_WEIGHTS_MEAN, CLATTN_T_SCORES,
-                            CLATTN_T_COUNT},
-            });
-    if (clattn__problem_has(problem, CLATTN_SLOT_WEIGHTS_SUM))
-        clattn__launch_add(variant,
-                           &(clattn__launch_row){
-                               .file = "attention/weight_sums_reference.cl",
-                               .function = "weight_sums_reference",
-                               .tiling = {CLATTN__OVER_HEAD_KEYS, .block = block},
-                               .options = true,
-                               .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_STATS,
-                                           CLATTN_T_WEIGHTS_SUM, CLATTN_T_COUNT},
-                           });
+    clattn__add_reference_weights(problem, variant);
     clattn__add_copy_present(problem, variant);
 }
 
 const clattn__kernel clattn__attention_reference = {
     .name = "attention_reference",
     .kind = CLATTN__ATTENTION,
-    .check = check,
     .configure = configure,
     .workspace = workspace,
     .launches = launches,

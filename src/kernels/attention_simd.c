@@ -30,13 +30,29 @@ static bool values_are_rows(const clattn__problem *problem, uint32_t vec)
            value_dim % vec == 0;
 }
 
+/* Register tiles that a block of queries keeps, however many items are wanted. */
+#define LEAST_TILES 4
+
+/* Blocks of queries of a head: as few as hold them, but enough for all compute units. */
+static int64_t cuts_of(const clattn__problem *problem, const clattn__caps *caps,
+                       const clattn__config *config, int64_t n_q)
+{
+    const int64_t fewest = clattn__divide_up(n_q, config->block_m);
+    const int64_t most = clattn__divide_up(n_q, LEAST_TILES * (int64_t)config->rows);
+    const double heads =
+        (double)problem->extent[CLATTN__BATCH] * (double)problem->extent[CLATTN__N_HEAD];
+    const double busy = heads > 0 ? ITEMS_PER_UNIT * (double)caps->compute_units / heads : 1;
+    const int64_t wanted = busy < (double)most ? (int64_t)busy : most;
+    return wanted > fewest ? wanted : fewest;
+}
+
 /* Cuts the queries: blocks of equal size, and, fused, as many of them in one item as leave enough
  * items. What a query gives doesn't depend on it. */
 static void cut_queries(const clattn__problem *problem, const clattn__caps *caps,
                         clattn__config *config)
 {
     const int64_t n_q = problem->extent[CLATTN__N_Q] > 0 ? problem->extent[CLATTN__N_Q] : 1;
-    const int64_t cuts = clattn__divide_up(n_q, config->block_m);
+    const int64_t cuts = cuts_of(problem, caps, config, n_q);
     config->block_rows =
         (uint32_t)(clattn__divide_up(clattn__divide_up(n_q, cuts), config->rows) * config->rows);
     config->item_rows = config->block_rows;
@@ -67,29 +83,38 @@ static int64_t round_up(int64_t value, int64_t multiple)
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/* Panels of a ragged batch entry begin at panel first / panel + batch: see pack_keys.cl. */
+/* Keys of all sequences that lie one after the other, each with its past ones. */
+static int64_t ragged_rows(const clattn__problem *problem)
+{
+    const int64_t *extent = problem->extent;
+    return extent[CLATTN__TOTAL_KV] + extent[CLATTN__BATCH] * extent[CLATTN__N_PAST];
+}
+
+/* Panels of a ragged batch entry begin at panel packed_begin / panel + batch: see pack_keys.cl. */
 static void place_keys(const clattn__problem *problem, clattn__variant *variant)
 {
     const int64_t *extent = problem->extent;
+    const bool ragged = clattn__problem_has_ragged_keys(problem);
     const int64_t panel = (int64_t)variant->config.cols * variant->config.vec;
     const int64_t batch = extent[CLATTN__BATCH], heads = extent[CLATTN__N_KV_HEAD];
-    const int64_t panels = problem->ragged ? extent[CLATTN__TOTAL_KV] / panel + batch
-                                           : round_up(extent[CLATTN__N_KV], panel) / panel;
+    const int64_t panels = ragged ? ragged_rows(problem) / panel + batch
+                                  : round_up(extent[CLATTN__N_KV], panel) / panel;
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_K_PANELS;
     scratch->slot = -1;
     scratch->stride[3] = panel;
     scratch->stride[2] = extent[CLATTN__HEAD_DIM] * panel;
     scratch->stride[1] = panels * scratch->stride[2];
-    scratch->stride[0] = problem->ragged ? scratch->stride[2] : heads * scratch->stride[1];
+    scratch->stride[0] = ragged ? scratch->stride[2] : heads * scratch->stride[1];
     scratch->offset =
-        clattn__take_workspace(variant, (problem->ragged ? 1 : batch) * heads * scratch->stride[1]);
+        clattn__take_workspace(variant, (ragged ? 1 : batch) * heads * scratch->stride[1]);
 }
 
 static void place_values(const clattn__problem *problem, clattn__variant *variant)
 {
     const int64_t *extent = problem->extent;
-    const int64_t rows = extent[problem->ragged ? CLATTN__TOTAL_KV : CLATTN__N_KV];
+    const bool ragged = clattn__problem_has_ragged_keys(problem);
+    const int64_t rows = ragged ? ragged_rows(problem) : extent[CLATTN__N_KV];
     clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
     scratch->tensor = CLATTN_T_V_ROWS;
     scratch->slot = CLATTN_SLOT_V;
@@ -100,9 +125,9 @@ static void place_values(const clattn__problem *problem, clattn__variant *varian
     scratch->stride[3] = 1;
     scratch->stride[2] = round_up(extent[CLATTN__VALUE_DIM], variant->config.vec);
     scratch->stride[1] = rows * scratch->stride[2];
-    scratch->stride[0] = problem->ragged ? 0 : heads * scratch->stride[1];
-    scratch->offset = clattn__take_workspace(
-        variant, (problem->ragged ? 1 : extent[CLATTN__BATCH]) * heads * scratch->stride[1]);
+    scratch->stride[0] = ragged ? 0 : heads * scratch->stride[1];
+    scratch->offset = clattn__take_workspace(variant, (ragged ? 1 : extent[CLATTN__BATCH]) * heads *
+                                                          scratch->stride[1]);
 }
 
 static clattn__tiling tiling_of(const clattn__problem *problem, const clattn__variant *variant)
@@ -154,9 +179,10 @@ static void workspace(const clattn__problem *problem, const clattn__caps *caps,
 static double workspace_bound(const clattn__problem *problem)
 {
     const int64_t *extent = problem->extent;
-    const double entries = problem->ragged ? 1 : (double)extent[CLATTN__BATCH];
-    const double length = (double)extent[problem->ragged ? CLATTN__TOTAL_KV : CLATTN__N_KV] +
-                          64.0 * (problem->ragged ? (double)extent[CLATTN__BATCH] + 1 : 1);
+    const bool ragged = clattn__problem_has_ragged_keys(problem);
+    const double entries = ragged ? 1 : (double)extent[CLATTN__BATCH];
+    const double length = (double)(ragged ? ragged_rows(problem) : extent[CLATTN__N_KV]) +
+                          64.0 * (ragged ? (double)extent[CLATTN__BATCH] + 1 : 1);
     const double keys = entries * (double)extent[CLATTN__N_KV_HEAD] * length;
     const double rows = clattn__needs_stats(problem)
                             ? (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_HEAD] *
@@ -263,4 +289,5 @@ const clattn__kernel clattn__attention_simd = {
     .workspace = workspace,
     .launches = launches,
     .tunable = &clattn__simd_tunable,
+    .shares = true,
 };

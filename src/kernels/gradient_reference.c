@@ -9,14 +9,6 @@
 
 extern const clattn__kernel clattn__gradient_reference;
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -96,7 +88,6 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
 const clattn__kernel clattn__gradient_reference = {
     .name = "gradient_reference",
     .kind = CLATTN__GRADIENT,
-    .check = check,
     .configure = configure,
     .workspace = workspace,
     .launches = launches,

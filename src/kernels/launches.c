@@ -24,6 +24,7 @@ void clattn__launch_add(clattn__variant *variant, const clattn__launch_row *row)
     clattn__launch *launch = &variant->launch[variant->launch_count++];
     launch->file = row->file;
     launch->function = row->function;
+    launch->light = row->packs;
     launch->config = variant->config;
     if (row->packs)
         launch->config = (clattn__config){

@@ -32,6 +32,11 @@ void clattn__place_stats(const clattn__problem *problem, clattn__variant *varian
 /* Appends `elements` floats to the workspace, aligned for vectors; their offset in elements. */
 uint64_t clattn__take_workspace(clattn__variant *variant, int64_t elements);
 
+/* The launch that normalises and rotates the queries of attention, and where it puts them, if that
+ * is asked for: rotary.c. Later launches find them in the place of Q. */
+void clattn__add_query_rotation(const clattn__problem *problem, const clattn__caps *caps,
+                                clattn__variant *variant);
+
 /* The launch of copy_present, where it is needed. */
 void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant);
 
@@ -51,6 +56,10 @@ void clattn__add_gradient_parts(const clattn__problem *problem, clattn__variant 
 
 /* The launch of gradient_sink, where it is needed. */
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);
+
+/* The launches of the reference kernels that return weights, scores and sums of weights, where they
+ * are wanted: weights_reference.c. */
+void clattn__add_reference_weights(const clattn__problem *problem, clattn__variant *variant);
 
 /* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */
 bool clattn__returns_weights(const clattn__problem *problem);

@@ -4,14 +4,6 @@
 
 extern const clattn__kernel clattn__linear_pack;
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -36,7 +28,6 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
 const clattn__kernel clattn__linear_pack = {
     .name = "linear_pack",
     .kind = CLATTN__LINEAR_PACK,
-    .check = check,
     .configure = configure,
     .workspace = workspace,
     .launches = launches,

@@ -12,14 +12,6 @@ extern const clattn__kernel clattn__linear_w_reference;
 #define ITEM_ROWS    16
 #define ITEM_COLUMNS 64
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -55,7 +47,6 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     const clattn__kernel clattn__##stem = {                                                        \
         .name = #stem,                                                                             \
         .kind = of,                                                                                \
-        .check = check,                                                                            \
         .configure = configure,                                                                    \
         .workspace = workspace,                                                                    \
         .launches = launches,                                                                      \

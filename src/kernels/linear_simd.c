@@ -1,7 +1,10 @@
 /* Linear projections and their gradients for devices whose work-item is a core with vectors: the
  * right matrix packed into panels, register tiles. Launches: linear_pack, unless the caller has
  * packed weights, and linear_simd; linear_sums for the gradient by b. */
+#include <math.h>
+
 #include "kernels/launches.h"
+#include "kernels/linear_tuning.h"
 #include "kernels/product.h"
 
 extern const clattn__kernel clattn__linear_simd;
@@ -10,15 +13,16 @@ extern const clattn__kernel clattn__linear_w_simd;
 
 /* Register tiles as in simd_tiles.c: sums, a row of the panels and an element of the left matrix
  * fit the registers, and the tile is near a square. A block of the left matrix (block_m, block_k)
- * and results (block_m, block_n), private memory, take 252 KiB of the second cache and of a stack;
- * the part of a tile's panels that a block meets stays in the first. */
+ * and results (block_m, block_n), private memory, take up to 252 KiB of the second cache and of a
+ * stack; the part of a tile's panels that a block meets stays in the first, of which deeper blocks
+ * than AVX2's would take too much. */
 static const struct {
     uint32_t vec, registers; /* the device has vectors as wide, and as many registers */
     uint32_t rows, cols;
     uint32_t block_m, block_n, block_k;
 } tiles[] = {
     {16, 32, 6, 4, 96, 512, 160}, /* AVX-512 */
-    {8, 16, 6, 2, 96, 512, 160},  /* AVX2 */
+    {8, 16, 6, 2, 72, 512, 256},  /* AVX2 */
     {4, 32, 6, 4, 96, 512, 160},  /* NEON of 64-bit Arm */
     {4, 16, 2, 4, 96, 512, 160},  /* SSE, and what is not known */
 };
@@ -46,11 +50,40 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->group_size = 1;
 }
 
+/* What an item takes beside its rows, in rows: panels are fetched anew. */
+#define ITEM_COST 6
+
+/* How long compute units take for `stripes` of so many rows in items of `part`, of which the last
+ * one of a stripe is shorter; in rows. */
+static double makespan(int64_t rows, int64_t part, double stripes, double units)
+{
+    const int64_t parts = rows / part;
+    const double whole = (double)parts * stripes, rest = (double)(rows % part);
+    const double rounds = floor(whole / units), each = (double)(part + ITEM_COST);
+    if (whole > rounds * units)
+        return (rounds + 1) * each;
+    return rounds * each + (rest > 0 ? rest + ITEM_COST : 0);
+}
+
 /* Equal parts of `length`, at most `most`, in whole `unit`s. */
 static int64_t part_of(int64_t length, int64_t parts, int64_t unit, int64_t most)
 {
     const int64_t part = clattn__divide_up(clattn__divide_up(length, parts), unit) * unit;
     return part < unit ? unit : part > most ? most : part;
+}
+
+/* Smaller items, down to half as many rows, where the units then end at the same time. */
+static void balance(int64_t rows, double stripes, uint32_t units, clattn__config *config)
+{
+    const uint32_t least = config->item_rows / 2 > LEAST_ROWS ? config->item_rows / 2 : LEAST_ROWS;
+    double best = makespan(rows, config->item_rows, stripes, units);
+    for (uint32_t part = config->item_rows; part >= least; part -= config->rows) {
+        const double taken = makespan(rows, part, stripes, units);
+        if (taken < best) {
+            best = taken;
+            config->item_rows = part;
+        }
+    }
 }
 
 /* Cuts the result into items. What an element is doesn't depend on it. */
@@ -75,6 +108,8 @@ static void cut(const clattn__problem *problem, const clattn__caps *caps, clattn
     }
     config->item_rows = (uint32_t)part_of(rows, row_cuts, config->rows, config->block_m);
     config->item_columns = (uint32_t)part_of(columns, column_cuts, width, config->block_n);
+    const int64_t stripes = batch * clattn__divide_up(columns, config->item_columns);
+    balance(rows, (double)stripes, caps->compute_units, config);
 }
 
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
@@ -118,7 +153,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     clattn__product_add_sums(problem, variant);
 }
 
-#define KERNEL(stem, of)                                                                           \
+#define KERNEL(stem, of, numbers)                                                                  \
     const clattn__kernel clattn__##stem = {                                                        \
         .name = #stem,                                                                             \
         .kind = of,                                                                                \
@@ -127,7 +162,8 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .cut = cut,                                                                                \
         .workspace = workspace,                                                                    \
         .launches = launches,                                                                      \
+        .tunable = &(numbers),                                                                     \
     }
-KERNEL(linear_simd, CLATTN__LINEAR);
-KERNEL(linear_x_simd, CLATTN__LINEAR_X);
-KERNEL(linear_w_simd, CLATTN__LINEAR_W);
+KERNEL(linear_simd, CLATTN__LINEAR, clattn__linear_tunable);
+KERNEL(linear_x_simd, CLATTN__LINEAR_X, clattn__linear_x_tunable);
+KERNEL(linear_w_simd, CLATTN__LINEAR_W, clattn__linear_w_tunable);

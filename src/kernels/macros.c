@@ -15,6 +15,7 @@ static const struct {
     {"VALUE_COLS", offsetof(clattn__config, value_cols)},
     {"BLOCK_M", offsetof(clattn__config, block_m)},
     {"BLOCK_N", offsetof(clattn__config, block_n)},
+    {"BLOCK_K", offsetof(clattn__config, block_k)},
     {"DIM_MAX", offsetof(clattn__config, dim_max)},
     {"FULL", offsetof(clattn__config, full)},
     {"STORAGE", offsetof(clattn__config, storage)},
@@ -22,7 +23,6 @@ static const struct {
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},
     {"SCORE_GRADIENT", offsetof(clattn__config, score_gradient)},
-    {"BLOCK_K", offsetof(clattn__config, block_k)},
     {"WG_SIZE", offsetof(clattn__config, group_size)},
 };
 

@@ -6,14 +6,6 @@
 
 extern const clattn__kernel clattn__merge;
 
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
-
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
@@ -39,7 +31,6 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
 const clattn__kernel clattn__merge = {
     .name = "merge",
     .kind = CLATTN__MERGE,
-    .check = check,
     .configure = configure,
     .launches = launches,
     .shares = true,

@@ -11,7 +11,9 @@ _Static_assert(CLATTN_T_GRAD_CHANNEL_BIAS == (int)CLATTN_SLOT_GRAD_CHANNEL_BIAS,
                "slots have one numbering");
 _Static_assert(CLATTN_D_BF16 == (int)CLATTN_BF16, "types have one numbering");
 _Static_assert(CLATTN_D_I4 == (int)CLATTN_I4, "types have one numbering");
-_Static_assert(CLATTN_T_V_SCALES == (int)CLATTN_SLOT_V_SCALES, "slots have one numbering");
+_Static_assert(CLATTN_T_SHIFTS == (int)CLATTN_SLOT_SHIFTS, "slots have one numbering");
+_Static_assert(CLATTN_T_TOKEN_POSITIONS == (int)CLATTN_SLOT_TOKEN_POSITIONS,
+               "slots have one numbering");
 
 static uint32_t flags_of_slots(const clattn__problem *problem)
 {
@@ -37,6 +39,9 @@ static uint32_t flags_of_slots(const clattn__problem *problem)
         {CLATTN_SLOT_SCORES, CLATTN_F_SCORES},
         {CLATTN_SLOT_INDICES, CLATTN_F_INDICES},
         {CLATTN_SLOT_CHANNEL_BIAS, CLATTN_F_CHANNEL_BIAS},
+        {CLATTN_SLOT_RMS_WEIGHT, CLATTN_F_RMS_WEIGHT},
+        {CLATTN_SLOT_POSITIONS, CLATTN_F_POSITIONS},
+        {CLATTN_SLOT_TOKEN_POSITIONS, CLATTN_F_TOKEN_POSITIONS},
     };
     uint32_t flags = 0;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
@@ -56,6 +61,8 @@ static uint32_t flags_of(const clattn__problem *problem)
         flags |= CLATTN_F_WEIGHTS_DROPPED;
     if (problem->bottom_right)
         flags |= CLATTN_F_BOTTOM_RIGHT;
+    if (problem->rms_norm)
+        flags |= CLATTN_F_RMS_NORM;
     if (clattn__needs_stats(problem))
         flags |= CLATTN_F_STATS;
     return flags;
@@ -97,8 +104,8 @@ static void fill_tensors(const clattn__problem *problem, const clattn__variant *
                                     ? problem->layout[scratch->slot].stride
                                     : scratch->stride;
         memcpy(tensor->stride, stride, sizeof tensor->stride);
-        if (scratch->slot >= 0)
-            row->dtype[scratch->tensor] = problem->dtype[scratch->slot];
+        row->dtype[scratch->tensor] =
+            scratch->slot >= 0 ? problem->dtype[scratch->slot] : CLATTN_D_F32;
         tensor->offset = scratch->slot >= 0 ? 0 : (int64_t)scratch->offset;
     }
 }
@@ -177,6 +184,7 @@ void clattn__problem_row_fill(const clattn__problem *problem, const clattn__vari
     row->key_block = (int32_t)variant->config.key_block;
     row->stage = problem->score_stage;
     row->scale = problem->scale;
+    row->rms_epsilon = problem->rms_epsilon;
     row->softcap = problem->softcap;
     /* A denormal softcap's inverse is infinite, and 0 times it would be NaN. */
     row->inverse_softcap = problem->softcap > 0 ? fminf(1.0f / problem->softcap, FLT_MAX) : 0;

@@ -1,14 +1,17 @@
 /* The list of kernels, and what is done alike for all of them. */
-#include "kernels/registry.h"
+#include "kernels/launches.h"
 
 #include <string.h>
 
 extern const clattn__kernel clattn__append;
 extern const clattn__kernel clattn__rotary;
+extern const clattn__kernel clattn__shift;
 extern const clattn__kernel clattn__top_k_simd;
 extern const clattn__kernel clattn__top_k_reference;
 extern const clattn__kernel clattn__attention_decode_simd;
 extern const clattn__kernel clattn__attention_simd;
+extern const clattn__kernel clattn__attention_decode_tile;
+extern const clattn__kernel clattn__attention_tile;
 extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
 extern const clattn__kernel clattn__gradient_simd;
@@ -26,12 +29,15 @@ extern const clattn__kernel clattn__additive_gradient_reference;
 static const clattn__kernel *const kernels[] = {
     &clattn__attention_decode_simd,
     &clattn__attention_simd,
+    &clattn__attention_decode_tile,
+    &clattn__attention_tile,
     &clattn__attention_reference,
     &clattn__merge,
     &clattn__gradient_simd,
     &clattn__gradient_reference,
     &clattn__append,
     &clattn__rotary,
+    &clattn__shift,
     &clattn__top_k_simd,
     &clattn__top_k_reference,
     &clattn__linear_simd,
@@ -69,18 +75,15 @@ bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list)
     return false;
 }
 
-void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
-                                 const clattn__caps *caps, clattn__variant *variant)
+bool clattn__kernel_accepts(const clattn__kernel *kernel, const clattn__problem *problem,
+                            const clattn__caps *caps, clattn__text *reason)
 {
-    clattn__config config;
-    memset(&config, 0, sizeof config);
-    kernel->configure(problem, caps, &config);
-    clattn__kernel_make_variant_as(kernel, problem, caps, &config, variant);
+    return !kernel->check || kernel->check(problem, caps, reason);
 }
 
-void clattn__kernel_make_variant_as(const clattn__kernel *kernel, const clattn__problem *problem,
-                                    const clattn__caps *caps, const clattn__config *config,
-                                    clattn__variant *variant)
+void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
+                                 const clattn__caps *caps, const clattn__config *config,
+                                 clattn__variant *variant)
 {
     memset(variant, 0, sizeof *variant);
     variant->config = *config;
@@ -88,5 +91,6 @@ void clattn__kernel_make_variant_as(const clattn__kernel *kernel, const clattn__
         kernel->cut(problem, caps, &variant->config);
     if (kernel->workspace)
         kernel->workspace(problem, caps, variant);
+    clattn__add_query_rotation(problem, caps, variant);
     kernel->launches(problem, variant);
 }

@@ -9,7 +9,7 @@
 #include "problem/problem.h"
 #include "schedule/work_list.h"
 
-#define CLATTN__MAX_LAUNCHES  6
+#define CLATTN__MAX_LAUNCHES  7
 #define CLATTN__MAX_ARGUMENTS 32
 #define CLATTN__MAX_SCRATCH   8
 
@@ -23,6 +23,7 @@ typedef struct clattn__config {
     uint32_t value_cols;     /* VALUE_COLS: vectors of values of the register tile of P V */
     uint32_t block_m;        /* BLOCK_M: largest number of query rows of an item */
     uint32_t block_n;        /* BLOCK_N: keys */
+    uint32_t block_k;        /* BLOCK_K: depth of a block of a product of matrices */
     uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
     uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
     uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */
@@ -30,7 +31,6 @@ typedef struct clattn__config {
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;
     uint32_t score_gradient; /* SCORE_GRADIENT: 1 if the caller's derivative is */
-    uint32_t block_k;        /* BLOCK_K: depth of a block of a product of matrices */
     uint32_t group_size;     /* WG_SIZE: work-items of a group */
     /* Not macros: read by the kernel at run time. */
     uint32_t block_rows; /* queries of a block, at most block_m */
@@ -62,13 +62,14 @@ typedef struct clattn__launch_argument {
 typedef struct clattn__launch {
     const char *file;      /* path below cl/ */
     const char *function;  /* name of the __kernel and stem of its file */
+    bool light;            /* see clattn__work_costs */
     clattn__config config; /* what of the variant's the file uses */
     clattn__tiling tiling;
     uint32_t argument_count;
     clattn__launch_argument argument[CLATTN__MAX_ARGUMENTS];
 } clattn__launch;
 
-/* Memory of a scratch tensor (CLATTN_T_SLOTS and on). */
+/* Memory of a scratch tensor (CLATTN_T_SLOTS and on), or of Q where attention rotates it first. */
 typedef struct clattn__scratch {
     uint32_t tensor; /* CLATTN_T_* */
     int32_t slot;    /* >= 0: not scratch after all but this slot's memory and strides */
@@ -90,7 +91,7 @@ typedef struct clattn__variant {
 typedef struct clattn__kernel {
     const char *name;
     clattn__kind kind;
-    /* Accepts, or declines with a sentence appended to `reason`. */
+    /* Accepts, or declines with a sentence appended to `reason`. NULL: accepts everything. */
     bool (*check)(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason);
     /* Chooses the numbers that are macros, of zeros. */
     void (*configure)(const clattn__problem *problem, const clattn__caps *caps,
@@ -115,14 +116,15 @@ const clattn__kernel *clattn__kernel_get(uint32_t index); /* in order of prefere
 /* Whether a list of names, separated by commas, has the kernel's. */
 bool clattn__kernel_is_in(const clattn__kernel *kernel, const char *list);
 
-/* Runs configure, cut, workspace and launches of a kernel that has accepted. */
-void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
-                                 const clattn__caps *caps, clattn__variant *variant);
+/* Asks `check`: true, or false with a sentence appended to `reason`. */
+bool clattn__kernel_accepts(const clattn__kernel *kernel, const clattn__problem *problem,
+                            const clattn__caps *caps, clattn__text *reason);
 
-/* The same with what `configure` has chosen, or tuning in its place. */
-void clattn__kernel_make_variant_as(const clattn__kernel *kernel, const clattn__problem *problem,
-                                    const clattn__caps *caps, const clattn__config *config,
-                                    clattn__variant *variant);
+/* Runs cut, workspace and launches of a kernel that has accepted, with what `configure` has chosen,
+ * or tuning in its place. */
+void clattn__kernel_make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
+                                 const clattn__caps *caps, const clattn__config *config,
+                                 clattn__variant *variant);
 
 /* The configuration as compiler options ("-D VEC=16 ...") and for people ("VEC=16 ..."). */
 void clattn__config_macros(const clattn__config *config, clattn__text *text);

@@ -1,25 +1,33 @@
-/* Rotary embedding: one token of one head a work-item. Any device. */
+/* RMS normalisation and rotary embedding: an operation of its own, and what attention begins with
+ * where it does it for its queries. One token of one head a work-item. Any device. */
 #include "kernels/launches.h"
+#include "kernels/row_groups.h"
 
 extern const clattn__kernel clattn__rotary;
-
-/* Tokens of an item, and of a work-group where work-items are lanes. */
-#define BLOCK 64
-
-static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
-{
-    (void)problem;
-    (void)caps;
-    (void)reason;
-    return true;
-}
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
     (void)problem;
-    config->vec = 1;
-    config->group_size = caps->family == CLATTN__TILE && caps->max_work_group >= BLOCK ? BLOCK : 1;
+    config->vec = clattn__row_vector(caps);
+    config->group_size = clattn__row_lanes(caps);
+}
+
+/* A tensor that is a slot's. */
+static void place_slot(clattn__variant *variant, uint32_t tensor, clattn_slot slot)
+{
+    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
+    scratch->tensor = tensor;
+    scratch->slot = (int32_t)slot;
+}
+
+static void workspace(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__variant *variant)
+{
+    (void)problem;
+    (void)caps;
+    place_slot(variant, CLATTN_T_PLAIN_Q, CLATTN_SLOT_Q);
+    place_slot(variant, CLATTN_T_ROTATED_Q, CLATTN_SLOT_OUT);
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
@@ -27,18 +35,56 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     static const clattn__launch_row row = {
         .file = "cache/rotary.cl",
         .function = "rotary",
-        .tiling = {CLATTN__OVER_QUERIES, .block = BLOCK},
-        .tensors = {CLATTN_T_Q, CLATTN_T_ANGLES, CLATTN_T_POSITIONS, CLATTN_T_OUT, CLATTN_T_COUNT},
+        .tiling = {CLATTN__OVER_QUERIES, .block = CLATTN__ROW_BLOCK},
+        .tensors = {CLATTN_T_PLAIN_Q, CLATTN_T_ANGLES, CLATTN_T_RMS_WEIGHT, CLATTN_T_POSITIONS,
+                    CLATTN_T_TOKEN_POSITIONS, CLATTN_T_Q_LENGTHS, CLATTN_T_KV_LENGTHS,
+                    CLATTN_T_ROTATED_Q, CLATTN_T_COUNT},
     };
     (void)problem;
     clattn__launch_add(variant, &row);
 }
 
+/* (batch, n_head, n_q, head_dim) scratch, ragged (total_q, n_head, head_dim), at `offset`. */
+static void place_rotated(const clattn__problem *problem, clattn__variant *variant, uint32_t tensor,
+                          uint64_t offset)
+{
+    const int64_t *extent = problem->extent;
+    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
+    const int64_t dim = extent[CLATTN__HEAD_DIM];
+    scratch->tensor = tensor;
+    scratch->slot = -1;
+    scratch->offset = offset;
+    scratch->stride[3] = 1;
+    scratch->stride[2] = problem->ragged ? extent[CLATTN__N_HEAD] * dim : dim;
+    scratch->stride[1] = problem->ragged ? dim : extent[CLATTN__N_Q] * dim;
+    scratch->stride[0] = problem->ragged ? 0 : extent[CLATTN__N_HEAD] * scratch->stride[1];
+}
+
+void clattn__add_query_rotation(const clattn__problem *problem, const clattn__caps *caps,
+                                clattn__variant *variant)
+{
+    const int64_t *extent = problem->extent;
+    const bool attends = problem->kind == CLATTN__ATTENTION || problem->kind == CLATTN__TOP_K;
+    if (!attends || !(problem->rms_norm || clattn__problem_has(problem, CLATTN_SLOT_ANGLES)))
+        return;
+    const int64_t tokens =
+        problem->ragged ? extent[CLATTN__TOTAL_Q] : extent[CLATTN__BATCH] * extent[CLATTN__N_Q];
+    const uint64_t offset =
+        clattn__take_workspace(variant, tokens * extent[CLATTN__N_HEAD] * extent[CLATTN__HEAD_DIM]);
+    place_slot(variant, CLATTN_T_PLAIN_Q, CLATTN_SLOT_Q);
+    place_rotated(problem, variant, CLATTN_T_ROTATED_Q, offset);
+    place_rotated(problem, variant, CLATTN_T_Q, offset);
+    launches(problem, variant);
+    clattn__launch *launch = &variant->launch[variant->launch_count - 1];
+    launch->config =
+        (clattn__config){.vec = clattn__row_vector(caps), .group_size = clattn__row_lanes(caps)};
+}
+
 const clattn__kernel clattn__rotary = {
     .name = "rotary",
     .kind = CLATTN__ROTARY,
-    .check = check,
     .configure = configure,
+    .workspace = workspace,
     .launches = launches,
     .shares = true,
 };

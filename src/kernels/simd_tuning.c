@@ -72,16 +72,15 @@ static const clattn__config widths[] = {
     {.vec = 4, .rows = 6, .cols = 2, .value_cols = 2},
 };
 
-#define STEP(rows)                                                                                 \
-    {                                                                                              \
-        rows, sizeof rows / sizeof rows[0]                                                         \
-    }
-static const clattn__tuning_step steps[] = {STEP(tiles), STEP(value_columns), STEP(query_blocks),
-                                            STEP(key_blocks), STEP(widths)};
+static const clattn__tuning_step steps[] = {
+    CLATTN__TUNING_STEP(tiles), CLATTN__TUNING_STEP(value_columns),
+    CLATTN__TUNING_STEP(query_blocks), CLATTN__TUNING_STEP(key_blocks),
+    CLATTN__TUNING_STEP(widths)};
 
 /* Private memory of a work-item, bytes: it should stay in a core's second cache, and a thread's
  * stack must hold it. */
 #define MOST_PRIVATE 262144
+#define SCORE_PAD    16 /* floats beside a row of scores: SCORE_STEP of cl/common/simd_block.h */
 /* Keys of a panel, more than which the bound of the workspace doesn't allow for. */
 #define MOST_PANEL 64
 #define MOST_ROWS  16
@@ -98,7 +97,7 @@ static bool is_tile(uint32_t rows, uint32_t cols, const clattn__caps *caps)
 static bool fits(const clattn__config *config, const clattn__caps *caps)
 {
     const uint32_t vec = config->vec, panel = config->cols * vec;
-    if ((vec != 4 && vec != 8 && vec != 16) || (vec > caps->vector_width && vec > 4))
+    if (!clattn__tunable_vector(vec, caps))
         return false;
     if (!is_tile(config->rows, config->cols, caps) ||
         !is_tile(config->rows, config->value_cols, caps))
@@ -108,7 +107,7 @@ static bool fits(const clattn__config *config, const clattn__caps *caps)
         return false;
     if (config->block_m < 1 || config->block_m > MOST_KEYS || config->block_m % config->rows)
         return false;
-    return sizeof(float) * config->block_m * (2 * config->dim_max + config->block_n) <=
+    return sizeof(float) * config->block_m * (2 * config->dim_max + config->block_n + SCORE_PAD) <=
            MOST_PRIVATE;
 }
 

@@ -42,13 +42,6 @@ static int64_t list_elements(const clattn__problem *problem)
     return 2 + 2 * (2 * (top < n_kv ? top : n_kv) + SPARE);
 }
 
-/* Numbers that need no scales beside them. */
-static bool are_floats(const clattn__problem *problem)
-{
-    return problem->dtype[CLATTN_SLOT_K] <= CLATTN_BF16 &&
-           problem->dtype[CLATTN_SLOT_V] <= CLATTN_BF16;
-}
-
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
     const int64_t *extent = problem->extent;
@@ -56,10 +49,6 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
         return false;
     if (problem->block_q) {
         clattn__text_add(reason, "the keys are listed in blocks");
-        return false;
-    }
-    if (!are_floats(problem)) {
-        clattn__text_add(reason, "keys or values are none of f32, f16 and bf16");
         return false;
     }
     return clattn__check_workspace_bound(

@@ -33,13 +33,27 @@ typedef struct clattn__tunable {
     uint32_t (*class_of)(const clattn__problem *problem, const struct clattn__config *config);
     /* Whether the kernel's guards accept the configuration and the device has room for it. */
     bool (*fits)(const struct clattn__config *config, const clattn__caps *caps);
-    /* Takes over the leader's numbers that decide the order of sums. */
+    /* Takes over the leader's numbers that decide the order of sums. NULL where no class has one.
+     */
     void (*follow)(const struct clattn__config *leader, struct clattn__config *config);
     /* Problem `index` to measure a class by; false: there are no more. Runs of a millisecond find
      * gaps between what else the machine does. Slots are of floats or masks. */
     bool (*sample)(uint32_t class_index, uint32_t index, const clattn__caps *caps,
                    clattn__problem *problem);
 } clattn__tunable;
+
+/* A step that tries the rows of an array. */
+#define CLATTN__TUNING_STEP(rows)                                                                  \
+    {                                                                                              \
+        rows, sizeof rows / sizeof rows[0]                                                         \
+    }
+
+/* Whether kernels are made for vectors of this width, and the device has them: 4 floats are
+ * everywhere, as several operations where need be. */
+static inline bool clattn__tunable_vector(uint32_t vec, const clattn__caps *caps)
+{
+    return vec == 4 || ((vec == 8 || vec == 16) && vec <= caps->vector_width);
+}
 
 /* The most problems that a class is measured by. */
 #define CLATTN__MOST_SAMPLES 4

@@ -30,16 +30,16 @@ static clattn_dtype type_of(const builder *b, uint32_t tensor)
 
 /* One of the two: its tensors, and what the backward pass wants of it. */
 typedef struct projection {
-    uint8_t x, w, packed, y, grad_x, grad_w, grad_y;
+    uint8_t x, w, packed, turned, y, grad_x, grad_w, grad_y;
 } projection;
 
 static const projection of_queries = {
-    CLATTN_LAYER_X,      CLATTN_LAYER_WQ,      CLATTN__LAYER_PACKED_WQ, CLATTN__LAYER_Q,
-    CLATTN_LAYER_GRAD_X, CLATTN_LAYER_GRAD_WQ, CLATTN__LAYER_GRAD_Q,
+    CLATTN_LAYER_X,  CLATTN_LAYER_WQ,     CLATTN__LAYER_PACKED_WQ, CLATTN__LAYER_TURNED_WQ,
+    CLATTN__LAYER_Q, CLATTN_LAYER_GRAD_X, CLATTN_LAYER_GRAD_WQ,    CLATTN__LAYER_GRAD_Q,
 };
 static const projection of_keys = {
-    CLATTN_LAYER_KEY,      CLATTN_LAYER_WK,      CLATTN__LAYER_PACKED_WK, CLATTN__LAYER_K,
-    CLATTN_LAYER_GRAD_KEY, CLATTN_LAYER_GRAD_WK, CLATTN__LAYER_GRAD_K,
+    CLATTN_LAYER_KEY, CLATTN_LAYER_WK,       CLATTN__LAYER_PACKED_WK, CLATTN__LAYER_TURNED_WK,
+    CLATTN__LAYER_K,  CLATTN_LAYER_GRAD_KEY, CLATTN_LAYER_GRAD_WK,    CLATTN__LAYER_GRAD_K,
 };
 
 static bool needs(const builder *b, const projection *of)
@@ -80,8 +80,10 @@ static clattn_status project(builder *b, const projection *of)
 
 static clattn_status project_back(builder *b, const projection *of)
 {
-    const clattn__tensors by_x = {
-        {[CLATTN_SLOT_X] = of->grad_x, [CLATTN_SLOT_W] = of->w, [CLATTN_SLOT_Y] = of->grad_y}};
+    const clattn__tensors by_x = {{[CLATTN_SLOT_X] = of->grad_x,
+                                   [CLATTN_SLOT_W] = of->w,
+                                   [CLATTN_SLOT_PACKED_W] = of->turned,
+                                   [CLATTN_SLOT_Y] = of->grad_y}};
     const clattn__tensors by_w = {
         {[CLATTN_SLOT_X] = of->x, [CLATTN_SLOT_W] = of->grad_w, [CLATTN_SLOT_Y] = of->grad_y}};
     if (wants(b, of->grad_x))
@@ -120,6 +122,8 @@ static clattn__tensors tensors_of(const builder *b)
         [CLATTN_SLOT_OUT] = CLATTN_LAYER_OUT,
         [CLATTN_SLOT_LSE] = (uint8_t)(own ? (int)CLATTN__LAYER_LSE : (int)CLATTN_LAYER_LSE),
         [CLATTN_SLOT_WEIGHTS] = CLATTN_LAYER_WEIGHTS,
+        [CLATTN_SLOT_MASK] = CLATTN_LAYER_MASK,
+        [CLATTN_SLOT_Q_LENGTHS] = CLATTN_LAYER_Q_LENGTHS,
         [CLATTN_SLOT_KV_LENGTHS] = CLATTN_LAYER_KV_LENGTHS,
         [CLATTN_SLOT_GRAD_OUT] = CLATTN_LAYER_GRAD_OUT,
         [CLATTN_SLOT_GRAD_Q] = CLATTN__LAYER_GRAD_Q,
@@ -145,6 +149,11 @@ static uint64_t gradient_slots(const builder *b)
     return slots;
 }
 
+static const uint64_t of_their_own_type =
+    CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS) |
+    CLATTN_SLOT_BIT(CLATTN_SLOT_MASK) | CLATTN_SLOT_BIT(CLATTN_SLOT_Q_LENGTHS) |
+    CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+
 static clattn_status attend(builder *b, clattn__pass pass)
 {
     const bool forward = pass == CLATTN__PASS_FORWARD;
@@ -159,13 +168,12 @@ static clattn_status attend(builder *b, clattn__pass pass)
     desc.channels = b->d.channels;
     desc.value_dim = b->d.value_width;
     for (uint32_t slot = 0; slot < CLATTN_SLOT_LIMIT; slot++)
-        if (tensors.of[slot] && slot != CLATTN_SLOT_LSE && slot != CLATTN_SLOT_WEIGHTS &&
-            slot != CLATTN_SLOT_KV_LENGTHS)
+        if (tensors.of[slot] && !(of_their_own_type & CLATTN_SLOT_BIT(slot)))
             desc.tensor[slot].dtype = type_of(b, tensors.of[slot]);
+    desc.tensor[CLATTN_SLOT_MASK] = b->d.mask;
+    desc.slots = clattn__layer_restrictions(b->d.optional);
     if (b->d.optional & BIT(BQ))
         desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_CHANNEL_BIAS);
-    if (b->d.optional & BIT(KV_LENGTHS))
-        desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
     if (forward && b->d.optional & BIT(WEIGHTS))
         desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS);
     if (forward && (b->d.gradients || b->d.optional & BIT(LSE)))
@@ -173,8 +181,6 @@ static clattn_status attend(builder *b, clattn__pass pass)
     desc.slots |= forward ? 0 : gradient_slots(b);
     CLATTN__TRY(clattn__problem_init_additive(
         &problem, &desc, forward ? CLATTN__ADDITIVE : CLATTN__ADDITIVE_GRADIENT));
-    if (forward)
-        CLATTN__TRY(clattn__layer_add(b->layer, CLATTN__PASS_PACKED, &problem, &tensors));
     return clattn__layer_add(b->layer, pass, &problem, &tensors);
 }
 

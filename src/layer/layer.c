@@ -37,6 +37,8 @@ static const char *const names[CLATTN__LAYER_PUBLIC] = {
     [CLATTN_LAYER_W_SCORE] = "W_SCORE",
     [CLATTN_LAYER_GRAD_W_SCORE] = "GRAD_W_SCORE",
     [CLATTN_LAYER_LSE] = "LSE",
+    [CLATTN_LAYER_MASK] = "MASK",
+    [CLATTN_LAYER_Q_LENGTHS] = "Q_LENGTHS",
 };
 
 const char *clattn__layer_tensor_name(uint32_t tensor)
@@ -88,8 +90,20 @@ static uint64_t public_bit(const clattn_layer *layer, uint32_t tensor)
     return layer->own[tensor].within ? CLATTN_LAYER_BIT(layer->own[tensor].within) : 0;
 }
 
-clattn_status clattn__layer_add(clattn_layer *layer, clattn__pass pass,
-                                const clattn__problem *problem, const clattn__tensors *tensors)
+static clattn__pass packed_pass(clattn__pass pass)
+{
+    return pass == CLATTN__PASS_FORWARD ? CLATTN__PASS_FORWARD_PACKED
+                                        : CLATTN__PASS_BACKWARD_PACKED;
+}
+
+clattn__pass clattn__layer_pass(const clattn_layer *layer, clattn__pass pass)
+{
+    return layer->packed ? packed_pass(pass) : pass;
+}
+
+/* To one pass alone. */
+static clattn_status add_to(clattn_layer *layer, clattn__pass pass, const clattn__problem *problem,
+                            const clattn__tensors *tensors)
 {
     static const clattn__functions none = {NULL, NULL, NULL};
     clattn__operation made = {.count = 0};
@@ -105,6 +119,18 @@ clattn_status clattn__layer_add(clattn_layer *layer, clattn__pass pass,
     return CLATTN_OK;
 }
 
+/* The plan is shared. */
+clattn_status clattn__layer_add(clattn_layer *layer, clattn__pass pass,
+                                const clattn__problem *problem, const clattn__tensors *tensors)
+{
+    const clattn__pass packed = packed_pass(pass);
+    CLATTN__TRY(add_to(layer, pass, problem, tensors));
+    const clattn__operation *made = &layer->operation[pass][layer->count[pass] - 1];
+    clattn__plan_retain(made->plan);
+    layer->operation[packed][layer->count[packed]++] = *made;
+    return CLATTN_OK;
+}
+
 clattn_status clattn__layer_add_attention(clattn_layer *layer, clattn__pass pass,
                                           const clattn_attention_desc *desc,
                                           const clattn__tensors *tensors)
@@ -114,18 +140,6 @@ clattn_status clattn__layer_add_attention(clattn_layer *layer, clattn__pass pass
         CLATTN__TRY(clattn__problem_init_gradient(&problem, desc));
     else
         CLATTN__TRY(clattn__problem_init(&problem, desc));
-    CLATTN__TRY(clattn__layer_add(layer, pass, &problem, tensors));
-    if (pass == CLATTN__PASS_FORWARD)
-        CLATTN__TRY(clattn__layer_add(layer, CLATTN__PASS_PACKED, &problem, tensors));
-    return CLATTN_OK;
-}
-
-static clattn_status add_linear(clattn_layer *layer, clattn__pass pass,
-                                const clattn_linear_desc *desc, const clattn__tensors *tensors)
-{
-    clattn__problem problem;
-    const clattn__kind kind = pass == CLATTN__PASS_PACK ? CLATTN__LINEAR_PACK : CLATTN__LINEAR;
-    CLATTN__TRY(clattn__problem_init_linear(&problem, desc, kind));
     return clattn__layer_add(layer, pass, &problem, tensors);
 }
 
@@ -133,13 +147,34 @@ clattn_status clattn__layer_add_linear(clattn_layer *layer, clattn__pass pass,
                                        const clattn_linear_desc *desc,
                                        const clattn__tensors *tensors)
 {
-    CLATTN__TRY(add_linear(layer, pass, desc, tensors));
-    if (pass != CLATTN__PASS_FORWARD)
-        return CLATTN_OK;
+    clattn__problem problem;
+    CLATTN__TRY(clattn__problem_init_linear(&problem, desc, CLATTN__LINEAR));
+    if (desc->pass == CLATTN_LINEAR_GRADIENT_W) /* which reads no weights */
+        return clattn__layer_add(layer, pass, &problem, tensors);
+    CLATTN__TRY(add_to(layer, pass, &problem, tensors));
     clattn_linear_desc packed = *desc;
     packed.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_PACKED_W);
-    CLATTN__TRY(add_linear(layer, CLATTN__PASS_PACKED, &packed, tensors));
-    return add_linear(layer, CLATTN__PASS_PACK, desc, tensors);
+    CLATTN__TRY(clattn__problem_init_linear(&problem, &packed, CLATTN__LINEAR));
+    CLATTN__TRY(add_to(layer, packed_pass(pass), &problem, tensors));
+    CLATTN__TRY(clattn__problem_init_linear(&problem, desc, CLATTN__LINEAR_PACK));
+    return add_to(layer, CLATTN__PASS_PACK, &problem, tensors);
+}
+
+uint64_t clattn__layer_restrictions(uint64_t optional)
+{
+    static const struct {
+        clattn_layer_tensor tensor;
+        clattn_slot slot;
+    } rows[] = {
+        {CLATTN_LAYER_MASK, CLATTN_SLOT_MASK},
+        {CLATTN_LAYER_Q_LENGTHS, CLATTN_SLOT_Q_LENGTHS},
+        {CLATTN_LAYER_KV_LENGTHS, CLATTN_SLOT_KV_LENGTHS},
+    };
+    uint64_t slots = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (optional & CLATTN_LAYER_BIT(rows[i].tensor))
+            slots |= CLATTN_SLOT_BIT(rows[i].slot);
+    return slots;
 }
 
 /* As the sum over one row. */

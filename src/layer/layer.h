@@ -7,7 +7,7 @@
 
 /* Tensors: those of clattn_layer_tensor, then what a layer makes for itself. */
 enum {
-    CLATTN__LAYER_PUBLIC = 32, /* number of the former */
+    CLATTN__LAYER_PUBLIC = 34, /* number of the former */
     CLATTN__LAYER_Q = CLATTN__LAYER_PUBLIC,
     CLATTN__LAYER_K,
     CLATTN__LAYER_V,
@@ -29,6 +29,11 @@ enum {
     CLATTN__LAYER_PACKED_WV,
     CLATTN__LAYER_PACKED_WO,
     CLATTN__LAYER_PACKED_W_SCORE,
+    CLATTN__LAYER_TURNED_WQ, /* packed for the gradients by what they project, in this order */
+    CLATTN__LAYER_TURNED_WK,
+    CLATTN__LAYER_TURNED_WV,
+    CLATTN__LAYER_TURNED_WO,
+    CLATTN__LAYER_TURNED_W_SCORE,
     CLATTN__LAYER_GRAD_BIAS, /* of additive attention */
     CLATTN__LAYER_GRAD_SCORE,
     CLATTN__LAYER_TENSORS
@@ -36,13 +41,14 @@ enum {
 
 typedef enum clattn__pass {
     CLATTN__PASS_FORWARD,
-    CLATTN__PASS_PACKED, /* forward with packed weights */
     CLATTN__PASS_BACKWARD,
+    CLATTN__PASS_FORWARD_PACKED, /* the same with packed weights */
+    CLATTN__PASS_BACKWARD_PACKED,
     CLATTN__PASS_PACK,
     CLATTN__PASSES
 } clattn__pass;
 
-#define CLATTN__MOST_PAIRS      16
+#define CLATTN__MOST_PAIRS      20
 #define CLATTN__MOST_OPERATIONS 16
 
 /* A slot of a plan and its tensor. */
@@ -51,7 +57,7 @@ typedef struct clattn__pair {
 } clattn__pair;
 
 typedef struct clattn__operation {
-    clattn_plan *plan; /* owned */
+    clattn_plan *plan; /* held; passes may share it */
     uint32_t count;
     clattn__pair pair[CLATTN__MOST_PAIRS];
 } clattn__operation;
@@ -72,7 +78,7 @@ struct clattn_layer {
     clattn__own own[CLATTN__LAYER_TENSORS];
     uint64_t state, scratch; /* bytes */
     uint64_t tensors;        /* bits: those that take part in some pass */
-    bool packed;             /* forward passes use packed weights */
+    bool packed;             /* passes use packed weights */
 };
 
 /* An empty layer; on failure of what follows it is to be freed. */
@@ -88,18 +94,21 @@ typedef struct clattn__tensors {
     uint8_t of[CLATTN_SLOT_LIMIT]; /* by slot */
 } clattn__tensors;
 
-/* Appends a plan of the problem. */
+/* Appends a plan of the problem to a pass, forward or backward, with packed weights or without. */
 clattn_status clattn__layer_add(clattn_layer *layer, clattn__pass pass,
                                 const clattn__problem *problem, const clattn__tensors *tensors);
 /* Attention: in a backward pass its gradients. */
 clattn_status clattn__layer_add_attention(clattn_layer *layer, clattn__pass pass,
                                           const clattn_attention_desc *desc,
                                           const clattn__tensors *tensors);
-/* A linear operation. In a forward pass with packed weights, the tensor of PACKED_W, as well, and
- * what packs them. */
+/* A linear operation. One that reads weights reads them from the tensor of PACKED_W where they are
+ * packed, and is joined by what packs them. */
 clattn_status clattn__layer_add_linear(clattn_layer *layer, clattn__pass pass,
                                        const clattn_linear_desc *desc,
                                        const clattn__tensors *tensors);
+
+/* The slots that restrict who sees whom, of the tensors that `optional` names. */
+uint64_t clattn__layer_restrictions(uint64_t optional);
 
 /* In a backward pass: gradient += scratch, `elements` of them, the former of type `dtype`. */
 clattn_status clattn__layer_add_up(clattn_layer *layer, clattn_dtype dtype, uint32_t gradient,
@@ -107,6 +116,9 @@ clattn_status clattn__layer_add_up(clattn_layer *layer, clattn_dtype dtype, uint
 
 /* Memory for packed weights, if it isn't there yet. */
 clattn_status clattn__layer_reserve_packed(clattn_layer *layer);
+
+/* The pass that runs for `pass`, forward or backward: with packed weights where they are kept. */
+clattn__pass clattn__layer_pass(const clattn_layer *layer, clattn__pass pass);
 
 /* Submits a pass. */
 clattn_status clattn__layer_submit(clattn_layer *layer, clattn__pass pass,

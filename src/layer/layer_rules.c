@@ -3,8 +3,12 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 #define BIT(name) CLATTN_LAYER_BIT(CLATTN_LAYER_##name)
+
+/* Who sees whom. */
+#define RESTRICTIONS (BIT(MASK) | BIT(Q_LENGTHS) | BIT(KV_LENGTHS))
 
 typedef struct field_range {
     const char *name;
@@ -30,6 +34,15 @@ static clattn_status check_bits(const char *field, uint64_t set, uint64_t allowe
             return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: %s can't be named here", field,
                                 name ? name : "what doesn't exist");
     }
+    return CLATTN_OK;
+}
+
+/* Its strides are the operation's to check. */
+static clattn_status check_mask(uint64_t optional, const clattn_tensor *mask)
+{
+    static const clattn_tensor none = {0};
+    if (!(optional & BIT(MASK)) && memcmp(mask, &none, sizeof none) != 0)
+        return clattn__fail(CLATTN_ERR_ARGUMENT, "mask: is set, but `optional` has no MASK");
     return CLATTN_OK;
 }
 
@@ -136,7 +149,8 @@ static clattn_status check_tensors(const clattn_multi_head_desc *d)
         gradients |= BIT(GRAD_KEY) | BIT(GRAD_VALUE);
     gradients |= (d->optional & CLATTN_LAYER_BIASES) << (CLATTN_LAYER_GRAD_BQ - CLATTN_LAYER_BQ);
     CLATTN__TRY(
-        check_bits("optional", d->optional, CLATTN_LAYER_BIASES | BIT(KV_LENGTHS) | BIT(WEIGHTS)));
+        check_bits("optional", d->optional, CLATTN_LAYER_BIASES | RESTRICTIONS | BIT(WEIGHTS)));
+    CLATTN__TRY(check_mask(d->optional, &d->mask));
     CLATTN__TRY(check_bits("gradients", d->gradients, gradients));
     return check_bits("accumulate", d->accumulate, d->gradients);
 }
@@ -160,7 +174,8 @@ clattn_status clattn__multiplicative_check(const clattn_multiplicative_desc *d)
     };
     CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
     CLATTN__TRY(check_size(tokens(d->batch, d->n_q, d->n_kv) * 576 * sizeof(float)));
-    CLATTN__TRY(check_bits("optional", d->optional, BIT(KV_LENGTHS) | BIT(WEIGHTS)));
+    CLATTN__TRY(check_bits("optional", d->optional, RESTRICTIONS | BIT(WEIGHTS) | BIT(LSE)));
+    CLATTN__TRY(check_mask(d->optional, &d->mask));
     CLATTN__TRY(check_bits("gradients", d->gradients,
                            BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE)));
     return check_bits("accumulate", d->accumulate, d->gradients);
@@ -181,7 +196,8 @@ clattn_status clattn__additive_layer_check(const clattn_additive_layer_desc *d)
     CLATTN__TRY(check_fields(rows, sizeof rows / sizeof rows[0]));
     CLATTN__TRY(check_size(tokens(d->batch, d->n_q, d->n_kv) * 4096 * sizeof(float)));
     CLATTN__TRY(
-        check_bits("optional", d->optional, BIT(BQ) | BIT(KV_LENGTHS) | BIT(WEIGHTS) | BIT(LSE)));
+        check_bits("optional", d->optional, BIT(BQ) | RESTRICTIONS | BIT(WEIGHTS) | BIT(LSE)));
+    CLATTN__TRY(check_mask(d->optional, &d->mask));
     CLATTN__TRY(check_bits("gradients", d->gradients, gradients));
     return check_bits("accumulate", d->accumulate, d->gradients);
 }

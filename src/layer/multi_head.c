@@ -3,10 +3,10 @@
 
 #include "layer/layer_rules.h"
 
-/* A projection and what its gradients are. Tensors of the layer; 0 for `grad_in` means X. */
+/* A projection and what its gradients are. Tensors of the layer. */
 typedef struct projection {
     int64_t rows, in, out;
-    uint32_t x, w, b, y, packed;
+    uint32_t x, w, b, y, packed, turned;
     uint32_t grad_x, grad_w, grad_b, grad_y;
 } projection;
 
@@ -62,6 +62,7 @@ static void list_projections(builder *b)
                      CLATTN_LAYER_BQ,
                      turns ? CLATTN__LAYER_PLAIN_Q : CLATTN__LAYER_Q,
                      CLATTN__LAYER_PACKED_WQ,
+                     CLATTN__LAYER_TURNED_WQ,
                      CLATTN_LAYER_GRAD_X,
                      CLATTN_LAYER_GRAD_WQ,
                      CLATTN_LAYER_GRAD_BQ,
@@ -74,6 +75,7 @@ static void list_projections(builder *b)
                                        CLATTN_LAYER_BK,
                                        turns ? CLATTN__LAYER_PLAIN_K : CLATTN__LAYER_K,
                                        CLATTN__LAYER_PACKED_WK,
+                                       CLATTN__LAYER_TURNED_WK,
                                        cross ? CLATTN_LAYER_GRAD_KEY : CLATTN_LAYER_GRAD_X,
                                        CLATTN_LAYER_GRAD_WK,
                                        CLATTN_LAYER_GRAD_BK,
@@ -86,6 +88,7 @@ static void list_projections(builder *b)
                                          CLATTN_LAYER_BV,
                                          CLATTN__LAYER_V,
                                          CLATTN__LAYER_PACKED_WV,
+                                         CLATTN__LAYER_TURNED_WV,
                                          cross ? CLATTN_LAYER_GRAD_VALUE : CLATTN_LAYER_GRAD_X,
                                          CLATTN_LAYER_GRAD_WV,
                                          CLATTN_LAYER_GRAD_BV,
@@ -98,6 +101,7 @@ static void list_projections(builder *b)
                                           CLATTN_LAYER_BO,
                                           CLATTN_LAYER_OUT,
                                           CLATTN__LAYER_PACKED_WO,
+                                          CLATTN__LAYER_TURNED_WO,
                                           CLATTN__LAYER_GRAD_O,
                                           CLATTN_LAYER_GRAD_WO,
                                           CLATTN_LAYER_GRAD_BO,
@@ -150,6 +154,7 @@ static clattn_status project_back(builder *b, int which, bool accumulate)
     tensors.of[CLATTN_SLOT_X] = (uint8_t)p->grad_x;
     tensors.of[CLATTN_SLOT_W] = (uint8_t)p->w;
     tensors.of[CLATTN_SLOT_Y] = (uint8_t)p->grad_y;
+    tensors.of[CLATTN_SLOT_PACKED_W] = (uint8_t)p->turned;
     return add_linear(b, CLATTN__PASS_BACKWARD, p, &desc, &tensors);
 }
 
@@ -243,10 +248,7 @@ static clattn_status rotate(builder *b, clattn__pass pass, int which, uint32_t f
     tensors.of[CLATTN_SLOT_ANGLES] =
         pass == CLATTN__PASS_BACKWARD ? CLATTN__LAYER_ANGLES_BACK : CLATTN__LAYER_ANGLES;
     CLATTN__TRY(clattn__problem_init_rotary(&problem, &desc));
-    CLATTN__TRY(clattn__layer_add(b->layer, pass, &problem, &tensors));
-    return pass == CLATTN__PASS_FORWARD
-               ? clattn__layer_add(b->layer, CLATTN__PASS_PACKED, &problem, &tensors)
-               : CLATTN_OK;
+    return clattn__layer_add(b->layer, pass, &problem, &tensors);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -275,8 +277,8 @@ static void describe_attention(const builder *b, clattn_attention_desc *desc)
     desc->tensor[CLATTN_SLOT_K] = desc->tensor[CLATTN_SLOT_GRAD_K] = k;
     desc->tensor[CLATTN_SLOT_V] = desc->tensor[CLATTN_SLOT_GRAD_V] = v;
     desc->tensor[CLATTN_SLOT_OUT] = desc->tensor[CLATTN_SLOT_GRAD_OUT] = o;
-    if (d->optional & BIT(KV_LENGTHS))
-        desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+    desc->tensor[CLATTN_SLOT_MASK] = d->mask;
+    desc->slots = clattn__layer_restrictions(d->optional);
     if (d->dropout > 0)
         desc->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
     if (d->gradients)
@@ -290,6 +292,8 @@ static const clattn__tensors tensors_of_attention = {{
     [CLATTN_SLOT_OUT] = CLATTN__LAYER_O,
     [CLATTN_SLOT_LSE] = CLATTN__LAYER_LSE,
     [CLATTN_SLOT_WEIGHTS] = CLATTN_LAYER_WEIGHTS,
+    [CLATTN_SLOT_MASK] = CLATTN_LAYER_MASK,
+    [CLATTN_SLOT_Q_LENGTHS] = CLATTN_LAYER_Q_LENGTHS,
     [CLATTN_SLOT_KV_LENGTHS] = CLATTN_LAYER_KV_LENGTHS,
     [CLATTN_SLOT_SEED] = CLATTN_LAYER_SEED,
     [CLATTN_SLOT_GRAD_OUT] = CLATTN__LAYER_GRAD_O,

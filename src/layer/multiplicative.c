@@ -26,6 +26,12 @@ static bool needs_keys(const builder *b)
     return wants(b, CLATTN_LAYER_GRAD_KEY) || wants(b, CLATTN_LAYER_GRAD_W_SCORE);
 }
 
+/* LSE is in STATE, not the caller's. */
+static bool has_own_lse(const builder *b)
+{
+    return (b->d.optional & BIT(LSE)) == 0;
+}
+
 /* Attention writes its gradients; where they are to be added, into scratch first. */
 static uint32_t place_of(const builder *b, uint32_t gradient, uint32_t scratch)
 {
@@ -71,6 +77,7 @@ static clattn_status project_keys_back(builder *b)
     const clattn__tensors by_key = {{
         [CLATTN_SLOT_X] = CLATTN_LAYER_GRAD_KEY,
         [CLATTN_SLOT_W] = CLATTN_LAYER_W_SCORE,
+        [CLATTN_SLOT_PACKED_W] = CLATTN__LAYER_TURNED_W_SCORE,
         [CLATTN_SLOT_Y] = CLATTN__LAYER_GRAD_K,
     }};
     const clattn__tensors by_weights = {{
@@ -107,9 +114,9 @@ static clattn_attention_desc attention_of(const builder *b, const clattn__tensor
     desc.scale = 1;
     for (uint32_t slot = CLATTN_SLOT_Q; slot <= CLATTN_SLOT_OUT; slot++)
         desc.tensor[slot].dtype = type_of(b, tensors->of[slot]);
-    if (b->d.optional & BIT(KV_LENGTHS))
-        desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
-    if (b->d.gradients)
+    desc.tensor[CLATTN_SLOT_MASK] = b->d.mask;
+    desc.slots = clattn__layer_restrictions(b->d.optional);
+    if (b->d.gradients || !has_own_lse(b))
         desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_LSE);
     return desc;
 }
@@ -121,8 +128,11 @@ static clattn__tensors tensors_of(const builder *b)
         [CLATTN_SLOT_K] = CLATTN__LAYER_K,
         [CLATTN_SLOT_V] = CLATTN_LAYER_VALUE,
         [CLATTN_SLOT_OUT] = CLATTN_LAYER_OUT,
-        [CLATTN_SLOT_LSE] = CLATTN__LAYER_LSE,
+        [CLATTN_SLOT_LSE] =
+            (uint8_t)(has_own_lse(b) ? (int)CLATTN__LAYER_LSE : (int)CLATTN_LAYER_LSE),
         [CLATTN_SLOT_WEIGHTS] = CLATTN_LAYER_WEIGHTS,
+        [CLATTN_SLOT_MASK] = CLATTN_LAYER_MASK,
+        [CLATTN_SLOT_Q_LENGTHS] = CLATTN_LAYER_Q_LENGTHS,
         [CLATTN_SLOT_KV_LENGTHS] = CLATTN_LAYER_KV_LENGTHS,
         [CLATTN_SLOT_GRAD_OUT] = CLATTN_LAYER_GRAD_OUT,
         [CLATTN_SLOT_GRAD_Q] = (uint8_t)place_of(b, CLATTN_LAYER_GRAD_X, CLATTN__LAYER_GRAD_Q),
@@ -170,7 +180,7 @@ static void place_tensors(builder *b, int64_t queries, int64_t values)
     const clattn_layer_tensor kept = b->d.gradients ? CLATTN_LAYER_STATE : CLATTN_LAYER_SCRATCH;
     const int64_t keys = b->d.batch * b->d.n_kv * b->d.width;
     clattn__layer_place(b->layer, CLATTN__LAYER_K, kept, keys);
-    if (b->d.gradients)
+    if (b->d.gradients && has_own_lse(b))
         clattn__layer_place(b->layer, CLATTN__LAYER_LSE, CLATTN_LAYER_STATE, b->d.batch * b->d.n_q);
     if (needs_keys(b))
         clattn__layer_place(b->layer, CLATTN__LAYER_GRAD_K, CLATTN_LAYER_SCRATCH, keys);

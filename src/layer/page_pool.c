@@ -6,13 +6,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* States of a page, or-ed. */
-enum {
-    LEFT = 1,       /* a sequence left it to others while it was held */
-    WILL_LEAVE = 2, /* the same, while it is only being counted what an extension needs */
-    LISTED = 4      /* is in the hold that is being made */
-};
-
 clattn_status clattn__page_pool_init(clattn__page_pool *pool, const clattn__env *env,
                                      int64_t page_size, int32_t count)
 {
@@ -70,7 +63,7 @@ static bool exists(const clattn__page_pool *pool, uint64_t id)
     return at < pool->sequences && pool->sequence[at].id == id;
 }
 
-static clattn__page_sequence *find(const clattn__page_pool *pool, uint64_t id)
+clattn__page_sequence *clattn__page_pool_get(const clattn__page_pool *pool, uint64_t id)
 {
     if (exists(pool, id))
         return &pool->sequence[place_of(pool, id)];
@@ -80,7 +73,7 @@ static clattn__page_sequence *find(const clattn__page_pool *pool, uint64_t id)
 
 const clattn__page_sequence *clattn__page_pool_find(const clattn__page_pool *pool, uint64_t id)
 {
-    return find(pool, id);
+    return clattn__page_pool_get(pool, id);
 }
 
 /* Whether the gap is still there when the sequence ends at `length`. */
@@ -89,18 +82,18 @@ static bool keeps_gap(const clattn__page_sequence *of, int64_t length)
     return length > of->gap_begin || length == of->length;
 }
 
-static void drop_page(clattn__page_pool *pool, int32_t page)
+void clattn__page_drop(clattn__page_pool *pool, int32_t page)
 {
     const bool held = pool->readers[page] > 0;
     if (--pool->references[page] > 0)
-        pool->state[page] |= held ? LEFT : 0;
+        pool->state[page] |= held ? CLATTN__PAGE_LEFT : 0;
     else if (held)
         pool->waiting_count++;
     else
         pool->free_page[pool->free_count++] = page;
 }
 
-static int32_t take_page(clattn__page_pool *pool)
+int32_t clattn__page_take(clattn__page_pool *pool)
 {
     const int32_t page = pool->free_page[--pool->free_count];
     pool->references[page] = 1;
@@ -178,7 +171,7 @@ clattn_status clattn__page_pool_fork(clattn__page_pool *pool, uint64_t id, uint6
 {
     clattn__page_sequence made = {.id = id, .length = length};
     CLATTN__TRY(check_new(pool, id));
-    const clattn__page_sequence *of = find(pool, from);
+    const clattn__page_sequence *of = clattn__page_pool_get(pool, from);
     if (!of)
         return CLATTN_ERR_ARGUMENT;
     CLATTN__TRY(check_length(of, length));
@@ -200,7 +193,7 @@ static void shorten(clattn__page_pool *pool, clattn__page_sequence *of, int64_t 
 {
     const int64_t kept = clattn__page_pool_pages(pool, length);
     for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
-        drop_page(pool, of->page[i]);
+        clattn__page_drop(pool, of->page[i]);
     if (!keeps_gap(of, length))
         of->gap_begin = of->gap = 0;
     of->length = length;
@@ -208,7 +201,7 @@ static void shorten(clattn__page_pool *pool, clattn__page_sequence *of, int64_t 
 
 clattn_status clattn__page_pool_truncate(clattn__page_pool *pool, uint64_t id, int64_t length)
 {
-    clattn__page_sequence *of = find(pool, id);
+    clattn__page_sequence *of = clattn__page_pool_get(pool, id);
     if (!of)
         return CLATTN_ERR_ARGUMENT;
     CLATTN__TRY(check_length(of, length));
@@ -218,7 +211,7 @@ clattn_status clattn__page_pool_truncate(clattn__page_pool *pool, uint64_t id, i
 
 clattn_status clattn__page_pool_remove(clattn__page_pool *pool, uint64_t id)
 {
-    clattn__page_sequence *of = find(pool, id);
+    clattn__page_sequence *of = clattn__page_pool_get(pool, id);
     if (!of)
         return CLATTN_ERR_ARGUMENT;
     shorten(pool, of, 0);
@@ -226,144 +219,6 @@ clattn_status clattn__page_pool_remove(clattn__page_pool *pool, uint64_t id)
     pool->sequences--;
     memmove(of, of + 1, (size_t)(&pool->sequence[pool->sequences] - of) * sizeof *of);
     return CLATTN_OK;
-}
-
-/* ---- windows --------------------------------------------------------------------------------- */
-
-static clattn_status check_window(const clattn__page_pool *pool, const clattn__page_sequence *of,
-                                  int64_t sink, int64_t window)
-{
-    if (sink < 0 || sink > INT32_MAX || window < 0 || window > INT32_MAX)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is %" PRId64 ", must be 0 to 2^31-1 tokens",
-                            sink < 0 || sink > INT32_MAX ? "sink" : "window",
-                            sink < 0 || sink > INT32_MAX ? sink : window);
-    if (of->gap > 0 && clattn__page_pool_pages(pool, sink) * pool->page_size != of->gap_begin)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "sink: is %" PRId64 " tokens, in pages of %" PRId64
-                            ", but sequence %" PRIu64 " has kept the first %" PRId64,
-                            sink, pool->page_size, of->id, of->gap_begin);
-    return CLATTN_OK;
-}
-
-clattn_status clattn__page_pool_evict(clattn__page_pool *pool, uint64_t id, int64_t sink,
-                                      int64_t window, int64_t *evicted)
-{
-    clattn__page_sequence *of = find(pool, id);
-    if (!of)
-        return CLATTN_ERR_ARGUMENT;
-    CLATTN__TRY(check_window(pool, of, sink, window));
-    const int64_t begin = clattn__page_pool_pages(pool, sink);
-    const int64_t end = of->length > window ? (of->length - window) / pool->page_size : 0;
-    const int64_t pages = clattn__page_pool_pages(pool, of->length);
-    *evicted = 0;
-    if (end <= begin)
-        return CLATTN_OK;
-    for (int64_t i = begin; i < end; i++)
-        drop_page(pool, of->page[i]);
-    memmove(&of->page[begin], &of->page[end], (size_t)(pages - end) * sizeof *of->page);
-    *evicted = (end - begin) * pool->page_size;
-    of->length -= *evicted;
-    of->gap_begin = begin * pool->page_size;
-    of->gap += *evicted;
-    return CLATTN_OK;
-}
-
-void clattn__page_pool_set_gap(clattn__page_pool *pool, uint64_t id, int64_t begin, int64_t gap)
-{
-    clattn__page_sequence *of = find(pool, id);
-    of->gap_begin = begin;
-    of->gap = gap;
-}
-
-int64_t clattn__page_sequence_position(const clattn__page_sequence *of, int64_t index)
-{
-    return index < of->gap_begin ? index : index + of->gap;
-}
-
-/* ---- pages that are read --------------------------------------------------------------------- */
-
-static clattn_status reserve_hold(const clattn__page_pool *pool, int64_t pages,
-                                  clattn__page_hold *hold)
-{
-    const int32_t capacity = pages < pool->count ? (int32_t)pages : pool->count;
-    if (capacity <= hold->capacity)
-        return CLATTN_OK;
-    int32_t *grown = clattn__resize(pool->env, hold->page, (size_t)capacity * sizeof *grown);
-    if (!grown)
-        return CLATTN_ERR_OUT_OF_MEMORY;
-    hold->page = grown;
-    hold->capacity = capacity;
-    return CLATTN_OK;
-}
-
-static void hold_pages(clattn__page_pool *pool, const clattn__page_sequence *of,
-                       clattn__page_hold *hold)
-{
-    for (int64_t i = 0; i < clattn__page_pool_pages(pool, of->length); i++) {
-        const int32_t page = of->page[i];
-        if (pool->state[page] & LISTED)
-            continue;
-        pool->state[page] |= LISTED;
-        pool->readers[page]++;
-        hold->page[hold->count++] = page;
-    }
-}
-
-static const clattn__page_sequence *held_sequence(const clattn__page_pool *pool,
-                                                  const uint64_t *ids, uint32_t i)
-{
-    return ids ? find(pool, ids[i]) : &pool->sequence[i];
-}
-
-clattn_status clattn__page_pool_hold(clattn__page_pool *pool, const uint64_t *ids, uint32_t count,
-                                     clattn__page_hold *hold)
-{
-    int64_t pages = 0;
-    const uint32_t sequences = ids ? count : (uint32_t)pool->sequences;
-    for (uint32_t i = 0; i < sequences; i++) {
-        const clattn__page_sequence *of = held_sequence(pool, ids, i);
-        if (!of)
-            return CLATTN_ERR_ARGUMENT;
-        pages += clattn__page_pool_pages(pool, of->length);
-    }
-    CLATTN__TRY(reserve_hold(pool, pages, hold));
-    hold->count = 0;
-    for (uint32_t i = 0; i < sequences; i++)
-        hold_pages(pool, held_sequence(pool, ids, i), hold);
-    for (int32_t i = 0; i < hold->count; i++)
-        pool->state[hold->page[i]] &= (uint8_t)~LISTED;
-    return CLATTN_OK;
-}
-
-/* What is copied was left by the sequence that it is copied for. */
-clattn_status clattn__page_pool_hold_copied(clattn__page_pool *pool,
-                                            const clattn__page_copy *copies, uint32_t copied,
-                                            clattn__page_hold *hold)
-{
-    CLATTN__TRY(reserve_hold(pool, copied, hold));
-    hold->count = 0;
-    for (uint32_t i = 0; i < copied; i++) {
-        const int32_t page = copies[i].from;
-        pool->state[page] |= LEFT;
-        pool->readers[page]++;
-        hold->page[hold->count++] = page;
-    }
-    return CLATTN_OK;
-}
-
-void clattn__page_pool_let_go(clattn__page_pool *pool, clattn__page_hold *hold)
-{
-    for (int32_t i = 0; i < hold->count; i++) {
-        const int32_t page = hold->page[i];
-        if (--pool->readers[page] > 0)
-            continue;
-        pool->state[page] = 0;
-        if (pool->references[page] > 0)
-            continue;
-        pool->waiting_count--;
-        pool->free_page[pool->free_count++] = page;
-    }
-    hold->count = 0;
 }
 
 /* ---- longer sequences ------------------------------------------------------------------------ */
@@ -377,17 +232,8 @@ static int32_t joined_page(const clattn__page_pool *pool, const clattn__page_seq
     return of->page[of->length / pool->page_size];
 }
 
-static clattn_status check_growth(const clattn__page_pool *pool, const uint64_t *ids,
-                                  const int64_t *tokens, uint32_t i)
+clattn_status clattn__page_pool_check_new(const uint64_t *ids, uint32_t i)
 {
-    const clattn__page_sequence *of = find(pool, ids[i]);
-    if (!of)
-        return CLATTN_ERR_ARGUMENT;
-    if (tokens[i] < 0 || tokens[i] > INT32_MAX - of->length)
-        return clattn__fail(CLATTN_ERR_ARGUMENT,
-                            "tokens[%" PRIu32 "]: is %" PRId64
-                            ", must be at least 0 and lead to at most 2^31-1",
-                            i, tokens[i]);
     for (uint32_t other = 0; other < i; other++)
         if (ids[other] == ids[i])
             return clattn__fail(CLATTN_ERR_ARGUMENT,
@@ -395,41 +241,64 @@ static clattn_status check_growth(const clattn__page_pool *pool, const uint64_t 
     return CLATTN_OK;
 }
 
-/* Whether a sequence that goes on needs a copy of the page. */
-static bool must_copy(const clattn__page_pool *pool, int32_t page)
+static clattn_status check_growth(const clattn__page_pool *pool, const uint64_t *ids,
+                                  const int64_t *tokens, uint32_t i)
 {
-    return pool->references[page] > 1 || pool->state[page] & (LEFT | WILL_LEAVE);
+    const clattn__page_sequence *of = clattn__page_pool_get(pool, ids[i]);
+    if (!of)
+        return CLATTN_ERR_ARGUMENT;
+    if (tokens[i] < 0 || tokens[i] > INT32_MAX - of->length)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "tokens[%" PRIu32 "]: is %" PRId64
+                            ", must be at least 0 and lead to at most 2^31-1",
+                            i, tokens[i]);
+    return clattn__page_pool_check_new(ids, i);
+}
+
+bool clattn__page_must_copy(const clattn__page_pool *pool, int32_t page)
+{
+    return pool->references[page] > 1 ||
+           pool->state[page] & (CLATTN__PAGE_LEFT | CLATTN__PAGE_WILL_LEAVE);
+}
+
+void clattn__page_count_writer(clattn__page_pool *pool, int32_t page)
+{
+    if (--pool->references[page] > 0 && pool->readers[page] > 0)
+        pool->state[page] |= CLATTN__PAGE_WILL_LEAVE;
+}
+
+void clattn__page_uncount_writer(clattn__page_pool *pool, int32_t page)
+{
+    pool->references[page]++;
+    pool->state[page] &= (uint8_t)~CLATTN__PAGE_WILL_LEAVE;
 }
 
 /* Pages that the sequences need beyond what they have. A page that two of them share and both
  * would write to is copied by the first, and by the second only if a third has it or it is held:
  * while counting, references and states change as they will. */
-static int64_t count_needed(const clattn__page_pool *pool, const uint64_t *ids,
-                            const int64_t *tokens, uint32_t count)
+static int64_t count_needed(clattn__page_pool *pool, const uint64_t *ids, const int64_t *tokens,
+                            uint32_t count)
 {
     int64_t needed = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const clattn__page_sequence *of = find(pool, ids[i]);
+        const clattn__page_sequence *of = clattn__page_pool_get(pool, ids[i]);
         const int32_t joined = joined_page(pool, of, tokens[i]);
         needed += clattn__page_pool_pages(pool, of->length + tokens[i]) -
                   clattn__page_pool_pages(pool, of->length);
         if (joined < 0)
             continue;
-        needed += must_copy(pool, joined);
-        if (--pool->references[joined] > 0 && pool->readers[joined] > 0)
-            pool->state[joined] |= WILL_LEAVE;
+        needed += clattn__page_must_copy(pool, joined);
+        clattn__page_count_writer(pool, joined);
     }
     for (uint32_t i = 0; i < count; i++) {
-        const int32_t joined = joined_page(pool, find(pool, ids[i]), tokens[i]);
-        if (joined < 0)
-            continue;
-        pool->references[joined]++;
-        pool->state[joined] &= (uint8_t)~WILL_LEAVE;
+        const int32_t joined = joined_page(pool, clattn__page_pool_get(pool, ids[i]), tokens[i]);
+        if (joined >= 0)
+            clattn__page_uncount_writer(pool, joined);
     }
     return needed;
 }
 
-static clattn_status check_free(const clattn__page_pool *pool, int64_t needed)
+clattn_status clattn__page_pool_check_free(const clattn__page_pool *pool, int64_t needed)
 {
     if (needed <= pool->free_count)
         return CLATTN_OK;
@@ -445,14 +314,14 @@ static void grow(clattn__page_pool *pool, clattn__page_sequence *of, int64_t tok
 {
     const int32_t joined = joined_page(pool, of, tokens);
     const int64_t after = clattn__page_pool_pages(pool, of->length + tokens);
-    if (joined >= 0 && must_copy(pool, joined)) {
-        const int32_t own = take_page(pool);
+    if (joined >= 0 && clattn__page_must_copy(pool, joined)) {
+        const int32_t own = clattn__page_take(pool);
         of->page[of->length / pool->page_size] = own;
-        drop_page(pool, joined);
+        clattn__page_drop(pool, joined);
         copies[(*copied)++] = (clattn__page_copy){joined, own};
     }
     for (int64_t i = clattn__page_pool_pages(pool, of->length); i < after; i++)
-        of->page[i] = take_page(pool);
+        of->page[i] = clattn__page_take(pool);
     of->length += tokens;
 }
 
@@ -462,15 +331,22 @@ clattn_status clattn__page_pool_extend(clattn__page_pool *pool, const uint64_t *
 {
     for (uint32_t i = 0; i < count; i++)
         CLATTN__TRY(check_growth(pool, ids, tokens, i));
-    CLATTN__TRY(check_free(pool, count_needed(pool, ids, tokens, count)));
+    CLATTN__TRY(clattn__page_pool_check_free(pool, count_needed(pool, ids, tokens, count)));
     for (uint32_t i = 0; i < count; i++) {
-        clattn__page_sequence *of = find(pool, ids[i]);
+        clattn__page_sequence *of = clattn__page_pool_get(pool, ids[i]);
         CLATTN__TRY(reserve(pool, of, clattn__page_pool_pages(pool, of->length + tokens[i])));
     }
     *copied = 0;
     for (uint32_t i = 0; i < count; i++)
-        grow(pool, find(pool, ids[i]), tokens[i], copies, copied);
+        grow(pool, clattn__page_pool_get(pool, ids[i]), tokens[i], copies, copied);
     return CLATTN_OK;
+}
+
+void clattn__page_put_back(clattn__page_pool *pool, int32_t *at, clattn__page_copy copy)
+{
+    clattn__page_drop(pool, copy.to);
+    *at = copy.from;
+    pool->waiting_count -= pool->references[copy.from]++ == 0;
 }
 
 /* From the last page that was taken to the first. Others may have used the pool meanwhile. */
@@ -478,20 +354,18 @@ void clattn__page_pool_undo(clattn__page_pool *pool, const uint64_t *ids, const 
                             uint32_t count, const clattn__page_copy *copies, uint32_t copied)
 {
     while (count-- > 0) {
-        clattn__page_sequence *of = find(pool, ids[count]);
+        clattn__page_sequence *of = clattn__page_pool_get(pool, ids[count]);
         if (!of || of->length < tokens[count])
             continue;
         const int64_t before = of->length - tokens[count], last = before / pool->page_size;
         const int64_t kept = clattn__page_pool_pages(pool, before);
         for (int64_t i = clattn__page_pool_pages(pool, of->length); i-- > kept;)
-            drop_page(pool, of->page[i]);
+            clattn__page_drop(pool, of->page[i]);
         of->length = before;
         for (uint32_t i = 0; last < kept && i < copied; i++) {
             if (of->page[last] != copies[i].to)
                 continue;
-            drop_page(pool, copies[i].to);
-            of->page[last] = copies[i].from;
-            pool->waiting_count -= pool->references[copies[i].from]++ == 0;
+            clattn__page_put_back(pool, &of->page[last], copies[i]);
             break;
         }
     }

@@ -34,20 +34,29 @@ static bool take_from(const clattn__env *env, clattn__arena *arena, uint64_t siz
     return false;
 }
 
+static clattn_status make_memory(clattn__device *device, uint64_t size, clattn__arena *arena)
+{
+    cl_int error;
+    if (device->peer_count) {
+        CLATTN__TRY(clattn__views_create(device, NULL, size, &arena->views));
+        arena->mem = arena->views->view[0].mem;
+        return CLATTN_OK;
+    }
+    arena->mem =
+        device->cl.clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)size, NULL, &error);
+    return arena->mem ? CLATTN_OK : clattn__cl_fail(error, "clCreateBuffer");
+}
+
 static clattn_status add_arena(clattn__device *device, uint64_t size, clattn__arena **arena)
 {
     clattn_status status = CLATTN_ERR_OUT_OF_MEMORY;
-    cl_int error;
     clattn__arena *made = clattn__alloc_array(device->env, 1, sizeof *made);
     clattn__hole *hole = clattn__alloc_array(device->env, 1, sizeof *hole);
     if (!made || !hole)
         goto fail;
-    made->mem =
-        device->cl.clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)size, NULL, &error);
-    if (!made->mem) {
-        status = clattn__cl_fail(error, "clCreateBuffer");
+    status = make_memory(device, size, made);
+    if (status != CLATTN_OK)
         goto fail;
-    }
     hole->size = made->size = size;
     made->holes = hole;
     made->next = device->arenas;
@@ -91,7 +100,10 @@ static void free_arena(clattn__device *device, clattn__arena *arena)
         arena->holes = hole->next;
         clattn__free(device->env, hole);
     }
-    device->cl.clReleaseMemObject(arena->mem);
+    if (arena->views)
+        clattn__views_destroy(device, arena->views);
+    else
+        device->cl.clReleaseMemObject(arena->mem);
     clattn__free(device->env, arena);
 }
 

@@ -2,7 +2,7 @@
 #ifndef CLATTN_OPENCL_ARENA_H
 #define CLATTN_OPENCL_ARENA_H
 
-#include "opencl/device_private.h"
+#include "opencl/views.h"
 
 /* Slices begin at multiples of this, or of the device's own alignment if that is more. */
 #define CLATTN__SLICE_ALIGNMENT 4096u
@@ -13,7 +13,8 @@ typedef struct clattn__hole {
 } clattn__hole;
 
 typedef struct clattn__arena {
-    cl_mem mem; /* a reference */
+    cl_mem mem;           /* a reference, or that of a view */
+    clattn__views *views; /* owned; NULL: the device has no peers */
     uint64_t size;
     uint64_t used;       /* bytes in slices */
     clattn__hole *holes; /* owned list of what is free */

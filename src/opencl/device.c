@@ -48,7 +48,33 @@ static clattn_status choose(clattn__device *device)
     return status;
 }
 
-/* Divides the device into env->parts equal parts. */
+/* How many units each part has: as equal as they can be, and none is left over. */
+static void by_counts(cl_uint units, cl_uint parts, cl_device_partition_property *by)
+{
+    *by++ = CL_DEVICE_PARTITION_BY_COUNTS;
+    for (cl_uint i = 0; i < parts; i++)
+        *by++ = (cl_device_partition_property)(units / parts) + (i < units % parts);
+    *by++ = CL_DEVICE_PARTITION_BY_COUNTS_LIST_END;
+    *by = 0;
+}
+
+/* Keeps the first `wanted` of the `count` parts that there will be. */
+static clattn_status create_parts(clattn__device *device, const cl_device_partition_property *by,
+                                  cl_uint wanted, cl_uint count)
+{
+    device->part = clattn__alloc_array(device->env, count, sizeof *device->part);
+    if (!device->part)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    const cl_int error = device->cl.clCreateSubDevices(device->id, by, count, device->part, NULL);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clCreateSubDevices");
+    device->part_count = count;
+    while (device->part_count > wanted)
+        device->cl.clReleaseDevice(device->part[--device->part_count]);
+    return CLATTN_OK;
+}
+
+/* Divides the device into env->parts parts. */
 static clattn_status divide(clattn__device *device)
 {
     const cl_uint units = device->caps.compute_units;
@@ -61,23 +87,20 @@ static clattn_status divide(clattn__device *device)
                             "parts: %s has %" PRIu32 " compute units and can't be divided into "
                             "%" PRIu32 " parts",
                             device->info.name, units, wanted);
-    const cl_device_partition_property by[] = {CL_DEVICE_PARTITION_EQUALLY,
-                                               (cl_device_partition_property)(units / wanted), 0};
+    cl_device_partition_property by[CLATTN__MAX_PARTS + 3];
+    by_counts(units, wanted, by);
     cl_int error = device->cl.clCreateSubDevices(device->id, by, 0, NULL, &count);
+    if (error != CL_SUCCESS || count < wanted) { /* not every driver divides by counts */
+        by[0] = CL_DEVICE_PARTITION_EQUALLY;
+        by[1] = (cl_device_partition_property)(units / wanted);
+        by[2] = 0;
+        error = device->cl.clCreateSubDevices(device->id, by, 0, NULL, &count);
+    }
     if (error != CL_SUCCESS || count < wanted)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "parts: %s can't be divided: clCreateSubDevices: %s (%d)",
                             device->info.name, clattn__cl_error_name(error), (int)error);
-    device->part = clattn__alloc_array(device->env, count, sizeof *device->part);
-    if (!device->part)
-        return CLATTN_ERR_OUT_OF_MEMORY;
-    error = device->cl.clCreateSubDevices(device->id, by, count, device->part, NULL);
-    if (error != CL_SUCCESS)
-        return clattn__cl_fail(error, "clCreateSubDevices");
-    device->part_count = count;
-    while (device->part_count > wanted) /* what is left over where units don't divide */
-        device->cl.clReleaseDevice(device->part[--device->part_count]);
-    return CLATTN_OK;
+    return create_parts(device, by, wanted, count);
 }
 
 /* The device, and its parts where it has some, so that they share memory and programs. */
@@ -179,12 +202,52 @@ void clattn__device_close(clattn__device *device)
     for (uint32_t i = 0; i < device->part_count; i++)
         device->cl.clReleaseDevice(device->part[i]);
     clattn__free(device->env, device->part);
+    clattn__free(device->env, device->peer);
     clattn__free(device->env, device);
+}
+
+clattn_status clattn__device_choose(const clattn__env *env, clattn__chosen *chosen)
+{
+    clattn__cl cl;
+    clattn__found found;
+    CLATTN__TRY(clattn__cl_load(env, &cl));
+    CLATTN__TRY(clattn__enumerate(env, &cl, &found));
+    const clattn_status status =
+        clattn__select_devices(env->device, found.info, found.count, chosen);
+    clattn__found_finish(env, &found);
+    return status;
+}
+
+clattn_status clattn__device_join(clattn__device *device, clattn__device *const *peers,
+                                  uint32_t count)
+{
+    device->peer = clattn__alloc_array(device->env, count, sizeof(clattn__device *));
+    if (!device->peer)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    for (uint32_t i = 0; i < count; i++)
+        device->peer[i] = peers[i];
+    device->peer_count = count;
+    return CLATTN_OK;
+}
+
+bool clattn__device_has_peers(const clattn__device *device)
+{
+    return device->peer_count > 0;
 }
 
 uint32_t clattn__device_parts(const clattn__device *device)
 {
     return device->part_count;
+}
+
+bool clattn__device_is_lost(const clattn__device *device)
+{
+    return atomic_load(&device->lost);
+}
+
+void clattn__device_set_lost(clattn__device *device, bool lost)
+{
+    atomic_store(&device->lost, lost);
 }
 
 const clattn__env *clattn__device_env(const clattn__device *device)
@@ -200,11 +263,6 @@ const clattn__caps *clattn__device_caps(const clattn__device *device)
 const clattn_device_info *clattn__device_info(const clattn__device *device)
 {
     return &device->info;
-}
-
-cl_context clattn__device_cl_context(const clattn__device *device)
-{
-    return device->context;
 }
 
 clattn_status clattn__device_list(const clattn__env *env, clattn_device_info *infos,

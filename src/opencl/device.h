@@ -5,6 +5,7 @@
 
 #include "base/caps.h"
 #include "base/env.h"
+#include "opencl/select.h"
 
 struct _cl_context;
 struct _cl_device_id;
@@ -23,8 +24,22 @@ clattn_status clattn__device_open_from_cl(const clattn__env *env, struct _cl_con
 clattn_status clattn__device_open_again(const clattn__env *env, const clattn__device *device,
                                         clattn__device **again);
 
+/* The devices that env->device selects, by their numbers in clattn_device_list. */
+clattn_status clattn__device_choose(const clattn__env *env, clattn__chosen *chosen);
+
+/* From now on memory that is made for `device` is for its peers as well, devices of the same
+ * library: see clattn__memory_cl_on. Before any is made. */
+clattn_status clattn__device_join(clattn__device *device, clattn__device *const *peers,
+                                  uint32_t count);
+/* Whether there are any. */
+bool clattn__device_has_peers(const clattn__device *device);
+
 /* Number of parts that the device was divided into when it was opened; 0: it was not. */
 uint32_t clattn__device_parts(const clattn__device *device);
+
+/* Whether work on it failed and it did not answer any more. Any thread. */
+bool clattn__device_is_lost(const clattn__device *device);
+void clattn__device_set_lost(clattn__device *device, bool lost);
 
 /* Releases programs, memory and context. Nothing of it may be in use. */
 void clattn__device_close(clattn__device *device);
@@ -32,7 +47,6 @@ void clattn__device_close(clattn__device *device);
 const clattn__env *clattn__device_env(const clattn__device *device);
 const clattn__caps *clattn__device_caps(const clattn__device *device);
 const clattn_device_info *clattn__device_info(const clattn__device *device);
-struct _cl_context *clattn__device_cl_context(const clattn__device *device);
 
 /* All devices that fit env->device (all if NULL), see clattn_device_list. */
 clattn_status clattn__device_list(const clattn__env *env, clattn_device_info *infos,

@@ -3,48 +3,73 @@
 #include "opencl/loader.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/thread.h"
+#include "base/variable.h"
+#include "opencl/libraries.h"
 
-static const char *const library_names[] = {
-    "libOpenCL.so.1",
-    "libOpenCL.so",
-    "/System/Library/Frameworks/OpenCL.framework/OpenCL",
-};
+/* A library, and how functions are found in it. */
+typedef struct library {
+    void *handle;
+    void *(*pointer_of)(const char *name); /* NULL: as in any library */
+} library;
 
-#define INSTALL_HINT                                                                               \
-    "install it with your graphics driver, or for the CPU on Debian and Ubuntu: apt install "      \
-    "ocl-icd-libopencl1 pocl-opencl-icd"
-
-static void *proc_of_library(void *library, const char *name)
+static void *proc_of_library(void *user, const char *name)
 {
-    return clattn__library_find(library, name);
+    const library *of = user;
+    return of->pointer_of ? of->pointer_of(name) : clattn__library_find(of->handle, name);
 }
 
-static clattn_status open_library(void **library)
+/* Android's library of Pixel phones has OpenCL behind two functions of its own. */
+static void open_android_wrapper(library *opened)
 {
-    const char *named = getenv("CLATTN_OPENCL_LIBRARY");
-    if (named && *named) {
-        *library = clattn__library_open(named);
-        if (!*library)
-            return clattn__fail(CLATTN_ERR_NO_OPENCL,
-                                "no OpenCL: %s (CLATTN_OPENCL_LIBRARY) could not be opened; unset "
-                                "it, or " INSTALL_HINT,
-                                named);
+    void (*enable)(void);
+    void *address = clattn__library_find(opened->handle, "enableOpenCL");
+    void *pointer_of = clattn__library_find(opened->handle, "loadOpenCLPointer");
+    if (!address || !pointer_of)
+        return;
+    memcpy(&enable, &address, sizeof enable);
+    enable();
+    memcpy(&opened->pointer_of, &pointer_of, sizeof pointer_of);
+}
+
+static clattn_status open_named(const clattn__env *env, const char *named, library *opened)
+{
+    opened->handle = clattn__library_open(env, named);
+    if (opened->handle)
         return CLATTN_OK;
-    }
-    for (size_t i = 0; i < sizeof library_names / sizeof library_names[0]; i++) {
-        *library = clattn__library_open(library_names[i]);
-        if (*library)
+    return clattn__fail(
+        CLATTN_ERR_NO_OPENCL,
+        "no OpenCL: %s (CLATTN_OPENCL_LIBRARY) could not be opened; unset it, or %s", named,
+        clattn__libraries_here()->hint);
+}
+
+static clattn_status open_usual(const clattn__env *env, library *opened)
+{
+    const clattn__libraries *here = clattn__libraries_here();
+    for (size_t i = 0; here->names[i]; i++) {
+        opened->handle = clattn__library_open(env, here->names[i]);
+        if (opened->handle)
             return CLATTN_OK;
     }
-    return clattn__fail(CLATTN_ERR_NO_OPENCL, "no OpenCL: %s could not be opened; " INSTALL_HINT,
-                        library_names[0]);
+    return clattn__fail(CLATTN_ERR_NO_OPENCL, "no OpenCL: %s could not be opened; %s",
+                        here->names[0], here->hint);
 }
 
-/* Addresses of functions and of data have one size wherever dlsym() exists (POSIX). */
+static clattn_status open_library(const clattn__env *env, library *opened)
+{
+    char *named = NULL;
+    CLATTN__TRY(clattn__variable(env, "CLATTN_OPENCL_LIBRARY", &named));
+    const clattn_status status = named ? open_named(env, named, opened) : open_usual(env, opened);
+    clattn__free(env, named);
+    if (status == CLATTN_OK)
+        open_android_wrapper(opened);
+    return status;
+}
+
+/* Addresses of functions and of data have one size wherever dlsym() exists (POSIX), and on Windows.
+ */
 #define LOAD(name)                                                                                 \
     do {                                                                                           \
         void *address = get_proc(user, #name);                                                     \
@@ -53,8 +78,10 @@ static clattn_status open_library(void **library)
 
 #define REQUIRE(name)                                                                              \
     if (!table.name)                                                                               \
-        return clattn__fail(CLATTN_ERR_NO_OPENCL, "no OpenCL: the library lacks " #name            \
-                                                  ", a function of OpenCL 1.2; " INSTALL_HINT);
+        return clattn__fail(CLATTN_ERR_NO_OPENCL,                                                  \
+                            "no OpenCL: the library lacks " #name                                  \
+                            ", a function of OpenCL 1.2; %s",                                      \
+                            clattn__libraries_here()->hint);
 
 static clattn_status require_all(clattn__cl table)
 {
@@ -81,9 +108,11 @@ clattn_status clattn__cl_load(const clattn__env *env, clattn__cl *cl)
 {
     clattn_get_proc_fn get_proc = env->get_proc;
     void *user = env->get_proc_user;
+    library opened = {NULL, NULL};
     if (!get_proc) {
-        CLATTN__TRY(open_library(&user));
+        CLATTN__TRY(open_library(env, &opened));
         get_proc = proc_of_library;
+        user = &opened;
     }
     clattn__cl table;
     CLATTN__CL_REQUIRED(LOAD)

@@ -65,8 +65,9 @@ typedef struct clattn__cl {
 /* Fills the table by env->get_proc, or from the system's library, which stays loaded. */
 clattn_status clattn__cl_load(const clattn__env *env, clattn__cl *cl);
 
-/* The system's part (loader_posix.c): opens a library by name, and finds a function in it. */
-void *clattn__library_open(const char *name);
+/* The system's part (loader_posix.c, loader_windows.c): opens a library by name, and finds a
+ * function in it. NULL where there is none. */
+void *clattn__library_open(const clattn__env *env, const char *name);
 void *clattn__library_find(void *library, const char *name);
 
 #endif

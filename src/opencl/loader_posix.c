@@ -3,8 +3,9 @@
 
 #include "opencl/loader.h"
 
-void *clattn__library_open(const char *name)
+void *clattn__library_open(const clattn__env *env, const char *name)
 {
+    (void)env;
     return dlopen(name, RTLD_NOW | RTLD_LOCAL);
 }
 

@@ -2,15 +2,18 @@
 #include "opencl/memory.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <stdatomic.h>
 
 #include "opencl/arena.h"
+#include "opencl/queue.h"
 
 struct clattn__memory {
     atomic_int references;
     clattn__device *device; /* borrowed */
     clattn__arena *arena;   /* whose slice it is; NULL: the cl_mem is its own */
-    cl_mem mem;             /* a reference if arena is NULL */
+    cl_mem mem;             /* a reference if arena and views are NULL */
+    clattn__views *views;   /* owned if arena is NULL; NULL: one device alone has it */
     uint64_t offset, size;
 };
 
@@ -38,6 +41,7 @@ clattn_status clattn__memory_create(clattn__device *device, uint64_t size, clatt
         return status;
     }
     made->mem = made->arena->mem;
+    made->views = made->arena->views;
     *memory = made;
     return CLATTN_OK;
 }
@@ -87,6 +91,38 @@ clattn_status clattn__memory_wrap_host(clattn__device *device, void *data, uint6
                       data, size, memory);
 }
 
+static bool all_share(const clattn__views *views)
+{
+    for (uint32_t i = 0; i < views->count; i++)
+        if (!views->view[i].shares)
+            return false;
+    return true;
+}
+
+clattn_status clattn__memory_wrap_host_for_all(clattn__device *device, void *data, uint64_t size,
+                                               clattn__memory **memory)
+{
+    clattn__memory *made;
+    if (!device->peer_count)
+        return clattn__memory_wrap_host(device, data, size, false, memory);
+    CLATTN__TRY(begin(device, size, &made));
+    clattn_status status = clattn__views_create(device, data, size, &made->views);
+    if (status == CLATTN_OK && !all_share(made->views)) {
+        clattn__views_destroy(device, made->views);
+        status = clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                              "not every device of the context works on this host memory itself; "
+                              "begin and end it with a page of 4096 bytes, or make a buffer and "
+                              "write it");
+    }
+    if (status != CLATTN_OK) {
+        clattn__free(device->env, made);
+        return status;
+    }
+    made->mem = made->views->view[0].mem;
+    *memory = made;
+    return CLATTN_OK;
+}
+
 clattn_status clattn__memory_wrap_cl(clattn__device *device, cl_mem mem, clattn__memory **memory)
 {
     cl_context context;
@@ -108,6 +144,44 @@ clattn_status clattn__memory_wrap_cl(clattn__device *device, cl_mem mem, clattn_
     return CLATTN_OK;
 }
 
+/* Of OpenCL 2.0, which headers for 1.2 leave out. */
+#define DEVICE_SVM_CAPABILITIES 0x1053
+#define MEM_USES_SVM_POINTER    0x1109
+
+/* A device of OpenCL 1.2 doesn't know the question, one of 3.0 may answer that it has none. */
+static clattn_status check_svm(const clattn__device *device)
+{
+    cl_bitfield can = 0;
+    const cl_int error =
+        device->cl.clGetDeviceInfo(device->id, DEVICE_SVM_CAPABILITIES, sizeof can, &can, NULL);
+    if (error == CL_SUCCESS && can)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_UNSUPPORTED,
+                        "svm: %s has no shared virtual memory; make a buffer and write it",
+                        device->info.name);
+}
+
+/* OpenCL 2.0, clCreateBuffer: with CL_MEM_USE_HOST_PTR and what clSVMAlloc returned, the shared
+ * memory itself is the buffer's. */
+clattn_status clattn__memory_wrap_svm(clattn__device *device, void *svm, uint64_t size,
+                                      clattn__memory **memory)
+{
+    cl_bool is_svm = CL_TRUE;
+    clattn__memory *made;
+    CLATTN__TRY(check_svm(device));
+    CLATTN__TRY(create_own(device, CL_MEM_USE_HOST_PTR | CL_MEM_READ_WRITE, svm, size, &made));
+    /* create_own has made it: NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+    const cl_int error = device->cl.clGetMemObjectInfo(made->mem, MEM_USES_SVM_POINTER,
+                                                       sizeof is_svm, &is_svm, NULL);
+    if (error == CL_SUCCESS && !is_svm) {
+        clattn__memory_release(made);
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "svm: is not what clSVMAlloc returned for this cl_context");
+    }
+    *memory = made;
+    return CLATTN_OK;
+}
+
 void clattn__memory_retain(clattn__memory *memory)
 {
     atomic_fetch_add(&memory->references, 1);
@@ -122,6 +196,8 @@ void clattn__memory_release(clattn__memory *memory)
         clattn__mutex_lock(&device->memory_lock);
         clattn__arena_give_back(device, memory->arena, memory->offset, memory->size);
         clattn__mutex_unlock(&device->memory_lock);
+    } else if (memory->views) {
+        clattn__views_destroy(device, memory->views);
     } else {
         device->cl.clReleaseMemObject(memory->mem);
     }
@@ -143,6 +219,13 @@ cl_mem clattn__memory_cl(const clattn__memory *memory)
     return memory->mem;
 }
 
+cl_mem clattn__memory_cl_on(const clattn__memory *memory, const clattn__device *device)
+{
+    const clattn__view *view =
+        memory->views && device != memory->device ? clattn__views_of(memory->views, device) : NULL;
+    return view ? view->mem : memory->mem;
+}
+
 uint64_t clattn__memory_offset(const clattn__memory *memory)
 {
     return memory->offset;
@@ -156,14 +239,26 @@ uint64_t clattn__memory_size(const clattn__memory *memory)
 clattn_status clattn__memory_write(clattn__memory *memory, uint64_t offset, const void *data,
                                    uint64_t size)
 {
+    if (memory->views) {
+        memcpy(memory->views->host + memory->offset + offset, data, (size_t)size);
+        clattn__views_written(memory->views, NULL, memory->offset + offset,
+                              memory->offset + offset + size);
+        return CLATTN_OK;
+    }
     CLATTN__CL_TRY(&memory->device->cl, clEnqueueWriteBuffer, memory->device->transfer, memory->mem,
                    CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0, NULL, NULL);
+    if (memory->device->caps.early_writes)
+        CLATTN__CL_TRY(&memory->device->cl, clFinish, memory->device->transfer);
     return CLATTN_OK;
 }
 
 clattn_status clattn__memory_read(clattn__memory *memory, uint64_t offset, void *data,
                                   uint64_t size)
 {
+    if (memory->views) {
+        memcpy(data, memory->views->host + memory->offset + offset, (size_t)size);
+        return CLATTN_OK;
+    }
     CLATTN__CL_TRY(&memory->device->cl, clEnqueueReadBuffer, memory->device->transfer, memory->mem,
                    CL_TRUE, (size_t)(memory->offset + offset), (size_t)size, data, 0, NULL, NULL);
     return CLATTN_OK;
@@ -173,6 +268,10 @@ clattn_status clattn__memory_map(clattn__memory *memory, void **data)
 {
     const clattn__cl *cl = &memory->device->cl;
     cl_int error;
+    if (memory->views) {
+        *data = memory->views->host + memory->offset;
+        return CLATTN_OK;
+    }
     void *mapped = cl->clEnqueueMapBuffer(memory->device->transfer, memory->mem, CL_TRUE,
                                           CL_MAP_READ | CL_MAP_WRITE, (size_t)memory->offset,
                                           (size_t)memory->size, 0, NULL, NULL, &error);
@@ -196,6 +295,10 @@ static clattn_status wait_for_unmap(clattn__device *device, cl_event done)
 clattn_status clattn__memory_unmap(clattn__memory *memory, void *data)
 {
     cl_event done;
+    if (memory->views) {
+        clattn__views_written(memory->views, NULL, memory->offset, memory->offset + memory->size);
+        return CLATTN_OK;
+    }
     CLATTN__CL_TRY(&memory->device->cl, clEnqueueUnmapMemObject, memory->device->transfer,
                    memory->mem, data, 0, NULL, &done);
     return wait_for_unmap(memory->device, done);
@@ -206,7 +309,7 @@ clattn_status clattn__memory_show(clattn__memory *memory)
     const clattn__cl *cl = &memory->device->cl;
     cl_event done;
     cl_int error;
-    if (memory->device->caps.coherent_host)
+    if (memory->device->caps.coherent_host || memory->views)
         return CLATTN_OK;
     void *mapped =
         cl->clEnqueueMapBuffer(memory->device->transfer, memory->mem, CL_FALSE, CL_MAP_READ,
@@ -220,4 +323,63 @@ clattn_status clattn__memory_show(clattn__memory *memory)
         return clattn__cl_fail(error, "clEnqueueUnmapMemObject");
     }
     return wait_for_unmap(memory->device, done);
+}
+
+/* ---- between devices ------------------------------------------------------------------------- */
+
+bool clattn__memory_must_move(const clattn__memory *memory, const clattn__device *device)
+{
+    const clattn__view *view = memory->views ? clattn__views_of(memory->views, device) : NULL;
+    return view && !view->shares;
+}
+
+void clattn__memory_written(clattn__memory *memory, const clattn__device *device, uint64_t begin,
+                            uint64_t end)
+{
+    if (memory->views)
+        clattn__views_written(memory->views, device, begin, end);
+}
+
+clattn_status clattn__memory_upload(clattn__memory *memory, clattn__queue *queue, uint64_t begin,
+                                    uint64_t end, clattn__sent *sent)
+{
+    clattn__views *views = memory->views;
+    clattn__view *view = clattn__views_of(views, clattn__queue_device(queue));
+    clattn_status status = CLATTN_OK;
+    clattn__sent made = {0};
+    clattn__mutex_lock(&views->lock);
+    if (clattn__intervals_gap(&view->has, begin, end, &made.begin, &made.end)) {
+        status = clattn__queue_write_cl(queue, view->mem, made.begin, views->host + made.begin,
+                                        made.end - made.begin, &made.event);
+        if (status == CLATTN_OK)
+            clattn__intervals_add(&view->has, made.begin, made.end);
+    }
+    clattn__mutex_unlock(&views->lock);
+    if (status == CLATTN_OK)
+        *sent = made;
+    return status;
+}
+
+uint64_t clattn__memory_lacks(const clattn__memory *memory, const clattn__device *device,
+                              uint64_t begin, uint64_t end)
+{
+    const clattn__view *view = memory->views ? clattn__views_of(memory->views, device) : NULL;
+    uint64_t from, to, lacks = 0;
+    if (!view || view->shares)
+        return 0;
+    clattn__mutex_lock(&memory->views->lock);
+    while (clattn__intervals_gap(&view->has, begin, end, &from, &to)) {
+        lacks += to - from;
+        begin = to;
+    }
+    clattn__mutex_unlock(&memory->views->lock);
+    return lacks;
+}
+
+clattn_status clattn__memory_download(clattn__memory *memory, clattn__queue *queue, uint64_t begin,
+                                      uint64_t end, struct _cl_event **event)
+{
+    clattn__views *views = memory->views;
+    const clattn__view *view = clattn__views_of(views, clattn__queue_device(queue));
+    return clattn__queue_read_cl(queue, view->mem, begin, views->host + begin, end - begin, event);
 }

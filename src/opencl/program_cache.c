@@ -90,7 +90,7 @@ static const char *find_entry(const clattn__env *env, const char *stem, clattn__
         return "the cache is off";
     if (has_functions(env))
         return ask_caller(env, stem, e);
-    if (!env->cache_dir || clattn__folder_check_private(env->cache_dir) != CLATTN_OK)
+    if (!env->cache_dir || clattn__folder_check_private(env, env->cache_dir) != CLATTN_OK)
         return "there is no folder to use";
     return read_file(env, stem, e);
 }
@@ -163,7 +163,7 @@ static void remove_file(const clattn__env *env, clattn__hash key, const char *su
     clattn__hash_text(key, stem);
     char *path = path_of(env, stem, suffix);
     if (path)
-        clattn__file_remove(path);
+        clattn__file_remove(env, path);
     clattn__free(env, path);
 }
 
@@ -311,7 +311,7 @@ static clattn_status clear_file(void *user, const char *name)
     char *path = path_of(of->env, name, "");
     if (!path)
         return CLATTN_ERR_OUT_OF_MEMORY;
-    const bool removed = clattn__file_remove(path);
+    const bool removed = clattn__file_remove(of->env, path);
     of->removed += removed && is_entry;
     const clattn_status status =
         removed ? CLATTN_OK : clattn__fail(CLATTN_ERR_IO, "%s: can't be removed", path);

@@ -6,11 +6,16 @@
 #include "base/clock.h"
 #include "opencl/program_private.h"
 
+/* How long a wait stays awake: longer than short problems take, and little beside the others. */
+#define AWAKE_NS 1000000
+
 struct clattn__queue {
     clattn__device *device; /* borrowed */
     cl_command_queue cl;    /* a reference */
-    bool out_of_order;
-    cl_event last; /* a reference; of an out-of-order queue: what the next launch waits for */
+    bool by_events;         /* it keeps no order by itself */
+    cl_event last;          /* a reference; of such a queue: what the next launch waits for */
+    cl_event *wait; /* (wait_capacity) owned, used within a call: what it waits for, and `last` */
+    uint32_t wait_capacity;
 };
 
 static clattn_status begin(clattn__device *device, clattn__queue **queue)
@@ -78,7 +83,8 @@ clattn_status clattn__queue_from_cl(clattn__device *device, cl_command_queue cl,
         return clattn__cl_fail(error, "clRetainCommandQueue");
     }
     made->cl = cl;
-    made->out_of_order = (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE) != 0;
+    if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        made->by_events = true;
     *queue = made;
     return CLATTN_OK;
 }
@@ -92,6 +98,7 @@ void clattn__queue_destroy(clattn__queue *queue)
     if (queue->last)
         cl->clReleaseEvent(queue->last);
     cl->clReleaseCommandQueue(queue->cl);
+    clattn__free(queue->device->env, queue->wait);
     clattn__free(queue->device->env, queue);
 }
 
@@ -112,30 +119,41 @@ static clattn_status set_arguments(const clattn__cl *cl, const clattn__launch_ca
     return CLATTN_OK;
 }
 
-/* The events to wait for, with the launch before if the queue does not keep order. */
-static clattn_status gather_wait(const clattn__queue *queue, struct _cl_event *const *wait,
-                                 uint32_t count, cl_event **gathered, uint32_t *gathered_count)
+static clattn_status reserve_wait(clattn__queue *queue, uint32_t count)
 {
-    const uint32_t more = queue->out_of_order && queue->last ? 1 : 0;
-    *gathered = NULL;
-    *gathered_count = count + more;
-    if (*gathered_count == 0)
+    if (queue->wait_capacity >= count)
         return CLATTN_OK;
-    cl_event *list = clattn__alloc_array(queue->device->env, *gathered_count, sizeof(cl_event));
-    if (!list)
+    cl_event *grown =
+        clattn__resize(queue->device->env, queue->wait, 2 * (size_t)count * sizeof *grown);
+    if (!grown)
         return CLATTN_ERR_OUT_OF_MEMORY;
+    queue->wait = grown;
+    queue->wait_capacity = 2 * count;
+    return CLATTN_OK;
+}
+
+/* The events to wait for, with the launch before if the queue does not keep order. */
+static clattn_status gather_wait(clattn__queue *queue, struct _cl_event *const *wait,
+                                 uint32_t count, const cl_event **gathered,
+                                 uint32_t *gathered_count)
+{
+    *gathered = count ? wait : NULL;
+    *gathered_count = count;
+    if (!queue->by_events || !queue->last)
+        return CLATTN_OK;
+    CLATTN__TRY(reserve_wait(queue, count + 1));
     for (uint32_t i = 0; i < count; i++)
-        list[i] = wait[i];
-    if (more)
-        list[count] = queue->last;
-    *gathered = list;
+        queue->wait[i] = wait[i];
+    queue->wait[count] = queue->last;
+    *gathered = queue->wait;
+    *gathered_count = count + 1;
     return CLATTN_OK;
 }
 
 static void remember_last(clattn__queue *queue, cl_event event)
 {
     const clattn__cl *cl = &queue->device->cl;
-    if (!queue->out_of_order || cl->clRetainEvent(event) != CL_SUCCESS)
+    if (!queue->by_events || cl->clRetainEvent(event) != CL_SUCCESS)
         return;
     if (queue->last)
         cl->clReleaseEvent(queue->last);
@@ -152,8 +170,8 @@ static void hand_over(clattn__queue *queue, cl_event made, struct _cl_event **ev
         queue->device->cl.clReleaseEvent(made);
 }
 
-static clattn_status enqueue(clattn__queue *queue, const clattn__launch_call *call, cl_event *wait,
-                             uint32_t wait_count, cl_event *made)
+static clattn_status enqueue(clattn__queue *queue, const clattn__launch_call *call,
+                             const cl_event *wait, uint32_t wait_count, cl_event *made)
 {
     const clattn__cl *cl = &queue->device->cl;
     const size_t local = call->group_size;
@@ -161,9 +179,8 @@ static clattn_status enqueue(clattn__queue *queue, const clattn__launch_call *ca
     clattn__mutex_lock(&call->function->lock);
     clattn_status status = set_arguments(cl, call);
     if (status == CLATTN_OK) {
-        const cl_int error =
-            cl->clEnqueueNDRangeKernel(queue->cl, call->function->kernel, 1, NULL, &global, &local,
-                                       wait_count, wait_count ? wait : NULL, made);
+        const cl_int error = cl->clEnqueueNDRangeKernel(queue->cl, call->function->kernel, 1, NULL,
+                                                        &global, &local, wait_count, wait, made);
         if (error != CL_SUCCESS)
             status = clattn__fail(CLATTN_ERR_OPENCL, "%s: clEnqueueNDRangeKernel: %s (%d)",
                                   call->function->name, clattn__cl_error_name(error), (int)error);
@@ -175,7 +192,8 @@ static clattn_status enqueue(clattn__queue *queue, const clattn__launch_call *ca
 clattn_status clattn__queue_launch(clattn__queue *queue, const clattn__launch_call *call,
                                    struct _cl_event **event)
 {
-    cl_event *wait, made;
+    const cl_event *wait;
+    cl_event made;
     uint32_t wait_count;
     if (call->groups > INT32_MAX / call->group_size)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
@@ -184,43 +202,65 @@ clattn_status clattn__queue_launch(clattn__queue *queue, const clattn__launch_ca
     clattn__log(queue->device->env, CLATTN_LOG_EXEC, "%s: %" PRIu64 " groups of %" PRIu32,
                 call->function->name, call->groups, call->group_size);
     CLATTN__TRY(gather_wait(queue, call->wait, call->wait_count, &wait, &wait_count));
-    const clattn_status status = enqueue(queue, call, wait, wait_count, &made);
-    clattn__free(queue->device->env, wait);
-    if (status == CLATTN_OK)
-        hand_over(queue, made, event);
-    return status;
+    CLATTN__TRY(enqueue(queue, call, wait, wait_count, &made));
+    hand_over(queue, made, event);
+    return CLATTN_OK;
 }
 
 clattn_status clattn__queue_marker(clattn__queue *queue, struct _cl_event *const *wait,
                                    uint32_t wait_count, struct _cl_event **event)
 {
     const clattn__cl *cl = &queue->device->cl;
-    cl_event *list, made;
+    const cl_event *list;
+    cl_event made;
     uint32_t count;
     CLATTN__TRY(gather_wait(queue, wait, wait_count, &list, &count));
     const cl_int error = cl->clEnqueueMarkerWithWaitList(queue->cl, count, list, &made);
-    clattn__free(queue->device->env, list);
     if (error != CL_SUCCESS)
         return clattn__cl_fail(error, "clEnqueueMarkerWithWaitList");
     hand_over(queue, made, event);
     return CLATTN_OK;
 }
 
+clattn__device *clattn__queue_device(const clattn__queue *queue)
+{
+    return queue->device;
+}
+
 clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, uint64_t offset,
-                                  const void *data, uint64_t size)
+                                  const void *data, uint64_t size, struct _cl_event **event)
+{
+    return clattn__queue_write_cl(queue, clattn__memory_cl(memory),
+                                  clattn__memory_offset(memory) + offset, data, size, event);
+}
+
+clattn_status clattn__queue_read_cl(clattn__queue *queue, cl_mem memory, uint64_t offset,
+                                    void *data, uint64_t size, struct _cl_event **event)
 {
     cl_event made;
-    cl_event *wait;
+    const cl_event *wait;
     uint32_t wait_count;
     CLATTN__TRY(gather_wait(queue, NULL, 0, &wait, &wait_count));
-    const cl_int error =
-        queue->device->cl.clEnqueueWriteBuffer(queue->cl, clattn__memory_cl(memory), CL_FALSE,
-                                               (size_t)(clattn__memory_offset(memory) + offset),
-                                               (size_t)size, data, wait_count, wait, &made);
-    clattn__free(queue->device->env, wait);
+    const cl_int error = queue->device->cl.clEnqueueReadBuffer(
+        queue->cl, memory, CL_FALSE, (size_t)offset, (size_t)size, data, wait_count, wait, &made);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clEnqueueReadBuffer");
+    hand_over(queue, made, event);
+    return CLATTN_OK;
+}
+
+clattn_status clattn__queue_write_cl(clattn__queue *queue, cl_mem memory, uint64_t offset,
+                                     const void *data, uint64_t size, struct _cl_event **event)
+{
+    cl_event made;
+    const cl_event *wait;
+    uint32_t wait_count;
+    CLATTN__TRY(gather_wait(queue, NULL, 0, &wait, &wait_count));
+    const cl_int error = queue->device->cl.clEnqueueWriteBuffer(
+        queue->cl, memory, CL_FALSE, (size_t)offset, (size_t)size, data, wait_count, wait, &made);
     if (error != CL_SUCCESS)
         return clattn__cl_fail(error, "clEnqueueWriteBuffer");
-    hand_over(queue, made, NULL);
+    hand_over(queue, made, event);
     return CLATTN_OK;
 }
 
@@ -234,6 +274,37 @@ clattn_status clattn__queue_finish(clattn__queue *queue)
 {
     CLATTN__CL_TRY(&queue->device->cl, clFinish, queue->cl);
     return CLATTN_OK;
+}
+
+static cl_int probe(clattn__queue *queue, cl_mem memory)
+{
+    const clattn__cl *cl = &queue->device->cl;
+    const cl_uint sent = 0x7ea5e11;
+    cl_uint back = 0;
+    cl_int error =
+        cl->clEnqueueWriteBuffer(queue->cl, memory, CL_TRUE, 0, sizeof sent, &sent, 0, NULL, NULL);
+    if (error == CL_SUCCESS)
+        error = cl->clEnqueueReadBuffer(queue->cl, memory, CL_TRUE, 0, sizeof back, &back, 0, NULL,
+                                        NULL);
+    return error == CL_SUCCESS && back != sent ? CL_DEVICE_NOT_AVAILABLE : error;
+}
+
+clattn_status clattn__queue_probe(clattn__queue *queue)
+{
+    const clattn__cl *cl = &queue->device->cl;
+    cl_int error;
+    const cl_mem memory = cl->clCreateBuffer(queue->device->context, CL_MEM_READ_WRITE,
+                                             sizeof(cl_uint), NULL, &error);
+    if (memory) {
+        error = probe(queue, memory);
+        cl->clReleaseMemObject(memory);
+    } else if (error != CL_DEVICE_NOT_AVAILABLE) {
+        return CLATTN_OK; /* no memory: that says nothing of the device */
+    }
+    if (error == CL_SUCCESS)
+        return CLATTN_OK;
+    return clattn__fail(CLATTN_ERR_DEVICE_LOST, "%s doesn't answer: %s (%d)",
+                        queue->device->info.name, clattn__cl_error_name(error), (int)error);
 }
 
 clattn_status clattn__event_poll_cl(clattn__device *device, struct _cl_event *event)
@@ -266,9 +337,10 @@ bool clattn__event_times_cl(clattn__device *device, struct _cl_event *event, cla
            times->ended >= times->began;
 }
 
-static clattn_status wait_until(clattn__device *device, cl_event event, uint64_t timeout_ns)
+/* `timeout_ns` counts from `start`. */
+static clattn_status wait_until(clattn__device *device, cl_event event, uint64_t start,
+                                uint64_t timeout_ns)
 {
-    const uint64_t start = clattn__now_ns();
     uint64_t pause = 20000;
     for (;;) {
         const clattn_status status = clattn__event_poll_cl(device, event);
@@ -283,11 +355,32 @@ static clattn_status wait_until(clattn__device *device, cl_event event, uint64_t
     }
 }
 
-clattn_status clattn__event_wait_cl(clattn__device *device, struct _cl_event *event,
-                                    uint64_t timeout_ns)
+/* Looks again and again for a while, of all who wait for the device one at a time: others would
+ * only take cores from the threads that do the work. */
+static clattn_status wait_awake(clattn__device *device, cl_event event, uint64_t start,
+                                uint64_t timeout_ns)
 {
+    const uint64_t limit = timeout_ns < AWAKE_NS ? timeout_ns : AWAKE_NS;
+    clattn_status status = CLATTN_PENDING;
+    if (!device->caps.own_threads || device->env->sleepy || atomic_exchange(&device->awake, true))
+        return status;
+    while ((status = clattn__event_poll_cl(device, event)) == CLATTN_PENDING &&
+           clattn__now_ns() - start < limit)
+        clattn__yield();
+    atomic_store(&device->awake, false);
+    return status;
+}
+
+clattn_status clattn__event_wait_cl(clattn__device *device, struct _cl_event *event,
+                                    uint64_t timeout_ns, bool asleep)
+{
+    const uint64_t start = clattn__now_ns();
+    const clattn_status early =
+        asleep ? CLATTN_PENDING : wait_awake(device, event, start, timeout_ns);
+    if (early != CLATTN_PENDING)
+        return early;
     if (timeout_ns != UINT64_MAX)
-        return wait_until(device, event, timeout_ns);
+        return wait_until(device, event, start, timeout_ns);
     const cl_int error = device->cl.clWaitForEvents(1, &event);
     const clattn_status status = clattn__event_poll_cl(device, event);
     if (error != CL_SUCCESS && status >= 0)

@@ -8,6 +8,7 @@
 struct _cl_command_queue;
 struct _cl_event;
 
+/* One thread at a time. */
 typedef struct clattn__queue clattn__queue;
 
 /* An in-order queue of the device. */
@@ -44,16 +45,27 @@ clattn_status clattn__queue_launch(clattn__queue *queue, const clattn__launch_ca
 /* An event that is done when everything enqueued so far and all of `wait` is. */
 clattn_status clattn__queue_marker(clattn__queue *queue, struct _cl_event *const *wait,
                                    uint32_t wait_count, struct _cl_event **event);
-/* Writes without waiting; `data` must stay until the event of a later command is done. */
+/* Writes without waiting; `data` must stay until *event, or that of a later command, is done. */
 clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, uint64_t offset,
-                                  const void *data, uint64_t size);
+                                  const void *data, uint64_t size, struct _cl_event **event);
+/* The same, of a cl_mem by its own offsets, and back. */
+clattn_status clattn__queue_write_cl(clattn__queue *queue, struct _cl_mem *memory, uint64_t offset,
+                                     const void *data, uint64_t size, struct _cl_event **event);
+clattn_status clattn__queue_read_cl(clattn__queue *queue, struct _cl_mem *memory, uint64_t offset,
+                                    void *data, uint64_t size, struct _cl_event **event);
+clattn__device *clattn__queue_device(const clattn__queue *queue);
 clattn_status clattn__queue_flush(clattn__queue *queue);
 clattn_status clattn__queue_finish(clattn__queue *queue);
 
+/* Waits for what is enqueued, and moves a few bytes to the device and back: whether it is still
+ * there. CLATTN_ERR_DEVICE_LOST. */
+clattn_status clattn__queue_probe(clattn__queue *queue);
+
 /* CLATTN_OK when done, CLATTN_ERR_TIMEOUT when `timeout_ns` (UINT64_MAX: none) has passed, or the
- * failure of the command, usually CLATTN_ERR_DEVICE_LOST. */
+ * failure of the command, usually CLATTN_ERR_DEVICE_LOST. `asleep`: from the beginning, because it
+ * won't take long; else a device of whose threads who waits is none is looked at for a while. */
 clattn_status clattn__event_wait_cl(clattn__device *device, struct _cl_event *event,
-                                    uint64_t timeout_ns);
+                                    uint64_t timeout_ns, bool asleep);
 /* CLATTN_PENDING, CLATTN_OK, or the failure. */
 clattn_status clattn__event_poll_cl(clattn__device *device, struct _cl_event *event);
 /* When a command was enqueued, began and ended, nanoseconds of the device's clock; false where its

@@ -243,7 +243,8 @@ uint32_t clattn__bound_spans(const clattn_plan *plan, const clattn__bound *bound
             continue;
         clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
         spans[count++] =
-            (clattn__span){.object = clattn__memory_cl(place->memory),
+            (clattn__span){.memory = place->memory,
+                           .object = clattn__memory_cl(place->memory),
                            .begin = place->offset - (uint64_t)-low,
                            .end = place->offset + (uint64_t)high,
                            .written = clattn__problem_writes(&plan->problem, (clattn_slot)slot),
@@ -281,11 +282,11 @@ clattn_status clattn__bind_workspace(const clattn_plan *plan, const clattn_buffe
     if (offset % 256 != 0)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "workspace: offset %" PRIu64 " is not a multiple of 256", offset);
-    if (offset > whole || plan->variant.workspace > whole - offset)
+    if (offset > whole || clattn__plan_workspace(plan) > whole - offset)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
                             "workspace: the plan needs %" PRIu64 " bytes from offset %" PRIu64
                             ", but the buffer has %" PRIu64,
-                            plan->variant.workspace, offset, whole);
+                            clattn__plan_workspace(plan), offset, whole);
     bound->workspace.memory = workspace->memory;
     bound->workspace.offset = clattn__memory_offset(workspace->memory) + offset;
     return CLATTN_OK;

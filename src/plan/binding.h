@@ -13,6 +13,7 @@ typedef struct clattn__place {
 } clattn__place;
 
 typedef struct clattn__bound {
+    const clattn__device *device; /* whose view of the memory counts; NULL: its own */
     clattn__place slot[CLATTN_SLOT_LIMIT];
     clattn__place workspace;
     /* Slots given as host arrays: lowest byte, which goes to host_offset of the copies. */
@@ -33,7 +34,8 @@ void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64
                          clattn__bound *bound);
 /* The bytes that a slot touches in its memory object. */
 typedef struct clattn__span {
-    const void *object; /* the cl_mem */
+    clattn__memory *memory; /* borrowed */
+    const void *object;     /* the cl_mem */
     uint64_t begin, end;
     bool written;
     bool foreign; /* another object may be the same memory */

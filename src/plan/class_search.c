@@ -169,7 +169,7 @@ static clattn_status make_samples(clattn__class_search *search)
         if (!search->kernel->tunable->sample(search->problem_class, i, caps, &problem))
             break;
         clattn__text_init(&reason, &search->context->env);
-        const bool accepted = search->kernel->check(&problem, caps, &reason);
+        const bool accepted = clattn__kernel_accepts(search->kernel, &problem, caps, &reason);
         clattn__text_finish(&reason);
         if (!accepted)
             continue;

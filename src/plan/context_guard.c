@@ -12,6 +12,16 @@ clattn_status clattn__context_check(const clattn_context *context)
     return CLATTN_OK;
 }
 
+uint32_t clattn__context_device_count(const clattn_context *context)
+{
+    return 1 + context->peer_count;
+}
+
+clattn__device *clattn__context_device(const clattn_context *context, uint32_t index)
+{
+    return index ? context->peer[index - 1]->device : context->device;
+}
+
 void clattn__context_hold(clattn_context *context)
 {
     atomic_fetch_add(&context->live, 1);

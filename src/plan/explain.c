@@ -17,6 +17,7 @@ static const char *const kinds[CLATTN__KIND_COUNT] = {
     [CLATTN__GRADIENT] = "gradients of attention",
     [CLATTN__APPEND] = "append",
     [CLATTN__ROTARY] = "rotary embedding",
+    [CLATTN__SHIFT] = "shift of positions",
     [CLATTN__TOP_K] = "top-k attention",
     [CLATTN__LINEAR] = "linear projection",
     [CLATTN__LINEAR_X] = "gradient of a linear projection by x",
@@ -62,4 +63,25 @@ clattn_status clattn__plan_explain(clattn_plan *plan, const char *declined)
     }
     clattn__text_finish(&text);
     return status;
+}
+
+clattn_status clattn__plan_explain_peer(clattn_plan *plan, const clattn_context *context,
+                                        const clattn_plan *peer)
+{
+    const char *name = clattn__device_info(context->device)->name;
+    clattn__text text;
+    clattn__text_init(&text, &plan->context->env);
+    clattn__text_add(&text, "%s\n", plan->explanation);
+    if (peer)
+        clattn__text_add(&text, "%s", peer->explanation);
+    else
+        clattn__text_add(&text, "device: %s\nhas no part: %s\n", name, clattn__message());
+    clattn_status status = clattn__text_status(&text);
+    char *made = status == CLATTN_OK ? clattn__text_take(&text) : NULL;
+    clattn__text_finish(&text);
+    if (!made)
+        return status == CLATTN_OK ? CLATTN_ERR_OUT_OF_MEMORY : status;
+    clattn__free(&plan->context->env, plan->explanation);
+    plan->explanation = made;
+    return CLATTN_OK;
 }

@@ -3,29 +3,40 @@
 
 #include <string.h>
 
-/* Where a tensor of the problem row (CLATTN_T_*) is: a slot's memory or the workspace. */
+/* What the variant says about a tensor of the problem row (CLATTN_T_*); NULL: it is its slot's. */
+static const clattn__scratch *scratch_of(const clattn_plan *plan, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < plan->variant.scratch_count; i++)
+        if (plan->variant.scratch[i].tensor == tensor)
+            return &plan->variant.scratch[i];
+    return NULL;
+}
+
+/* The slot whose memory a tensor is in; -1: no slot's. */
+static int32_t slot_of(const clattn_plan *plan, uint32_t tensor)
+{
+    const clattn__scratch *scratch = scratch_of(plan, tensor);
+    if (scratch)
+        return scratch->slot;
+    return tensor < CLATTN_T_SLOTS ? (int32_t)tensor : -1;
+}
+
+/* Where a tensor is: a slot's memory or the workspace. */
 static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const clattn__bound *bound)
 {
-    for (uint32_t i = 0; i < plan->variant.scratch_count; i++) {
-        const clattn__scratch *scratch = &plan->variant.scratch[i];
-        if (scratch->tensor == tensor)
-            return scratch->slot >= 0 ? bound->slot[scratch->slot] : bound->workspace;
-    }
-    if (tensor < CLATTN_T_SLOTS)
-        return bound->slot[tensor];
-    return (clattn__place){0};
+    const int32_t slot = slot_of(plan, tensor);
+    if (slot >= 0)
+        return bound->slot[slot];
+    return scratch_of(plan, tensor) ? bound->workspace : (clattn__place){0};
 }
 
 /* Elements of a tensor in `bytes`; scratch and what takes no part count as float. */
 static uint64_t elements_of(const clattn_plan *plan, uint32_t tensor, uint64_t bytes)
 {
-    for (uint32_t i = 0; i < plan->variant.scratch_count; i++)
-        if (plan->variant.scratch[i].tensor == tensor && plan->variant.scratch[i].slot >= 0)
-            tensor = (uint32_t)plan->variant.scratch[i].slot;
-    const uint64_t slot = tensor < CLATTN_T_SLOTS ? CLATTN_SLOT_BIT(tensor) : 0;
-    if (!(plan->problem.slots & slot))
+    const int32_t slot = slot_of(plan, tensor);
+    if (slot < 0 || !clattn__problem_has(&plan->problem, (clattn_slot)slot))
         return bytes / sizeof(float);
-    const clattn__dtype_info *dtype = clattn__dtype_get((clattn_dtype)plan->problem.dtype[tensor]);
+    const clattn__dtype_info *dtype = clattn__dtype_get((clattn_dtype)plan->problem.dtype[slot]);
     return bytes / dtype->size * dtype->elements;
 }
 
@@ -69,7 +80,11 @@ static clattn__argument argument_of(const clattn_plan *plan,
         memory = place_of(plan, argument->tensor, values->bound).memory;
         break;
     }
-    return (clattn__argument){.memory = memory ? clattn__memory_cl(memory) : NULL};
+    if (!memory)
+        return (clattn__argument){.memory = NULL};
+    return (clattn__argument){.memory = values->bound->device
+                                            ? clattn__memory_cl_on(memory, values->bound->device)
+                                            : clattn__memory_cl(memory)};
 }
 
 /* The rest of `call` is filled in by the caller. */
@@ -140,7 +155,8 @@ clattn_status clattn__shared_launch(const clattn_plan *plan, uint32_t launch,
                                 .count = tables->count,
                                 .rows = tables->rows,
                                 .items = tables->items};
-    clattn__launch_call call = {.groups = values.count};
+    clattn__launch_call call = {
+        .groups = values.count, .wait = tables->wait.event, .wait_count = tables->wait.count};
     return enqueue(plan, launch, &values, queue, &call, event);
 }
 

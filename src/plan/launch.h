@@ -27,6 +27,7 @@ clattn_status clattn__plan_launch(const clattn_plan *plan, clattn__launch_part p
 typedef struct clattn__shared_tables {
     clattn__memory *rows, *items; /* clattn_problem_row, clattn_work_item; each at offset 0 */
     uint32_t first, count;        /* items of the launch */
+    clattn__wait_list wait;
 } clattn__shared_tables;
 
 /* Writes the row of a plan with this memory, for such tables. */

@@ -29,8 +29,13 @@ struct clattn_plan {
      * the plan shares none: see clattn__kernel.shares. */
     clattn_problem_row *host_row;
     clattn_work_item *host_items;
-    uint64_t family;   /* equal for plans of which every launch is of the same function */
+    uint64_t family; /* equal for plans of which every launch is of the same function */
+    /* For the context's other devices, (context->peer_count) owned; NULL where a device has none,
+     * and where the plan is for the first device alone. */
+    clattn_plan **peer;
     uint64_t groups;   /* items of all launches */
+    double *costs;     /* (groups + 1) owned; what the items before each cost, and all of them; NULL
+                          without items */
     char *explanation; /* owned */
     double seconds;    /* that planning took */
     bool from_cache;
@@ -39,10 +44,17 @@ struct clattn_plan {
 /* `functions` are the texts whose hashes the problem has; not needed afterwards. */
 clattn_status clattn__plan_create(clattn_context *context, const clattn__problem *problem,
                                   const clattn__functions *functions, clattn_plan **plan);
+/* The same for the context's first device alone: nothing is compiled for the others. */
+clattn_status clattn__plan_create_first(clattn_context *context, const clattn__problem *problem,
+                                        const clattn__functions *functions, clattn_plan **plan);
 /* The same with this kernel, which accepts the problem, and this configuration. */
 clattn_status clattn__plan_create_as(clattn_context *context, const clattn__problem *problem,
                                      const clattn__kernel *kernel, const clattn__config *config,
                                      clattn_plan **plan);
+/* The same for this device of the context; NULL: there is none. */
+const clattn_plan *clattn__plan_on(const clattn_plan *plan, const clattn__device *device);
+/* Scratch memory that a submission needs, on whichever device. */
+uint64_t clattn__plan_workspace(const clattn_plan *plan);
 void clattn__plan_retain(const clattn_plan *plan);
 void clattn__plan_release(const clattn_plan *plan); /* NULL is allowed */
 

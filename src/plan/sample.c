@@ -84,7 +84,8 @@ static clattn_status make_slot(clattn__sample *sample, const clattn__slot_info *
     if (status == CLATTN_OK)
         status = clattn__memory_write(place->memory, 0, data, size);
     clattn__free(env, data);
-    if (info->written && dtype == CLATTN_F32 && sample->result < 0) {
+    if (clattn__problem_writes(&sample->problem, info->slot) && dtype == CLATTN_F32 &&
+        sample->result < 0) {
         sample->result = (int32_t)info->slot;
         sample->result_count = count;
     }

@@ -32,7 +32,8 @@ static bool accepts(const walk *for_what, const clattn__kernel *kernel, clattn__
         clattn__text_add(reason, "only the kernel %s was asked for", context->env.kernel);
         return false;
     }
-    return kernel->check(for_what->problem, clattn__device_caps(context->device), reason);
+    return clattn__kernel_accepts(kernel, for_what->problem, clattn__device_caps(context->device),
+                                  reason);
 }
 
 static const char *const score_names[] = {"score", "score_vector", NULL};
@@ -152,7 +153,7 @@ static clattn_status try_kernel(const walk *for_what, const clattn__kernel *kern
     selection->kernel = kernel;
     selection->origin = clattn__tuning_apply(context->tuning, &context->env, kernel,
                                              for_what->problem, caps, &config);
-    clattn__kernel_make_variant_as(kernel, for_what->problem, caps, &config, &selection->variant);
+    clattn__kernel_make_variant(kernel, for_what->problem, caps, &config, &selection->variant);
     const clattn_status status = get_programs(for_what, selection);
     if (!may_fall_back(for_what, status))
         return name_texts(for_what, status);
@@ -200,8 +201,8 @@ clattn_status clattn__select_as(clattn_context *context, const clattn__problem *
     static const clattn__functions none = {NULL, NULL, NULL};
     const walk for_what = {context, problem, &none, NULL};
     clattn__selection made = {.kernel = kernel};
-    clattn__kernel_make_variant_as(kernel, problem, clattn__device_caps(context->device), config,
-                                   &made.variant);
+    clattn__kernel_make_variant(kernel, problem, clattn__device_caps(context->device), config,
+                                &made.variant);
     CLATTN__TRY(get_programs(&for_what, &made));
     *selection = made;
     return CLATTN_OK;

@@ -26,7 +26,7 @@ clattn_status clattn__tuning_read(const clattn__env *env, const char *path, char
 {
     size_t size;
     char *data;
-    CLATTN__TRY(clattn__folder_check_private(env->cache_dir));
+    CLATTN__TRY(clattn__folder_check_private(env, env->cache_dir));
     CLATTN__TRY(clattn__file_read(env, path, CLATTN__LARGEST_TUNING, &data, &size));
     const char *wrong = clattn__tuning_text_check(data);
     if (wrong) {
@@ -48,15 +48,15 @@ static clattn_status remove_rest(void *user, const char *name)
     clattn__text_add(&path, "%s/%s", env->cache_dir, name);
     const clattn_status status = clattn__text_status(&path);
     if (status == CLATTN_OK)
-        clattn__file_remove(clattn__text_get(&path));
+        clattn__file_remove(env, clattn__text_get(&path));
     clattn__text_finish(&path);
     return status;
 }
 
 clattn_status clattn__tuning_remove(const clattn__env *env, const char *path, bool *removed)
 {
-    *removed = clattn__file_exists(path);
-    if (*removed && !clattn__file_remove(path))
+    *removed = clattn__file_exists(env, path);
+    if (*removed && !clattn__file_remove(env, path))
         return clattn__fail(CLATTN_ERR_IO, "%s: can't be removed", path);
     return clattn__folder_list(env, env->cache_dir, remove_rest, (void *)(uintptr_t)env);
 }
@@ -124,7 +124,7 @@ clattn_status clattn__tuning_load(const clattn__env *env, const clattn_device_in
     if (!env->tuning_on)
         return CLATTN_OK;
     CLATTN__TRY(clattn__tuning_path(env, &path));
-    if (!path || !clattn__file_exists(path)) {
+    if (!path || !clattn__file_exists(env, path)) {
         clattn__free(env, path);
         return CLATTN_OK;
     }

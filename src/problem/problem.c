@@ -5,23 +5,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/unknown.h"
 #include "problem/rules.h"
 
 /* Copies a description of `size` bytes that begins with its struct_size. */
 static clattn_status copy_desc(void *copy, const void *desc, size_t size, const char *init)
 {
-    uint32_t given;
-    if (!desc)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "desc: is NULL");
-    memcpy(&given, desc, sizeof given);
-    if (given < size || given > 65536)
-        return clattn__fail(CLATTN_ERR_ARGUMENT, "desc: struct_size is %" PRIu32 "; use %s", given,
-                            init);
-    for (size_t i = size; i < given; i++)
-        if (((const unsigned char *)desc)[i])
-            return clattn__fail(CLATTN_ERR_UNSUPPORTED,
-                                "desc: has fields that version %d.%d does not know",
-                                CLATTN_VERSION_MAJOR, CLATTN_VERSION_MINOR);
+    CLATTN__TRY(clattn__check_known(desc, size, "desc", init));
     memcpy(copy, desc, size);
     return CLATTN_OK;
 }
@@ -35,6 +25,19 @@ static void fill_scales(clattn__problem *problem, int64_t channels)
         extent[CLATTN__K_GROUPS] = (extent[CLATTN__HEAD_DIM] + channels - 1) / channels;
         extent[CLATTN__V_GROUPS] = (extent[CLATTN__VALUE_DIM] + channels - 1) / channels;
     }
+}
+
+/* Of rows that are normalised and rotated, so many `tokens` of an entry. */
+static void fill_rotation(clattn__problem *problem, const clattn__rotation *rotation,
+                          int64_t tokens)
+{
+    problem->extent[CLATTN__N_TOKENS] = tokens;
+    problem->extent[CLATTN__N_POSITIONS] = rotation->n_positions;
+    problem->extent[CLATTN__N_ANGLES] = rotation->rotary_dim / 2;
+    problem->extent[CLATTN__TWO] = 2;
+    problem->interleaved = rotation->interleaved;
+    problem->rms_norm = rotation->rms_norm;
+    problem->rms_epsilon = rotation->rms_epsilon;
 }
 
 static void fill_extents(clattn__problem *problem, const clattn_attention_desc *desc)
@@ -52,6 +55,7 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
     extent[CLATTN__TOTAL_Q] = desc->total_q;
     extent[CLATTN__TOTAL_KV] = desc->total_kv;
     extent[CLATTN__LENGTHS] = desc->batch + desc->ragged;
+    extent[CLATTN__KEY_LENGTHS] = desc->batch + (desc->ragged && !desc->page_size);
     if (desc->block_q)
         extent[CLATTN__QUERY_BLOCKS] = (desc->n_q + desc->block_q - 1) / desc->block_q;
     extent[CLATTN__BLOCK_LIMIT] = desc->block_limit;
@@ -62,22 +66,28 @@ static void fill_extents(clattn__problem *problem, const clattn_attention_desc *
     extent[CLATTN__PAGE_SIZE] = desc->page_size;
     extent[CLATTN__PAGE_LIMIT] = desc->page_limit;
     fill_scales(problem, desc->scale_channels);
+    fill_rotation(problem, &CLATTN__ROTATION_OF(desc), desc->n_q);
     extent[CLATTN__PARTS] = 1;
     extent[CLATTN__ONE] = 1;
-    extent[CLATTN__TWO] = 2;
+}
+
+bool clattn__problem_has_ragged_keys(const clattn__problem *problem)
+{
+    return problem->ragged && !problem->extent[CLATTN__PAGE_SIZE];
 }
 
 static bool has_ragged_tokens(const clattn__problem *problem, const clattn__slot_info *info)
 {
-    return problem->ragged && info->tokens != CLATTN__ONE;
+    return info->tokens == CLATTN__TOTAL_KV ? clattn__problem_has_ragged_keys(problem)
+                                            : problem->ragged && info->tokens != CLATTN__ONE;
 }
 
 /* K and V in pages, (n_pages, n_kv_head, page_size, dim); where tokens are appended, what they are
- * appended to. */
+ * appended to, or shifted. */
 static bool has_pages(const clattn__problem *problem, const clattn__slot_info *info)
 {
-    if (problem->kind == CLATTN__APPEND)
-        return info->rank == 4 && (info->written >> CLATTN__APPEND & 1);
+    if (problem->kind == CLATTN__APPEND || problem->kind == CLATTN__SHIFT)
+        return info->rank == 4 && (info->written >> problem->kind & 1);
     return problem->extent[CLATTN__PAGE_SIZE] && info->tokens == CLATTN__TOTAL_KV;
 }
 
@@ -88,7 +98,7 @@ int64_t clattn__slot_extent(const clattn__problem *problem, clattn_slot slot, ui
         return problem->extent[dim == 0 ? CLATTN__N_PAGES : CLATTN__PAGE_SIZE];
     if (has_ragged_tokens(problem, info) && dim == 0)
         return 1;
-    if (has_ragged_tokens(problem, info) && dim == 2)
+    if (has_ragged_tokens(problem, info) && dim == (info->rank > 2 ? 2 : 1))
         return problem->extent[info->tokens];
     if (slot == CLATTN_SLOT_GRAD_BIAS && problem->bias_sums >> dim & 1)
         return 1;
@@ -101,7 +111,8 @@ static void fill_contiguous(const clattn__problem *problem, const clattn__slot_i
                             int64_t *stride)
 {
     static const uint32_t in_order[] = {0, 1, 2, 3, 4}, tokens_first[] = {0, 2, 1, 3, 4};
-    const uint32_t *order = has_ragged_tokens(problem, info) ? tokens_first : in_order;
+    const bool turned = has_ragged_tokens(problem, info) && info->rank > 2;
+    const uint32_t *order = turned ? tokens_first : in_order;
     int64_t step = 1;
     for (uint32_t i = info->rank; i-- > 0;) {
         const int64_t extent = clattn__slot_extent(problem, info->slot, order[i]);
@@ -257,7 +268,8 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     memset(&made, 0, sizeof made);
     made.kind = CLATTN__APPEND;
     /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
-    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__LENGTHS] = made.extent[CLATTN__KEY_LENGTHS] = own.batch;
     made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_kv_head;
     made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
     made.extent[CLATTN__HEAD_DIM] = own.head_dim;
@@ -266,10 +278,7 @@ clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn
     made.extent[CLATTN__N_PAGES] = own.n_pages;
     made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
     fill_scales(&made, own.scale_channels);
-    made.extent[CLATTN__N_POSITIONS] = own.n_positions;
-    made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
-    made.extent[CLATTN__TWO] = 2;
-    made.interleaved = own.interleaved;
+    fill_rotation(&made, &CLATTN__ROTATION_OF(&own), own.n_kv);
     made.left = made.right = CLATTN__UNLIMITED;
     return finish(problem, &made, own.slots, own.tensor);
 }
@@ -287,6 +296,29 @@ clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn
     made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
     made.extent[CLATTN__N_Q] = own.n;
     made.extent[CLATTN__HEAD_DIM] = made.extent[CLATTN__VALUE_DIM] = own.head_dim;
+    fill_rotation(&made, &CLATTN__ROTATION_OF(&own), own.n);
+    made.left = made.right = CLATTN__UNLIMITED;
+    own.slots |= clattn__rules_rotary_slots(&own);
+    return finish(problem, &made, own.slots, own.tensor);
+}
+
+clattn_status clattn__problem_init_shift(clattn__problem *problem, const clattn_shift_desc *desc)
+{
+    clattn_shift_desc own;
+    clattn__problem made;
+    CLATTN__TRY(copy_desc(&own, desc, sizeof own, "clattn_shift_desc_init"));
+    CLATTN__TRY(clattn__rules_check_shift(&own));
+    memset(&made, 0, sizeof made);
+    made.kind = CLATTN__SHIFT;
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__LENGTHS] = made.extent[CLATTN__KEY_LENGTHS] = own.batch;
+    made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_kv_head;
+    made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
+    made.extent[CLATTN__HEAD_DIM] = own.head_dim;
+    made.extent[CLATTN__PAGE_SIZE] = own.page_size;
+    made.extent[CLATTN__N_PAGES] = own.n_pages;
+    made.extent[CLATTN__PAGE_LIMIT] = own.page_limit;
     made.extent[CLATTN__N_POSITIONS] = own.n_positions;
     made.extent[CLATTN__N_ANGLES] = own.rotary_dim / 2;
     made.extent[CLATTN__TWO] = 2;
@@ -352,7 +384,8 @@ clattn_status clattn__problem_init_additive(clattn__problem *problem,
     memset(&made, 0, sizeof made);
     made.kind = kind;
     /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): failing is never CLATTN_OK */
-    made.extent[CLATTN__BATCH] = made.extent[CLATTN__LENGTHS] = own.batch;
+    made.extent[CLATTN__BATCH] = own.batch;
+    made.extent[CLATTN__LENGTHS] = made.extent[CLATTN__KEY_LENGTHS] = own.batch;
     made.extent[CLATTN__N_HEAD] = made.extent[CLATTN__N_KV_HEAD] = own.n_head;
     made.extent[CLATTN__N_Q] = own.n_q;
     made.extent[CLATTN__N_KV] = made.extent[CLATTN__N_NEW] = own.n_kv;
@@ -370,6 +403,11 @@ bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot)
 bool clattn__problem_writes(const clattn__problem *problem, clattn_slot slot)
 {
     return (clattn__slot_get((uint32_t)slot)->written >> problem->kind & 1) != 0;
+}
+
+bool clattn__problem_updates(const clattn__problem *problem)
+{
+    return problem->accumulate || problem->kind == CLATTN__SHIFT; /* keys are where they were */
 }
 
 bool clattn__problem_has_score_function(const clattn__problem *problem)

@@ -49,7 +49,9 @@ typedef struct clattn__problem {
     uint32_t linear_pass; /* clattn_linear_pass */
     uint32_t sample;      /* 1: one of the keys of highest score is drawn */
     uint32_t cascade;     /* 1: batch entries may have the same pages */
-    uint32_t padding;     /* 0 */
+    uint32_t rms_norm;    /* 1: rows are RMS normalised before they are rotated */
+    float rms_epsilon;
+    uint32_t padding; /* 0 */
 } clattn__problem;
 
 /* Copies and checks a description; every violation has its own sentence. */
@@ -58,6 +60,7 @@ clattn_status clattn__problem_init_gradient(clattn__problem *problem,
                                             const clattn_attention_desc *desc);
 clattn_status clattn__problem_init_append(clattn__problem *problem, const clattn_append_desc *desc);
 clattn_status clattn__problem_init_rotary(clattn__problem *problem, const clattn_rotary_desc *desc);
+clattn_status clattn__problem_init_shift(clattn__problem *problem, const clattn_shift_desc *desc);
 /* `kind` is CLATTN__LINEAR for what the description's pass says, or CLATTN__LINEAR_PACK. */
 clattn_status clattn__problem_init_linear(clattn__problem *problem, const clattn_linear_desc *desc,
                                           clattn__kind kind);
@@ -71,8 +74,15 @@ bool clattn__problem_has(const clattn__problem *problem, clattn_slot slot);
 /* Whether it is linear: a product of matrices. */
 bool clattn__problem_is_linear(const clattn__problem *problem);
 
+/* Whether keys of sequences lie one after the other: ragged, and not in pages. */
+bool clattn__problem_has_ragged_keys(const clattn__problem *problem);
+
 /* Whether this operation writes the slot's tensor. */
 bool clattn__problem_writes(const clattn__problem *problem, clattn_slot slot);
+
+/* Whether doing it twice differs from doing it once: what is written is read as well. What several
+ * steps do to each other's memory is not considered. */
+bool clattn__problem_updates(const clattn__problem *problem);
 
 /* Whether the caller's functions take part. */
 bool clattn__problem_has_score_function(const clattn__problem *problem);

@@ -52,9 +52,11 @@ static void add_extents(writer *to, const clattn__problem *problem)
         add(to, " n_kv=%" PRId64 " head_dim=%" PRId64, extent[CLATTN__N_NEW],
             extent[CLATTN__HEAD_DIM]);
     add(to, " value_dim=%" PRId64, extent[CLATTN__VALUE_DIM]);
-    if (problem->ragged)
+    if (clattn__problem_has_ragged_keys(problem))
         add(to, " ragged(%" PRId64 ", %" PRId64 ")", extent[CLATTN__TOTAL_Q],
             extent[CLATTN__TOTAL_KV]);
+    else if (problem->ragged)
+        add(to, " ragged(%" PRId64 ")", extent[CLATTN__TOTAL_Q]);
 }
 
 static void add_bounds(writer *to, const clattn__problem *problem)
@@ -69,6 +71,16 @@ static void add_bounds(writer *to, const clattn__problem *problem)
         add(to, " bottom-right");
     if (problem->offset)
         add(to, " offset=%" PRId64, problem->offset);
+}
+
+/* Of queries or keys, before anything else. */
+static void add_rotation(writer *to, const clattn__problem *problem)
+{
+    if (problem->rms_norm)
+        add(to, " rms_norm(%g)", (double)problem->rms_epsilon);
+    if (problem->extent[CLATTN__N_ANGLES])
+        add(to, " rotary_dim=%" PRId64 "%s", 2 * problem->extent[CLATTN__N_ANGLES],
+            problem->interleaved ? " interleaved" : "");
 }
 
 /* Optional slots, and types other than f32. */
@@ -100,6 +112,7 @@ void clattn__problem_describe(const clattn__problem *problem, char *text, size_t
     if (problem->dropout > 0)
         add(&to, " dropout=%g", (double)problem->dropout);
     add_bounds(&to, problem);
+    add_rotation(&to, problem);
     if (clattn__problem_has_score_function(problem))
         add(&to, " score_function");
     if (clattn__problem_has_mask_function(problem))

@@ -14,9 +14,32 @@ clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clatt
 clattn_status clattn__rules_check_gradient(const clattn_attention_desc *desc);
 clattn_status clattn__rules_check_merge(const clattn_merge_desc *desc);
 clattn_status clattn__rules_check_rotary(const clattn_rotary_desc *desc);
+clattn_status clattn__rules_check_shift(const clattn_shift_desc *desc);
 clattn_status clattn__rules_check_linear(const clattn_linear_desc *desc, clattn__kind kind);
 clattn_status clattn__rules_check_additive(const clattn_additive_desc *desc, clattn__kind kind);
 clattn_status clattn__rules_check_append(const clattn_append_desc *desc);
+
+/* What several descriptions say about rows that are normalised and rotated, and the rules about it:
+ * rules_rotary.c. */
+typedef struct clattn__rotation {
+    uint64_t slots;
+    int64_t head_dim, rotary_dim, n_positions;
+    uint32_t interleaved, rms_norm;
+    float rms_epsilon;
+} clattn__rotation;
+#define CLATTN__ROTATION_OF(desc)                                                                  \
+    (clattn__rotation)                                                                             \
+    {                                                                                              \
+        (desc)->slots, (desc)->head_dim, (desc)->rotary_dim, (desc)->n_positions,                  \
+            (desc)->interleaved, (desc)->rms_norm, (desc)->rms_epsilon                             \
+    }
+/* `rotated`: angles take part, and the fields that go with them are not 0. */
+clattn_status clattn__rules_check_rotation(const clattn__rotation *rotation, bool rotated);
+/* The slots of a rotary operation that take part by rotary_dim, without being named. */
+uint64_t clattn__rules_rotary_slots(const clattn_rotary_desc *desc);
+/* Rotation of queries by attention. */
+clattn_status clattn__rules_check_query_rotation(const clattn_attention_desc *desc,
+                                                 clattn__kind kind);
 
 /* Which tensors may be integers with scales, and what goes with them: rules_scales.c. */
 clattn_status clattn__rules_check_scales(clattn__kind kind, uint64_t slots,

@@ -158,10 +158,9 @@ static clattn_status ragged_has_lengths(const clattn_attention_desc *desc)
     return CLATTN_OK;
 }
 
-static clattn_status ragged_has_no_past(const clattn_attention_desc *desc)
+static clattn_status ragged_has_no_present(const clattn_attention_desc *desc)
 {
-    static const clattn_slot slots[] = {CLATTN_SLOT_PAST_K, CLATTN_SLOT_PAST_V,
-                                        CLATTN_SLOT_PRESENT_K, CLATTN_SLOT_PRESENT_V};
+    static const clattn_slot slots[] = {CLATTN_SLOT_PRESENT_K, CLATTN_SLOT_PRESENT_V};
     for (size_t i = 0; desc->ragged && i < sizeof slots / sizeof slots[0]; i++)
         if (has(desc, slots[i]))
             return clattn__fail(CLATTN_ERR_UNSUPPORTED, "slots: %s can't take part if ragged is 1",
@@ -173,8 +172,11 @@ static clattn_status pages_have_no_past(const clattn_attention_desc *desc)
 {
     static const clattn_slot slots[] = {CLATTN_SLOT_PAST_K, CLATTN_SLOT_PRESENT_K,
                                         CLATTN_SLOT_PRESENT_V};
-    if (has(desc, CLATTN_SLOT_PAGES) && desc->ragged)
-        return clattn__fail(CLATTN_ERR_UNSUPPORTED, "slots: PAGES can't take part if ragged is 1");
+    if (has(desc, CLATTN_SLOT_PAGES) && desc->total_kv)
+        return clattn__fail(CLATTN_ERR_ARGUMENT,
+                            "total_kv: is %" PRId64 ", must be 0 with PAGES, whose keys don't lie "
+                            "one after the other",
+                            desc->total_kv);
     for (size_t i = 0; has(desc, CLATTN_SLOT_PAGES) && i < sizeof slots / sizeof slots[0]; i++)
         if (has(desc, slots[i]))
             return clattn__fail(CLATTN_ERR_UNSUPPORTED, "slots: %s can't take part beside PAGES",
@@ -210,8 +212,8 @@ static clattn_status top_k_has_no_dropout(const clattn_attention_desc *desc)
 }
 
 static const clattn__desc_rule rules[] = {
-    top_k_has_no_dropout, pairs_are_whole,    companions_fit,     seed_goes_with_dropout,
-    params_have_function, ragged_has_lengths, ragged_has_no_past, stage_goes_with_scores,
+    top_k_has_no_dropout, pairs_are_whole,    companions_fit,        seed_goes_with_dropout,
+    params_have_function, ragged_has_lengths, ragged_has_no_present, stage_goes_with_scores,
     pages_have_no_past,   pages_hold_all,     cascade_has_pages,
 };
 
@@ -220,6 +222,7 @@ clattn_status clattn__rules_check_slots(const clattn_attention_desc *desc, clatt
     CLATTN__TRY(clattn__rules_check_optional(kind, desc->slots));
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         CLATTN__TRY(rules[i](desc));
+    CLATTN__TRY(clattn__rules_check_query_rotation(desc, kind));
     if (kind == CLATTN__GRADIENT)
         CLATTN__TRY(clattn__rules_check_gradient(desc));
     CLATTN__TRY(clattn__rules_check_tensors(kind, desc->slots, desc->tensor));

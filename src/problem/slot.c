@@ -64,26 +64,38 @@
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED, CLATTN__NEVER,        \
             CLATTN__IF_ASKED, [CLATTN__ADDITIVE] = CLATTN__IF_ASKED,                               \
-                              [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED                       \
+                              [CLATTN__ADDITIVE_GRADIENT] = CLATTN__IF_ASKED,                      \
+                              [CLATTN__SHIFT] = CLATTN__ALWAYS                                     \
     }
-#define OF_PRESENT                                                                                 \
+#define OF_PRESENT(shift)                                                                          \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER,             \
-            CLATTN__NEVER                                                                          \
+            CLATTN__NEVER, [CLATTN__SHIFT] = CLATTN__##shift                                       \
     }
 #define OF_PAGES                                                                                   \
     {                                                                                              \
         CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__NEVER,             \
-            CLATTN__IF_ASKED                                                                       \
+            CLATTN__IF_ASKED, [CLATTN__SHIFT] = CLATTN__ALWAYS                                     \
     }
+/* rotary: with rotary_dim, without being named, unless TOKEN_POSITIONS takes part */
 #define OF_POSITIONS                                                                               \
     {                                                                                              \
-        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__ALWAYS, CLATTN__NEVER \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__ALWAYS, CLATTN__IF_ASKED,          \
+            CLATTN__IF_ASKED, [CLATTN__SHIFT] = CLATTN__ALWAYS                                     \
     }
 #define OF_ANGLES                                                                                  \
     {                                                                                              \
-        CLATTN__NEVER, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__ALWAYS,             \
-            CLATTN__NEVER                                                                          \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED,        \
+            CLATTN__IF_ASKED, [CLATTN__SHIFT] = CLATTN__ALWAYS                                     \
+    }
+#define OF_ROTATION                                                                                \
+    {                                                                                              \
+        CLATTN__IF_ASKED, CLATTN__NEVER, CLATTN__NEVER, CLATTN__IF_ASKED, CLATTN__IF_ASKED,        \
+            CLATTN__IF_ASKED                                                                       \
+    }
+#define OF_SHIFTS                                                                                  \
+    {                                                                                              \
+        [CLATTN__SHIFT] = CLATTN__ALWAYS                                                           \
     }
 #define OF_TOP                                                                                     \
     {                                                                                              \
@@ -160,7 +172,7 @@ static const clattn__slot_info table[] = {
     ROW(ALIBI, 1, SHAPE(H), BIT(CLATTN_F32), IN_BOTH, false, true, PLAIN),
     ROW(SINK, 1, SHAPE(H), BIT(CLATTN_F32), OF_SINK, false, true, PLAIN),
     ROW(Q_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), OF_MASK, false, true, PLAIN),
-    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__LENGTHS), BIT(CLATTN_I32), OF_LENGTHS, false, true, PLAIN),
+    ROW(KV_LENGTHS, 1, SHAPE(CLATTN__KEY_LENGTHS), BIT(CLATTN_I32), OF_LENGTHS, false, true, PLAIN),
     ROW(BLOCK_COUNT, 3, SHAPE(B, H, CLATTN__QUERY_BLOCKS), BIT(CLATTN_I32), IN_BOTH, false, true,
         PLAIN),
     ROW(BLOCK_INDEX, 4, SHAPE(B, H, CLATTN__QUERY_BLOCKS, CLATTN__BLOCK_LIMIT), BIT(CLATTN_I32),
@@ -171,10 +183,10 @@ static const clattn__slot_info table[] = {
         PLAIN),
     ROW(PAST_V, 4, SHAPE(B, HKV, CLATTN__N_PAST, CLATTN__VALUE_DIM), FLOATS, IN_BOTH, false, false,
         PLAIN),
-    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), STORED, OF_PRESENT, WRITTEN, false,
-        PLAIN),
-    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), STORED, OF_PRESENT, WRITTEN, false,
-        PLAIN),
+    ROW(PRESENT_K, 4, SHAPE(B, HKV, NKV, CLATTN__HEAD_DIM), STORED, OF_PRESENT(ALWAYS), WRITTEN,
+        false, PLAIN),
+    ROW(PRESENT_V, 4, SHAPE(B, HKV, NKV, CLATTN__VALUE_DIM), STORED, OF_PRESENT(NEVER), WRITTEN,
+        false, PLAIN),
     ROW(WEIGHTS_MEAN, 3, SHAPE(B, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(WEIGHTS_SUM, 3, SHAPE(B, H, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
     ROW(SCORES, 4, SHAPE(B, H, NQ, NKV), BIT(CLATTN_F32), IF_ASKED, WRITTEN, false, PLAIN),
@@ -224,6 +236,10 @@ static const clattn__slot_info table[] = {
         BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
     ROW(V_SCALES, 4, SHAPE(B, HKV, CLATTN__N_NEW, CLATTN__V_GROUPS), BIT(CLATTN_F32), OF_SCALES,
         BIT(CLATTN__APPEND), false, CLATTN__TOTAL_KV),
+    ROW(RMS_WEIGHT, 2, SHAPE(H, CLATTN__HEAD_DIM), FLOATS, OF_ROTATION, false, false, PLAIN),
+    ROW(SHIFTS, 1, SHAPE(B), BIT(CLATTN_I32), OF_SHIFTS, false, true, PLAIN),
+    ROW(TOKEN_POSITIONS, 2, SHAPE(B, CLATTN__N_TOKENS), BIT(CLATTN_I32), OF_ROTATION, false, true,
+        CLATTN__TOTAL_Q),
 };
 
 static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
@@ -239,6 +255,7 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__TOTAL_Q] = "total_q",
     [CLATTN__TOTAL_KV] = "total_kv",
     [CLATTN__LENGTHS] = "number of lengths",
+    [CLATTN__KEY_LENGTHS] = "number of lengths",
     [CLATTN__QUERY_BLOCKS] = "ceil(n_q / block_q)",
     [CLATTN__BLOCK_LIMIT] = "block_limit",
     [CLATTN__N_PARAMS] = "n_params",
@@ -247,6 +264,7 @@ static const char *const extent_names[CLATTN__EXTENT_COUNT] = {
     [CLATTN__PAGE_LIMIT] = "page_limit",
     [CLATTN__N_POSITIONS] = "n_positions",
     [CLATTN__N_ANGLES] = "rotary_dim / 2",
+    [CLATTN__N_TOKENS] = "tokens of an entry",
     [CLATTN__TOP] = "top_k",
     [CLATTN__LISTED] = "number of indices",
     [CLATTN__ROWS] = "rows",

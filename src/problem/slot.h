@@ -24,6 +24,7 @@ typedef enum clattn__kind {
     CLATTN__LINEAR_PACK,
     CLATTN__ADDITIVE,
     CLATTN__ADDITIVE_GRADIENT,
+    CLATTN__SHIFT, /* of keys in pages to other positions */
     CLATTN__KIND_COUNT
 } clattn__kind;
 
@@ -41,6 +42,7 @@ typedef enum clattn__extent {
     CLATTN__TOTAL_Q, /* ragged */
     CLATTN__TOTAL_KV,
     CLATTN__LENGTHS,      /* batch; ragged: batch + 1 */
+    CLATTN__KEY_LENGTHS,  /* the same by whether keys are ragged */
     CLATTN__QUERY_BLOCKS, /* block-sparse: ceil(n_q / block_q) */
     CLATTN__BLOCK_LIMIT,
     CLATTN__N_PARAMS,
@@ -49,9 +51,10 @@ typedef enum clattn__extent {
     CLATTN__PAGE_LIMIT,  /* of a batch entry's table */
     CLATTN__N_POSITIONS, /* rotary: rows of the table of angles */
     CLATTN__N_ANGLES,
-    CLATTN__TOP,    /* keys that a query attends to; 0: all */
-    CLATTN__LISTED, /* of them, those that INDICES has: all, or the one that was drawn */
-    CLATTN__ROWS,   /* linear */
+    CLATTN__N_TOKENS, /* rows of an entry that are rotated: n_q, or n_kv of appending */
+    CLATTN__TOP,      /* keys that a query attends to; 0: all */
+    CLATTN__LISTED,   /* of them, those that INDICES has: all, or the one that was drawn */
+    CLATTN__ROWS,     /* linear */
     CLATTN__IN,
     CLATTN__OUT,
     CLATTN__PACKED,   /* elements of PACKED_W */

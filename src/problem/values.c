@@ -43,16 +43,19 @@ static clattn_status check_cumulative(const clattn__problem *problem, clattn_slo
 
 static clattn_status check_tokens(const clattn__problem *problem, const void *const *at)
 {
-    static const struct {
+    const struct {
         clattn_slot slot;
         clattn__extent bound, total;
+        bool ragged; /* then the bound is that of what lies one after the other */
     } table[] = {
-        {CLATTN_SLOT_Q_LENGTHS, CLATTN__N_Q, CLATTN__TOTAL_Q},
-        {CLATTN_SLOT_KV_LENGTHS, CLATTN__N_KV, CLATTN__TOTAL_KV},
+        {CLATTN_SLOT_Q_LENGTHS, CLATTN__N_Q, CLATTN__TOTAL_Q, problem->ragged},
+        {CLATTN_SLOT_KV_LENGTHS,
+         clattn__problem_has_ragged_keys(problem) ? CLATTN__N_NEW : CLATTN__N_KV, CLATTN__TOTAL_KV,
+         clattn__problem_has_ragged_keys(problem)},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         const void *values = at[table[i].slot];
-        if (values && problem->ragged)
+        if (values && table[i].ragged)
             CLATTN__TRY(
                 check_cumulative(problem, table[i].slot, table[i].bound, table[i].total, values));
         else if (values)
@@ -145,25 +148,47 @@ static clattn_status check_pages(const clattn__problem *problem, const int32_t *
     return CLATTN_OK;
 }
 
-/* New tokens and where they go: pages that exist, as far as the host knows. */
+static clattn_status check_shifts(const clattn__problem *problem, const int32_t *shifts)
+{
+    const int64_t step = problem->layout[CLATTN_SLOT_SHIFTS].stride[0];
+    const int64_t limit = problem->extent[CLATTN__N_POSITIONS];
+    for (int64_t b = 0; shifts && b < problem->extent[CLATTN__BATCH]; b++)
+        if (shifts[b * step] <= -limit || shifts[b * step] >= limit)
+            return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                "SHIFTS: element %" PRId64 " is %" PRId32
+                                ", must be less than n_positions, %" PRId64 ", either way",
+                                b, shifts[b * step], limit);
+    return CLATTN_OK;
+}
+
+/* Tokens that are written, and where: pages that exist, as far as the host knows. */
+/* Tokens of a batch entry that are appended, as far as the host knows; 0 where their number is in a
+ * buffer. */
+static int64_t appended_tokens_of(const clattn__problem *problem, const int32_t *lengths, int64_t b)
+{
+    if (!clattn__problem_has(problem, CLATTN_SLOT_KV_LENGTHS))
+        return problem->extent[CLATTN__N_KV];
+    return lengths ? lengths[b * problem->layout[CLATTN_SLOT_KV_LENGTHS].stride[0]] : 0;
+}
+
 static clattn_status check_positions(const clattn__problem *problem, const void *const *at)
 {
     const int32_t *positions = at[CLATTN_SLOT_POSITIONS], *pages = at[CLATTN_SLOT_PAGES];
-    const int32_t *lengths = at[CLATTN_SLOT_KV_LENGTHS];
     const clattn__layout *layout = problem->layout;
     const int64_t size = problem->extent[CLATTN__PAGE_SIZE];
+    const bool by_place = problem->kind == CLATTN__APPEND &&
+                          clattn__problem_has(problem, CLATTN_SLOT_ANGLES) &&
+                          !clattn__problem_has(problem, CLATTN_SLOT_TOKEN_POSITIONS);
     for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++) {
         const int64_t first = positions[b * layout[CLATTN_SLOT_POSITIONS].stride[0]];
-        int64_t count = problem->extent[CLATTN__N_KV];
-        if (clattn__problem_has(problem, CLATTN_SLOT_KV_LENGTHS))
-            count = lengths ? lengths[b * layout[CLATTN_SLOT_KV_LENGTHS].stride[0]] : 0;
+        const int64_t count = appended_tokens_of(problem, at[CLATTN_SLOT_KV_LENGTHS], b);
         if (first < 0 || first + count > size * problem->extent[CLATTN__PAGE_LIMIT])
             return clattn__fail(CLATTN_ERR_ARGUMENT,
                                 "POSITIONS: element %" PRId64 " is %" PRId64 ", %" PRId64
                                 " tokens from there on aren't within page_size * page_limit",
                                 b, first, count);
         const int64_t angles = problem->extent[CLATTN__N_POSITIONS];
-        if (clattn__problem_has(problem, CLATTN_SLOT_ANGLES) && first + count > angles)
+        if (by_place && first + count > angles)
             return clattn__fail(CLATTN_ERR_ARGUMENT,
                                 "POSITIONS: element %" PRId64 " is %" PRId64 ", %" PRId64
                                 " tokens from there on have no ANGLES beyond n_positions, %" PRId64,
@@ -175,17 +200,64 @@ static clattn_status check_positions(const clattn__problem *problem, const void 
     return CLATTN_OK;
 }
 
-/* All tokens have angles. */
-static clattn_status check_rotation(const clattn__problem *problem, const int32_t *positions)
+/* Queries of a batch entry as far as the host knows; 0 where their number is in a buffer. */
+static int64_t queries_of(const clattn__problem *problem, const int32_t *lengths, int64_t b)
+{
+    const int64_t step = problem->layout[CLATTN_SLOT_Q_LENGTHS].stride[0];
+    if (!clattn__problem_has(problem, CLATTN_SLOT_Q_LENGTHS))
+        return problem->extent[CLATTN__N_Q];
+    if (!lengths)
+        return 0;
+    return problem->ragged ? (int64_t)lengths[(b + 1) * step] - lengths[b * step]
+                           : lengths[b * step];
+}
+
+/* All queries have angles. */
+static clattn_status check_rotation(const clattn__problem *problem, const void *const *at)
 {
     const int64_t step = problem->layout[CLATTN_SLOT_POSITIONS].stride[0];
-    const int64_t most = problem->extent[CLATTN__N_POSITIONS] - problem->extent[CLATTN__N_Q];
-    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++)
+    const int32_t *positions = at[CLATTN_SLOT_POSITIONS];
+    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++) {
+        const int64_t queries = queries_of(problem, at[CLATTN_SLOT_Q_LENGTHS], b);
+        const int64_t most = problem->extent[CLATTN__N_POSITIONS] - queries;
         if (positions[b * step] < 0 || positions[b * step] > most)
             return clattn__fail(CLATTN_ERR_ARGUMENT,
                                 "POSITIONS: element %" PRId64 " is %" PRId32
-                                ", must be 0 to n_positions - n = %" PRId64,
-                                b, positions[b * step], most);
+                                ", must be 0 to %" PRId64 ": n_positions, less %" PRId64 " tokens",
+                                b, positions[b * step], most, queries);
+    }
+    return CLATTN_OK;
+}
+
+/* Tokens of a batch entry that are rotated, as queries_of. */
+static int64_t rotated_tokens_of(const clattn__problem *problem, const void *const *at, int64_t b)
+{
+    return problem->kind == CLATTN__APPEND
+               ? appended_tokens_of(problem, at[CLATTN_SLOT_KV_LENGTHS], b)
+               : queries_of(problem, at[CLATTN_SLOT_Q_LENGTHS], b);
+}
+
+/* Each token that is rotated has an angle. */
+static clattn_status check_token_positions(const clattn__problem *problem, const void *const *at)
+{
+    const int32_t *positions = at[CLATTN_SLOT_TOKEN_POSITIONS];
+    const int32_t *lengths = problem->ragged ? at[CLATTN_SLOT_Q_LENGTHS] : NULL;
+    const int64_t *step = problem->layout[CLATTN_SLOT_TOKEN_POSITIONS].stride;
+    const int64_t limit = problem->extent[CLATTN__N_POSITIONS];
+    for (int64_t b = 0; positions && b < problem->extent[CLATTN__BATCH]; b++) {
+        const int64_t count = rotated_tokens_of(problem, at, b);
+        const int64_t first =
+            lengths ? lengths[b * problem->layout[CLATTN_SLOT_Q_LENGTHS].stride[0]] : 0;
+        for (int64_t i = 0; i < count; i++) {
+            const int32_t position = positions[b * step[0] + (first + i) * step[1]];
+            if (position < 0 || position >= limit)
+                return clattn__fail(CLATTN_ERR_ARGUMENT,
+                                    "TOKEN_POSITIONS: token %" PRId64 " of entry %" PRId64
+                                    " is at %" PRId32 ", must be 0 to %" PRId64
+                                    ", less than n_positions",
+                                    i, b, position, limit - 1);
+        }
+    }
     return CLATTN_OK;
 }
 
@@ -194,11 +266,13 @@ clattn_status clattn__values_check(const clattn__problem *problem, const void *c
     if (problem->kind == CLATTN__MERGE || clattn__problem_is_linear(problem) ||
         problem->extent[CLATTN__BATCH] == 0)
         return CLATTN_OK;
-    if (problem->kind == CLATTN__ROTARY)
-        return check_rotation(problem, at[CLATTN_SLOT_POSITIONS]);
+    if (problem->kind == CLATTN__SHIFT)
+        CLATTN__TRY(check_shifts(problem, at[CLATTN_SLOT_SHIFTS]));
     CLATTN__TRY(check_tokens(problem, at));
-    if (problem->kind == CLATTN__APPEND)
+    CLATTN__TRY(check_token_positions(problem, at));
+    if (problem->kind == CLATTN__APPEND || problem->kind == CLATTN__SHIFT)
         return check_positions(problem, at);
+    CLATTN__TRY(check_rotation(problem, at));
     CLATTN__TRY(check_pages(problem, at[CLATTN_SLOT_PAGES], at[CLATTN_SLOT_KV_LENGTHS]));
     if (!at[CLATTN_SLOT_BLOCK_COUNT])
         return CLATTN_OK;

@@ -40,13 +40,16 @@ void clattn__job_due(clattn__job *job, uint64_t now, int32_t priority, uint64_t 
         job->key = (int64_t)expires;
 }
 
-/* Counts who is before the job, among those ahead of it in the list and those in flight. */
+/* Counts who is before the job, among those ahead of it in the list and those in flight, and looks
+ * up where it is at home. */
 static void look_ahead(const clattn__backlog *backlog, clattn__job *job)
 {
     job->before = 0;
-    job->tied = -1;
+    job->tied = job->home = -1;
     if (job->ranges.count == 0)
         return;
+    if (backlog->lane_count > 1)
+        job->home = clattn__homes_find(&backlog->homes, &job->ranges);
     for (const clattn__job *at = job->previous; at; at = at->previous)
         job->before += clattn__head_ranges_meet(&at->ranges, &job->ranges);
     for (uint32_t i = 0; backlog->lane_count > 1 && i < backlog->lane_count; i++)
@@ -64,6 +67,8 @@ static void begin(clattn__job *job)
 {
     job->next = job->previous = NULL;
     job->lane = -1;
+    job->blocked = job->was_blocked = job->left = 0;
+    job->whole = job->work;
 }
 
 void clattn__backlog_add(clattn__backlog *backlog, clattn__job *job)
@@ -83,6 +88,27 @@ static void look_again(clattn__backlog *backlog, const clattn__job *moved)
             look_ahead(backlog, at);
 }
 
+/* The job is on the lane, and its head queues with it. */
+static void settle_on(clattn__backlog *backlog, clattn__job *job, uint32_t lane)
+{
+    job->lane = (int32_t)lane;
+    if (backlog->lane_count > 1)
+        backlog->steals += clattn__homes_set(&backlog->homes, &job->ranges, job->lane);
+}
+
+static bool is_barred(const clattn__job *job, uint32_t lane)
+{
+    return (job->barred >> lane & 1) != 0;
+}
+
+static clattn__task task_of(const clattn__job *job)
+{
+    return (clattn__task){.work = job->work,
+                          .barred = job->barred | job->blocked,
+                          .home = job->home,
+                          .moving = job->moving};
+}
+
 bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uint64_t family)
 {
     const clattn__lane_state *state = &backlog->lane[lane];
@@ -90,6 +116,12 @@ bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uin
         return false;
     return !(state->flying > 0) || backlog->launch_ns <= 0 ||
            clattn__lane_time(state, 0) < backlog->launch_ns;
+}
+
+void clattn__backlog_arrived(clattn__backlog *backlog, uint64_t now)
+{
+    if (clattn__backlog_count(backlog))
+        backlog->crowded_till = now + CLATTN__CROWDED_NS;
 }
 
 int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job)
@@ -100,22 +132,25 @@ int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job)
     look_ahead(backlog, job);
     if (job->before)
         return -1;
-    const int32_t lane = job->tied >= 0 ? job->tied
-                                        : clattn__lane_choose(backlog->lane, backlog->lane_count,
-                                                              job->home, job->work);
-    return lane >= 0 && clattn__backlog_has_room(backlog, (uint32_t)lane, job->family) ? lane : -1;
+    const clattn__task task = task_of(job);
+    const int32_t lane =
+        job->tied >= 0 ? job->tied : clattn__lane_choose(backlog->lane, backlog->lane_count, &task);
+    const bool open = lane >= 0 && !is_barred(job, (uint32_t)lane) &&
+                      clattn__backlog_has_room(backlog, (uint32_t)lane, job->family);
+    return open ? lane : -1;
 }
 
 void clattn__backlog_passed(clattn__backlog *backlog, clattn__job *job, uint32_t lane)
 {
-    job->lane = (int32_t)lane;
+    settle_on(backlog, job, lane);
     backlog->lane[lane].flying += job->work;
     append(&backlog->flying[lane], job);
 }
 
 static bool is_ready(const clattn__job *job, uint32_t lane)
 {
-    return job->waits == 0 && job->before == 0 && (job->tied < 0 || job->tied == (int32_t)lane) &&
+    return job->waits == 0 && job->before == 0 && !is_barred(job, lane) &&
+           !(job->blocked >> lane & 1) && (job->tied < 0 || job->tied == (int32_t)lane) &&
            (job->lane < 0 || job->lane == (int32_t)lane);
 }
 
@@ -124,18 +159,26 @@ static bool may_choose(const clattn__job *job)
     return job->tied < 0 && job->lane < 0;
 }
 
-/* The ready job that is due first, of those that are due after `after` (NULL: of all). */
-static clattn__job *next_due(const clattn__backlog *backlog, uint32_t lane,
-                             const clattn__job *after)
+/* When the job is due for this lane, which prefers what is at home here. */
+static int64_t due_on(const clattn__job *job, uint32_t lane)
+{
+    return job->home == (int32_t)lane ? job->key - CLATTN__HOME_NS : job->key;
+}
+
+/* Whether the lane leaves the job to others, as far as it has looked. */
+static bool is_left(const clattn__backlog *backlog, uint32_t lane, const clattn__job *job)
+{
+    return (job->left >> lane & 1) || (backlog->left[lane] >= CLATTN__MOST_LEFT && may_choose(job));
+}
+
+/* The ready job that is due first, of those that aren't left to others. */
+static clattn__job *next_due(const clattn__backlog *backlog, uint32_t lane)
 {
     clattn__job *best = NULL;
-    bool passed = after == NULL; /* equal keys are in order of arrival */
-    for (clattn__job *at = backlog->waiting.first; at; at = at->next) {
-        const bool later = !after || at->key > after->key || (at->key == after->key && passed);
-        passed = passed || at == after;
-        if (later && (!best || at->key < best->key) && is_ready(at, lane))
+    for (clattn__job *at = backlog->waiting.first; at; at = at->next)
+        if ((!best || due_on(at, lane) < due_on(best, lane)) && is_ready(at, lane) &&
+            !is_left(backlog, lane, at))
             best = at;
-    }
     return best;
 }
 
@@ -151,17 +194,21 @@ static double work_ahead(const clattn__backlog *backlog, const clattn__job *job)
 static bool should_take(const clattn__backlog *backlog, uint32_t lane, const clattn__job *job)
 {
     const double soon = backlog->launch_ns > 0 ? backlog->launch_ns : 1e300;
+    const clattn__task task = task_of(job);
     return !may_choose(job) || clattn__lane_should_take(backlog->lane, backlog->lane_count, lane,
-                                                        job->work, work_ahead(backlog, job), soon);
+                                                        &task, work_ahead(backlog, job), soon);
 }
 
 /* The job that is due first, but for those that another lane is about to take and will have done
- * clearly earlier. */
-static clattn__job *first_due(const clattn__backlog *backlog, uint32_t lane)
+ * clearly earlier. That stays so while this lane goes on to look: it has ever more to do. */
+static clattn__job *first_due(clattn__backlog *backlog, uint32_t lane)
 {
-    clattn__job *at = next_due(backlog, lane, NULL);
-    while (at && backlog->lane_count > 1 && !should_take(backlog, lane, at))
-        at = next_due(backlog, lane, at);
+    clattn__job *at = next_due(backlog, lane);
+    while (at && backlog->lane_count > 1 && !should_take(backlog, lane, at)) {
+        at->left |= (uint32_t)1 << lane;
+        backlog->left[lane]++;
+        at = next_due(backlog, lane);
+    }
     return at;
 }
 
@@ -183,7 +230,23 @@ static double room_for(const clattn__backlog *backlog, uint32_t lane, const clat
     return part < most ? part : most;
 }
 
-uint32_t clattn__backlog_pick(const clattn__backlog *backlog, uint32_t lane, clattn__job **chosen,
+/* Whether the job goes along with `best`, behind `work` that is chosen already. Those at home on
+ * another lane come last, and stay if that has them done in time. */
+static bool goes_along(const clattn__backlog *backlog, uint32_t lane, const clattn__job *best,
+                       const clattn__job *job, double work)
+{
+    if (job == best || job->family != best->family || job->lane >= 0 || !is_ready(job, lane))
+        return false;
+    const clattn__task task = task_of(job);
+    return !may_choose(job) || !clattn__lane_leaves_home(backlog->lane, lane, &task, work);
+}
+
+static bool is_guest(const clattn__job *job, uint32_t lane)
+{
+    return job->home >= 0 && job->home != (int32_t)lane;
+}
+
+uint32_t clattn__backlog_pick(clattn__backlog *backlog, uint32_t lane, clattn__job **chosen,
                               uint32_t capacity)
 {
     clattn__job *best = backlog->lane[lane].dead ? NULL : first_due(backlog, lane);
@@ -195,42 +258,69 @@ uint32_t clattn__backlog_pick(const clattn__backlog *backlog, uint32_t lane, cla
         return count;
     const double room = room_for(backlog, lane, best);
     double work = best->work;
-    for (clattn__job *at = backlog->waiting.first; at && count < capacity; at = at->next) {
-        if (at == best || at->family != best->family || at->lane >= 0 || !is_ready(at, lane) ||
-            work + at->work > room)
-            continue;
-        work += at->work;
-        chosen[count++] = at;
-    }
+    for (int guests = 0; guests < (backlog->lane_count > 1 ? 2 : 1); guests++)
+        for (clattn__job *at = backlog->waiting.first; at && count < capacity; at = at->next) {
+            if (is_guest(at, lane) != (guests == 1) || work + at->work > room ||
+                !goes_along(backlog, lane, best, at, work))
+                continue;
+            work += at->work;
+            chosen[count++] = at;
+        }
     return count;
 }
 
-uint32_t clattn__backlog_share(const clattn__backlog *backlog, uint32_t lane, double work,
-                               uint32_t items)
+void clattn__backlog_look(clattn__backlog *backlog, uint32_t lane)
 {
-    const double ns = work / backlog->lane[lane].speed;
-    if (backlog->launch_ns <= 0 || ns <= 1.5 * backlog->launch_ns)
-        return items;
-    const double share = items * backlog->launch_ns / ns;
-    return share < 1 ? 1 : (uint32_t)share;
+    const uint32_t bit = (uint32_t)1 << lane;
+    for (clattn__job *at = backlog->waiting.first; at; at = at->next) {
+        at->was_blocked = (at->was_blocked & ~bit) | (at->blocked & bit);
+        at->blocked &= ~bit;
+        at->left &= ~bit;
+    }
+    backlog->left[lane] = 0;
 }
 
-void clattn__backlog_begun(clattn__backlog *backlog, clattn__job *job, uint32_t lane, double work,
-                           uint64_t now)
+bool clattn__backlog_block(clattn__job *job, uint32_t lane)
 {
-    job->lane = (int32_t)lane;
+    job->blocked |= (uint32_t)1 << lane;
+    return !(job->was_blocked >> lane & 1);
+}
+
+double clattn__backlog_share(const clattn__backlog *backlog, uint32_t lane, double work)
+{
+    const clattn__lane_state *state = &backlog->lane[lane];
+    const double speed = state->part_speed > 0 ? state->part_speed : state->speed;
+    if (backlog->launch_ns <= 0 || work <= 1.5 * backlog->launch_ns * speed)
+        return work;
+    return backlog->launch_ns * speed;
+}
+
+double clattn__backlog_portion(const clattn__backlog *backlog, uint32_t lane, double work,
+                               uint64_t now)
+{
+    return backlog->parts || now < backlog->crowded_till
+               ? clattn__backlog_share(backlog, lane, work)
+               : work;
+}
+
+double clattn__backlog_begun(clattn__backlog *backlog, clattn__job *job, uint32_t lane, double work,
+                             uint64_t now)
+{
+    settle_on(backlog, job, lane);
     job->work -= work;
     if (job->work < 0)
         job->work = 0;
-    backlog->lane[lane].flying += work;
+    const double weight = clattn__lane_part_weight(&backlog->lane[lane], work);
+    backlog->lane[lane].flying += weight;
     if ((int64_t)now - job->lead > job->key)
         job->key = (int64_t)now - job->lead;
+    return weight;
 }
 
 void clattn__backlog_launched(clattn__backlog *backlog, clattn__job *job, uint32_t lane)
 {
     take_out(&backlog->waiting, job);
-    job->lane = (int32_t)lane;
+    settle_on(backlog, job, lane);
     backlog->lane[lane].flying += job->work;
     append(&backlog->flying[lane], job);
     look_again(backlog, job);
@@ -247,6 +337,46 @@ void clattn__backlog_drop(clattn__backlog *backlog, clattn__job *job)
 {
     take_out(&backlog->waiting, job);
     look_again(backlog, job);
+}
+
+void clattn__backlog_return(clattn__backlog *backlog, clattn__job *job)
+{
+    clattn__job_list *list = &backlog->waiting;
+    clattn__job *behind = list->first;
+    while (behind && behind->order < job->order)
+        behind = behind->next;
+    job->work = job->whole;
+    begin(job);
+    if (behind) {
+        job->next = behind;
+        job->previous = behind->previous;
+        *(behind->previous ? &behind->previous->next : &list->first) = job;
+        behind->previous = job;
+        list->count++;
+    } else {
+        append(list, job);
+    }
+    look_ahead(backlog, job);
+    look_again(backlog, job);
+}
+
+void clattn__backlog_restart(clattn__backlog *backlog, clattn__job *job)
+{
+    take_out(&backlog->waiting, job);
+    clattn__backlog_return(backlog, job);
+}
+
+bool clattn__job_follows(const clattn__job *job, const clattn__job *other)
+{
+    return job->order > other->order && clattn__head_ranges_meet(&job->ranges, &other->ranges);
+}
+
+bool clattn__backlog_has_lane(const clattn__backlog *backlog, const clattn__job *job)
+{
+    for (uint32_t i = 0; i < backlog->lane_count; i++)
+        if (!backlog->lane[i].dead && !is_barred(job, i))
+            return true;
+    return false;
 }
 
 uint32_t clattn__backlog_count(const clattn__backlog *backlog)

@@ -4,19 +4,31 @@
 #define OPERATIONS_EACH_NS 100.0
 #define BYTES_EACH_NS      10.0
 #define LAUNCH_NS          5000.0
+/* PCI Express 3.0 of 16 lanes brings about 12. */
+#define MOVED_BYTES_EACH_NS 10.0
 
 /* Keys of all batch entries together. */
 static double keys_of(const clattn__problem *problem, const int32_t *kv_lengths)
 {
     const int64_t batch = problem->extent[CLATTN__BATCH], n_kv = problem->extent[CLATTN__N_KV];
     double keys = 0;
-    if (problem->ragged)
-        return (double)problem->extent[CLATTN__TOTAL_KV];
+    if (clattn__problem_has_ragged_keys(problem))
+        return (double)problem->extent[CLATTN__TOTAL_KV] +
+               (double)batch * (double)problem->extent[CLATTN__N_PAST];
     if (!kv_lengths)
         return (double)batch * (double)n_kv;
     for (int64_t b = 0; b < batch; b++)
         keys += (double)(kv_lengths[b] < n_kv ? kv_lengths[b] : n_kv);
     return keys;
+}
+
+/* Queries of a batch entry, of ragged ones on average. */
+static double queries_of(const clattn__problem *problem)
+{
+    const int64_t *extent = problem->extent;
+    return problem->ragged && extent[CLATTN__BATCH] > 0
+               ? (double)extent[CLATTN__TOTAL_Q] / (double)extent[CLATTN__BATCH]
+               : (double)extent[CLATTN__N_Q];
 }
 
 /* Bytes of the tensors of a problem that does little with each element. */
@@ -55,10 +67,14 @@ double clattn__estimate_work(const clattn__problem *problem, uint32_t launches,
         problem->kind != CLATTN__TOP_K)
         return start + bytes_of_slots(problem) / BYTES_EACH_NS;
     const double keys = keys_of(problem, kv_lengths) * visible_share(problem);
-    const double operations = 2 * keys * (double)extent[CLATTN__N_HEAD] *
-                              (double)extent[CLATTN__N_Q] * dims *
-                              (problem->kind == CLATTN__GRADIENT ? 2.5 : 1);
+    const double operations = 2 * keys * (double)extent[CLATTN__N_HEAD] * queries_of(problem) *
+                              dims * (problem->kind == CLATTN__GRADIENT ? 2.5 : 1);
     const double bytes = 4 * keys * (double)extent[CLATTN__N_KV_HEAD] * dims;
     const double arithmetic = operations / OPERATIONS_EACH_NS, traffic = bytes / BYTES_EACH_NS;
     return start + (arithmetic > traffic ? arithmetic : traffic);
+}
+
+double clattn__estimate_transfer(uint64_t bytes)
+{
+    return (double)bytes / MOVED_BYTES_EACH_NS;
 }

@@ -11,4 +11,7 @@
 double clattn__estimate_work(const clattn__problem *problem, uint32_t launches,
                              const int32_t *kv_lengths);
 
+/* Nanoseconds that bytes take to a device with memory of its own, about; nobody measures it. */
+double clattn__estimate_transfer(uint64_t bytes);
+
 #endif

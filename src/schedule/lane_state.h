@@ -6,15 +6,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of a dispatcher. */
+#define CLATTN__MAX_LANES 16
 /* Launches of a family that can share them: one runs, one follows it without a pause. */
 #define CLATTN__MOST_FLIGHTS 2
 
 typedef struct clattn__lane_state {
-    double speed;     /* estimated work done in a nanosecond, measured; > 0 */
-    double flying;    /* work launched and not done */
-    uint32_t flights; /* in how many launches; counted up by whoever launches */
-    bool dead;        /* its device failed: it gets nothing more */
+    double speed; /* estimated work done in a nanosecond, measured; > 0 */
+    /* The same of parts of long submissions: their kernels do more or less in a nanosecond than
+     * those of short ones, and how long a part takes is what others wait for. 0: not measured. */
+    double part_speed;
+    double ceiling_ns; /* how long a launch may take at most; 0: as long as it likes */
+    uint32_t units;    /* items that it executes at a time, at least 1 */
+    double flying;     /* work launched and not done */
+    uint32_t flights;  /* in how many launches; counted up by whoever launches */
+    bool dead;         /* its device failed: it gets nothing more */
 } clattn__lane_state;
+
+/* Work for which a lane is sought. */
+typedef struct clattn__task {
+    double work;
+    uint32_t barred; /* bit i: lane i can't have it, or not now */
+    int32_t home;    /* lane on which its memory is warm; -1: none */
+    /* (lanes) ns until what a lane lacks of its memory is there; NULL: nothing has to be moved */
+    const double *moving;
+} clattn__task;
 
 void clattn__lane_state_init(clattn__lane_state *lane);
 
@@ -22,17 +38,34 @@ void clattn__lane_state_init(clattn__lane_state *lane);
  * average in which older measurements fade. `last`: nothing is left in flight. */
 void clattn__lane_landed(clattn__lane_state *lane, double work, double ns, bool last);
 
+/* The same of a part of a long submission, `work` of it. */
+void clattn__lane_part_landed(clattn__lane_state *lane, double work, double ns);
+
+/* As how much work a part counts in `flying`: what takes as long by `speed`. */
+double clattn__lane_part_weight(const clattn__lane_state *lane, double work);
+
 /* Nanoseconds until the lane has done what it has, and `work` more. */
 double clattn__lane_time(const clattn__lane_state *lane, double work);
 
-/* Whether `lane` may take the work now: no other lane that can begin it within `soon` ns, after
- * `ahead` of other work, would have it done clearly earlier. */
-bool clattn__lane_should_take(const clattn__lane_state *lanes, uint32_t count, uint32_t lane,
-                              double work, double ahead, double soon);
+/* How much work a launch may be at most, by the slower of the lane's speeds; huge without a
+ * ceiling. */
+double clattn__lane_most_work(const clattn__lane_state *lane);
 
-/* The lane that has the work done first; `home` (-1: none), where the memory is warm, is preferred
- * unless it takes half as long again. -1 where all are dead. */
-int32_t clattn__lane_choose(const clattn__lane_state *lanes, uint32_t count, int32_t home,
-                            double work);
+/* Whether `lane` may take the work now: no other lane that can have it and begin it within `soon`
+ * ns, after `ahead` of other work, would have it done clearly earlier; home, unless it would take
+ * half as long again. Where moving its memory here takes longer than there, there is so much more
+ * time to begin. */
+bool clattn__lane_should_take(const clattn__lane_state *lanes, uint32_t count, uint32_t lane,
+                              const clattn__task *task, double ahead, double soon);
+
+/* Whether home would have the work done by the time that `lane` had, behind `ahead` of other work,
+ * or half as long again. */
+bool clattn__lane_leaves_home(const clattn__lane_state *lanes, uint32_t lane,
+                              const clattn__task *task, double ahead);
+
+/* The lane that has the work done first, of those that can have it; home is preferred unless it
+ * takes half as long again. -1 where none is left. */
+int32_t clattn__lane_choose(const clattn__lane_state *lanes, uint32_t count,
+                            const clattn__task *task);
 
 #endif

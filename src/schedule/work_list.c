@@ -53,6 +53,7 @@ static uint64_t count_tiles(const clattn__tiling *tiling)
 /* Items that share columns are neighbours, so that these stay in the cache. */
 static void fill_tiles(const clattn__tiling *tiling, clattn_work_item *items)
 {
+    int32_t number = 0;
     for (int64_t batch = 0; batch < tiling->batches; batch++)
         for (int64_t j = 0; j < tiling->columns; j += tiling->column_block)
             for (int64_t i = 0; i < tiling->rows; i += tiling->block)
@@ -62,7 +63,7 @@ static void fill_tiles(const clattn__tiling *tiling, clattn_work_item *items)
                     .q_end = (int32_t)smaller(i + tiling->block, tiling->rows),
                     .k_begin = (int32_t)j,
                     .k_end = (int32_t)smaller(j + tiling->column_block, tiling->columns),
-                    .partial = -1,
+                    .number = number++,
                 };
 }
 
@@ -90,7 +91,7 @@ static int64_t clamp_key(const grid *of, int64_t key)
 static clattn_work_item item_of(const grid *of, int64_t index)
 {
     const clattn__problem *problem = of->problem;
-    clattn_work_item item = {.partial = -1};
+    clattn_work_item item = {0};
     int64_t begin, end;
     if (of->whole) {
         item.q_end = (int32_t)problem->extent[CLATTN__N_Q];
@@ -147,6 +148,7 @@ void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling
         return;
     }
     const grid of = grid_of(problem, tiling);
+    clattn_work_item *const list = items;
     int64_t first = 0, last = of.blocks - 1;
     while (first <= last) {
         const int64_t cost = cost_of(&of, first);
@@ -161,4 +163,6 @@ void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling
         items = add_blocks(&of, tiling, first, end, items);
         first = end;
     }
+    for (int64_t i = 0; i < items - list; i++)
+        list[i].number = (int32_t)i;
 }

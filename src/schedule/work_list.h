@@ -33,7 +33,7 @@ static inline int64_t clattn__divide_up(int64_t a, int64_t b)
 /* Number of items; may exceed what one launch can have. */
 uint64_t clattn__work_list_count(const clattn__problem *problem, const clattn__tiling *tiling);
 
-/* Writes clattn__work_list_count items, row 0 and partial -1. Order: ascending in cost (keys that
+/* Writes clattn__work_list_count items, row 0, numbered. Order: ascending in cost (keys that
  * the bounds leave; with a period only nearly), ties by batch, head, block; heads that share keys
  * stay together. */
 void clattn__work_list_fill(const clattn__problem *problem, const clattn__tiling *tiling,

@@ -45,8 +45,7 @@ static bool is_required(const attention_run *run, const tensor_option *option)
 static void fill_rows(attention_run *run, option_row *rows)
 {
     const option_row others[] = {
-        {"device", OPTION_TEXT, false, &run->device, "SELECTOR",
-         "cpu, gpu, an index of clattn devices, or a part of a name"},
+        {"device", OPTION_TEXT, false, &run->device, "SELECTOR", DEVICE_HELP},
         {"verify", OPTION_FLAG, false, &run->verify, NULL,
          run->gradient ? "compare with double precision; fails beyond the bounds of "
                          "docs/numerics.md; with --score-mod or --mask-mod compare with the "

@@ -26,9 +26,14 @@ static const bench_feature table[] = {
      .slots = SLOT(K_SCALES) | SLOT(V_SCALES)},
     {.name = "dropout", .slots = SLOT(SEED), .dropout = 0.1f},
     {.name = "top-k", .top_k = 64},
+    {.name = "rotary",
+     .slots = SLOT(ANGLES) | SLOT(RMS_WEIGHT),
+     .rotated = true,
+     .align = CLATTN_ALIGN_BOTTOM_RIGHT},
     {.name = "lengths", .slots = SLOT(KV_LENGTHS)},
     {.name = "pages", .slots = SLOT(PAGES)},
     {.name = "append", .slots = SLOT(PAGES), .append = true},
+    {.name = "uneven", .slots = SLOT(PAGES) | SLOT(KV_LENGTHS), .uneven = true},
 };
 
 const bench_feature *bench_feature_get(uint32_t index)

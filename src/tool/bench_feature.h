@@ -17,6 +17,8 @@ typedef struct bench_feature {
     const char *type;      /* storage in the place of --dtype's; NULL: none */
     clattn_dtype integers; /* storage of keys and values alone, with a scale a row, or 0 */
     bool append;           /* the last keys and values are put into their pages first */
+    bool rotated;          /* queries are normalised and rotated */
+    bool uneven;           /* key lengths of the batch entries: from 1 to all, evenly, mixed */
     clattn_align align;    /* that it needs: bottom-right, as causal shapes have it, or none */
 } bench_feature;
 

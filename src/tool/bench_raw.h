@@ -8,5 +8,10 @@
 void bench_raw_set(clattn_context_options *options);
 /* Seconds spent in them on this thread since the last call; what timing costs is taken off. */
 double bench_raw_take(void);
+/* Seconds of enqueueing the kernel that was launched last once more, with the arguments it has, and
+ * waiting for it; negative where that fails. Nobody may launch meanwhile. */
+double bench_raw_again(void);
+/* Launches since the last call. */
+unsigned bench_raw_launches(void);
 
 #endif

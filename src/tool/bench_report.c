@@ -41,8 +41,10 @@ static void print_row(const bench_report *report, uint32_t row)
 
 int bench_report_text(const bench_report *report)
 {
-    printf("%s: peak %.1f GF/s (float32), %.1f GB/s read; tensors in %s\n\n", report->device,
-           report->peak_gflops, report->peak_gbytes, report->type->name);
+    printf("%s: peak %.1f GF/s (float32), %.1f GB/s read; an empty launch %.1f us, %.2f us among "
+           "many; tensors in %s\n\n",
+           report->device, report->peak_gflops, report->peak_gbytes, report->launch_us,
+           report->enqueue_us, report->type->name);
     printf("%-30s  %-20s  %10s  %10s  %13s  %7s\n", "B,H,HKV,SQ,SK,D,causal", "kernel", "min, ms",
            "median, ms", "fastest", "of peak");
     for (uint32_t i = 0; i < report->count; i++)
@@ -56,6 +58,8 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
     const bench_timing *timing = &report->timings[row];
     const rates reached = rates_of(report, row);
     static const char *const linear_keys[] = {"batch", NULL, NULL, "rows", "in", "out"};
+    static const char *const additive_keys[] = {"batch", "n_head", NULL, "n_q", "n_kv", "channels"};
+    const char *const *keys = shape->linear ? linear_keys : shape->additive ? additive_keys : NULL;
     const struct {
         const char *key;
         double value;
@@ -74,11 +78,11 @@ static cJSON *row_object(const bench_report *report, uint32_t row)
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "op", operation);
     for (size_t i = 0; i < sizeof extents / sizeof extents[0]; i++) {
-        const char *key = shape->linear ? linear_keys[i] : extents[i].key;
+        const char *key = keys ? keys[i] : extents[i].key;
         if (key)
             cJSON_AddNumberToObject(object, key, extents[i].value);
     }
-    if (!shape->linear)
+    if (!keys)
         cJSON_AddBoolToObject(object, "causal", shape->causal);
     cJSON_AddStringToObject(object, "dtype", bench_shape_dtype(shape));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)

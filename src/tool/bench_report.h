@@ -11,6 +11,7 @@ typedef struct bench_report {
     uint32_t count;
     const stored_type *type;         /* of shapes without a feature's own */
     double peak_gflops, peak_gbytes; /* of the device, 1e9/s */
+    double launch_us, enqueue_us;    /* of an empty kernel: waited for, and one of many */
     const char *device;              /* its name */
 } bench_report;
 

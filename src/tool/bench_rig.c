@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DIM = 64 };
+enum { DIM = BENCH_RIG_DIM };
 
 double bench_now(void)
 {
@@ -13,27 +13,33 @@ double bench_now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+clattn_status bench_rig_plan(clattn_context *context, const bench_extents *of, int64_t batch,
+                             clattn_plan **plan)
+{
+    clattn_attention_desc desc;
+    clattn_attention_desc_init(&desc);
+    desc.batch = batch;
+    desc.n_head = of->heads;
+    desc.n_kv_head = of->kv_heads;
+    desc.n_q = of->n_q;
+    desc.n_kv = of->n_kv;
+    desc.head_dim = desc.value_dim = DIM;
+    desc.causal = of->n_q > 1;
+    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+    return clattn_plan_attention(context, &desc, plan);
+}
+
 clattn_status bench_rig_init(bench_rig *rig, clattn_context *context, bench_extents of,
                              uint32_t pieces)
 {
-    clattn_attention_desc desc;
     void *data;
-    clattn_attention_desc_init(&desc);
-    desc.batch = 1;
-    desc.n_head = of.heads;
-    desc.n_kv_head = of.kv_heads;
-    desc.n_q = of.n_q;
-    desc.n_kv = of.n_kv;
-    desc.head_dim = desc.value_dim = DIM;
-    desc.causal = of.n_q > 1;
-    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
-    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
     *rig = (bench_rig){.context = context,
                        .query = (uint64_t)(of.heads * of.n_q) * DIM * sizeof(float),
                        .keys = (uint64_t)(of.kv_heads * of.n_kv) * DIM * sizeof(float),
                        .pieces = pieces};
     const uint64_t size = 2 * (rig->query + rig->keys) * pieces;
-    clattn_status status = clattn_plan_attention(context, &desc, &rig->plan);
+    clattn_status status = bench_rig_plan(context, &of, 1, &rig->plan);
     if (status == CLATTN_OK)
         status = clattn_buffer_create(context, size, &rig->memory);
     if (status == CLATTN_OK)

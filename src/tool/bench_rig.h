@@ -22,11 +22,17 @@ typedef struct bench_piece {
 
 double bench_now(void);
 
+enum { BENCH_RIG_DIM = 64 };
+
 typedef struct bench_extents {
     int64_t heads, kv_heads, n_q, n_kv;
 } bench_extents;
 
-/* With head_dim 64; causal where there are several queries. */
+/* With head_dim BENCH_RIG_DIM and a length of keys; causal where there are several queries. */
+clattn_status bench_rig_plan(clattn_context *context, const bench_extents *of, int64_t batch,
+                             clattn_plan **plan);
+
+/* The same with memory, for a batch of 1. */
 clattn_status bench_rig_init(bench_rig *rig, clattn_context *context, bench_extents of,
                              uint32_t pieces);
 void bench_rig_finish(bench_rig *rig);

@@ -30,7 +30,8 @@ typedef struct serving {
     bool naive, slot_used[SLOTS];
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    uint32_t calls; /* callbacks since the last look */
+    uint32_t calls;   /* callbacks since the last look */
+    uint32_t to_come; /* callbacks that were set and not called yet */
     clattn_status status;
 } serving;
 
@@ -63,7 +64,31 @@ static void on_done(void *user, clattn_event *event, clattn_status status)
     (void)status;
     pthread_mutex_lock(&s->lock);
     s->calls++;
+    s->to_come--;
     pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static clattn_status call_back(serving *s, clattn_event *event)
+{
+    pthread_mutex_lock(&s->lock);
+    s->to_come++;
+    pthread_mutex_unlock(&s->lock);
+    const clattn_status status = clattn_event_set_callback(event, on_done, s);
+    if (status == CLATTN_OK)
+        return status;
+    pthread_mutex_lock(&s->lock);
+    s->to_come--;
+    pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* A dispatcher that goes on to live may still be about to call. */
+static void wait_for_calls(serving *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->to_come)
+        pthread_cond_wait(&s->wake, &s->lock);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -78,9 +103,7 @@ static clattn_status submit(serving *s, request *r)
                     sequence, &piece);
     r->submitted = bench_now();
     clattn_status status = bench_rig_submit(s->dispatcher, &piece, r->prefilled ? 2 : 0, &r->event);
-    if (status == CLATTN_OK && !s->naive)
-        status = clattn_event_set_callback(r->event, on_done, s);
-    return status;
+    return status == CLATTN_OK && !s->naive ? call_back(s, r->event) : status;
 }
 
 static clattn_status go_on(serving *s, request *r, double now)
@@ -213,21 +236,29 @@ static void sum_up(const serving *s, double seconds, serving_result *result)
     }
 }
 
-static clattn_status open_serving(serving *s, clattn_context *context, const char *trace)
+clattn_status serving_dispatcher(clattn_context *context, int naive, int traced,
+                                 clattn_dispatcher **dispatcher)
 {
     clattn_dispatcher_options options;
     clattn_dispatcher_options_init(&options);
-    options.direct = s->naive;
-    options.launch_ns = s->naive ? 0 : 200000;
-    options.trace_size = trace ? 1u << 16 : 0;
+    options.direct = naive != 0;
+    options.launch_ns = naive ? 0 : 200000;
+    options.trace_size = traced ? 1u << 16 : 0;
+    return clattn_dispatcher_create(context, &options, dispatcher);
+}
+
+static clattn_status open_serving(serving *s, clattn_context *context, const char *trace)
+{
     clattn_status status =
         bench_rig_init(&s->decode, context, (bench_extents){HEADS, KV_HEADS, 1, KEYS}, SLOTS);
     for (int i = 0; i < SIZES && status == CLATTN_OK && s->load->prefill; i++)
         status =
             bench_rig_init(&s->prefill[i], context,
                            (bench_extents){HEADS, KV_HEADS, prefill_sizes[i], prefill_sizes[i]}, 4);
-    return status == CLATTN_OK ? clattn_dispatcher_create(context, &options, &s->dispatcher)
-                               : status;
+    s->dispatcher = s->load->dispatcher;
+    return status == CLATTN_OK && !s->dispatcher
+               ? serving_dispatcher(context, s->naive, trace != NULL, &s->dispatcher)
+               : status;
 }
 
 clattn_status serving_run(clattn_context *context, const serving_load *load, int naive,
@@ -252,7 +283,9 @@ clattn_status serving_run(clattn_context *context, const serving_load *load, int
         status = clattn_dispatcher_write_trace(s.dispatcher, trace);
     for (uint32_t i = 0; s.requests && i < load->requests; i++)
         clattn_event_release(s.requests[i].event);
-    clattn_dispatcher_destroy(s.dispatcher);
+    wait_for_calls(&s);
+    if (!load->dispatcher)
+        clattn_dispatcher_destroy(s.dispatcher);
     for (int i = 0; i < SIZES; i++)
         bench_rig_finish(&s.prefill[i]);
     bench_rig_finish(&s.decode);

@@ -7,9 +7,10 @@
 
 typedef struct serving_load {
     uint32_t requests;
-    uint32_t steps;   /* decode steps of each */
-    double rate;      /* arrivals a second */
-    uint32_t prefill; /* 0: requests come with their keys and values */
+    uint32_t steps;                /* decode steps of each */
+    double rate;                   /* arrivals a second */
+    uint32_t prefill;              /* 0: requests come with their keys and values */
+    clattn_dispatcher *dispatcher; /* of serving_dispatcher, borrowed; NULL: one for this run */
 } serving_load;
 
 typedef struct serving_result {
@@ -17,6 +18,10 @@ typedef struct serving_result {
     double p50, p95, p99; /* seconds from submitting a decode step until it is done */
     double least, most;   /* mean latency of the request that fared best, and worst */
 } serving_result;
+
+/* A dispatcher with the options of serving_run. `traced`: it remembers what ran when. */
+clattn_status serving_dispatcher(clattn_context *context, int naive, int traced,
+                                 clattn_dispatcher **dispatcher);
 
 /* Runs the load on a dispatcher of the context, or naively: one by one on one queue, as they come.
  * `trace` (may be NULL) is written at the end. */

@@ -56,11 +56,21 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
 
 static const char *const linear_names[] = {NULL, "linear", "linear_x", "linear_w"};
 
+static const char *additive_name(const bench_shape *shape)
+{
+    return shape->backward ? "additive_gradient" : "additive";
+}
+
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity)
 {
     if (shape->linear) {
         snprintf(text, capacity, "%s %" PRId64 ",%" PRId64 ",%" PRId64, linear_names[shape->linear],
                  shape->batch * shape->n_q, shape->n_kv, shape->head_dim);
+        return;
+    }
+    if (shape->additive) {
+        snprintf(text, capacity, "%s %" PRId64 ",%" PRId64 ",%" PRId64, additive_name(shape),
+                 shape->n_q, shape->n_kv, shape->head_dim);
         return;
     }
     snprintf(text, capacity,
@@ -77,8 +87,17 @@ void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity
         snprintf(text, capacity, "%s", linear_names[shape->linear]);
         return;
     }
+    if (shape->additive) {
+        snprintf(text, capacity, "%s", additive_name(shape));
+        return;
+    }
     snprintf(text, capacity, "%s%s%s", shape->backward ? "gradient" : "attention", named ? "+" : "",
              named ? shape->feature->name : "");
+}
+
+int64_t bench_shape_positions(const bench_shape *shape)
+{
+    return shape->n_q > shape->n_kv ? shape->n_q : shape->n_kv;
 }
 
 static bool has_slot(const bench_shape *shape, clattn_slot slot)
@@ -99,6 +118,12 @@ static void describe_feature(const bench_shape *shape, clattn_attention_desc *de
         desc->align = feature->align;
     if (feature->integers)
         desc->tensor[CLATTN_SLOT_K].dtype = desc->tensor[CLATTN_SLOT_V].dtype = feature->integers;
+    if (feature->rotated) {
+        desc->rotary_dim = shape->head_dim / 2 * 2;
+        desc->n_positions = bench_shape_positions(shape);
+        desc->rms_norm = 1;
+        desc->rms_epsilon = 1e-6f;
+    }
     bench_tensor_describe(shape, desc);
 }
 
@@ -145,9 +170,52 @@ void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *d
         desc->slots = CLATTN_SLOT_BIT(CLATTN_SLOT_W) | CLATTN_SLOT_BIT(CLATTN_SLOT_B);
 }
 
+static int64_t pages_of(int64_t tokens)
+{
+    return (tokens + BENCH_PAGE - 1) / BENCH_PAGE;
+}
+
+uint64_t bench_shape_additive_slots(const bench_shape *shape)
+{
+    static const uint64_t always = CLATTN_SLOT_BIT(CLATTN_SLOT_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_K) |
+                                   CLATTN_SLOT_BIT(CLATTN_SLOT_V) |
+                                   CLATTN_SLOT_BIT(CLATTN_SLOT_W_SCORE) |
+                                   CLATTN_SLOT_BIT(CLATTN_SLOT_OUT);
+    static const uint64_t backward =
+        CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_OUT) |
+        CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K) |
+        CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE);
+    return always | (shape->backward ? backward : 0);
+}
+
+void bench_shape_describe_additive(const bench_shape *shape, clattn_additive_desc *desc)
+{
+    const uint64_t slots = bench_shape_additive_slots(shape);
+    clattn_additive_desc_init(desc);
+    desc->batch = shape->batch;
+    desc->n_head = shape->n_head;
+    desc->n_q = shape->n_q;
+    desc->n_kv = shape->n_kv;
+    desc->channels = desc->value_dim = shape->head_dim;
+    for (int slot = CLATTN_SLOT_GRAD_Q; slot <= CLATTN_SLOT_GRAD_V; slot++)
+        desc->slots |= slots & CLATTN_SLOT_BIT(slot);
+    desc->slots |= slots & CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE);
+    for (int slot = 0; slot < CLATTN_SLOT_LIMIT; slot++)
+        if (slots >> slot & 1 && slot != CLATTN_SLOT_LSE)
+            desc->tensor[slot].dtype = shape->type->dtype;
+}
+
 int64_t bench_shape_pages(const bench_shape *shape)
 {
-    return has_slot(shape, CLATTN_SLOT_PAGES) ? (shape->n_kv + BENCH_PAGE - 1) / BENCH_PAGE : 0;
+    return has_slot(shape, CLATTN_SLOT_PAGES) ? pages_of(shape->n_kv) : 0;
+}
+
+int64_t bench_shape_first_page(const bench_shape *shape, int64_t b)
+{
+    int64_t pages = 0;
+    for (int64_t c = 0; c < b && has_slot(shape, CLATTN_SLOT_PAGES); c++)
+        pages += pages_of(bench_shape_length(shape, c));
+    return pages;
 }
 
 void bench_shape_describe_append(const bench_shape *shape, clattn_append_desc *desc)
@@ -161,14 +229,14 @@ void bench_shape_describe_append(const bench_shape *shape, clattn_append_desc *d
     desc->head_dim = desc->value_dim = shape->head_dim;
     desc->page_size = BENCH_PAGE;
     desc->page_limit = bench_shape_pages(shape);
-    desc->n_pages = shape->batch * desc->page_limit;
+    desc->n_pages = bench_shape_first_page(shape, shape->batch);
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         desc->tensor[slots[i]].dtype = shape->type->dtype;
 }
 
 bool bench_shape_is_decode(const bench_shape *shape)
 {
-    return shape->n_q == 1 && !shape->backward && !shape->linear;
+    return shape->n_q == 1 && !shape->backward && !shape->linear && !shape->additive;
 }
 
 /* Every eighth diagonal is hidden. */
@@ -179,10 +247,29 @@ bool bench_shape_mask(uint64_t i, uint64_t j)
     return (i + j) % MASK_PERIOD != 0;
 }
 
+/* Steps over the batch that meet every entry, because the batch isn't a multiple of them. */
+static int64_t mixed_place(int64_t batch, int64_t b)
+{
+    static const int64_t primes[] = {7, 5, 3};
+    for (size_t i = 0; i < sizeof primes / sizeof primes[0]; i++)
+        if (batch % primes[i])
+            return b * primes[i] % batch;
+    return b;
+}
+
+static int64_t uneven_length(const bench_shape *shape, int64_t b)
+{
+    if (shape->batch < 2)
+        return shape->n_kv;
+    return 1 + (shape->n_kv - 1) * mixed_place(shape->batch, b) / (shape->batch - 1);
+}
+
 int64_t bench_shape_length(const bench_shape *shape, int64_t b)
 {
     if (!has_slot(shape, CLATTN_SLOT_KV_LENGTHS))
         return shape->n_kv;
+    if (shape->feature->uneven)
+        return uneven_length(shape, b);
     const int64_t quarter = shape->n_kv / 4;
     return shape->n_kv - (b + 1) % 4 * quarter;
 }
@@ -227,6 +314,9 @@ double bench_shape_operations(const bench_shape *shape)
     if (shape->linear)
         return 2 * (double)shape->batch * (double)shape->n_q * (double)shape->n_kv *
                (double)shape->head_dim;
+    if (shape->additive)
+        return visible_pairs(shape) * (double)shape->n_head * (double)shape->head_dim *
+               (shape->backward ? 21.5 + 4 : 7.5 + 2);
     return 2 * visible_pairs(shape) * (double)shape->n_head * products * (double)shape->head_dim;
 }
 

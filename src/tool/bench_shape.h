@@ -21,10 +21,10 @@ typedef enum bench_linear {
 } bench_linear;
 
 /* Attention or its gradients by Q, K and V; value_dim is head_dim, causal is aligned bottom-right.
- */
+ * Additive attention has head_dim channels, and gradients by W_SCORE, too. */
 typedef struct bench_shape {
     int64_t batch, n_head, n_kv_head, n_q, n_kv, head_dim; /* each at least 1 */
-    bool causal, backward;
+    bool causal, backward, additive;
     bench_linear linear;
     const bench_feature *feature; /* NULL: plain attention */
     const stored_type *type;      /* of Q, K, V and OUT */
@@ -39,27 +39,38 @@ void bench_shape_set_feature(bench_shape *shape, const bench_feature *feature,
                              const stored_type *type);
 /* The same text of a shape, and its feature, for messages. */
 void bench_shape_print(const bench_shape *shape, char *text, size_t capacity);
-/* "attention", "attention+mask", "gradient", "gradient+mask", "linear", "linear_x", "linear_w" */
+/* "attention", "attention+mask", "gradient", "gradient+mask", "linear", "linear_x", "linear_w",
+ * "additive", "additive_gradient" */
 void bench_shape_operation(const bench_shape *shape, char *text, size_t capacity);
 /* How keys and values are stored: "f32", "int8". */
 const char *bench_shape_dtype(const bench_shape *shape);
 void bench_shape_describe(const bench_shape *shape, clattn_attention_desc *desc);
 void bench_shape_describe_linear(const bench_shape *shape, clattn_linear_desc *desc);
+void bench_shape_describe_additive(const bench_shape *shape, clattn_additive_desc *desc);
+/* Slots of additive attention that take part, those of `desc->slots` and the others. */
+uint64_t bench_shape_additive_slots(const bench_shape *shape);
 /* Of the feature that has it: as many tokens as there are queries. */
 void bench_shape_describe_append(const bench_shape *shape, clattn_append_desc *desc);
 
-/* The contents of a mask, and of the lengths of keys: three quarters, a half, a quarter, all. */
+/* The contents of a mask, and of the lengths of keys: three quarters, a half, a quarter, all;
+ * uneven: from 1 to all, in steps of equal size, long ones between short ones. */
 bool bench_shape_mask(uint64_t i, uint64_t j);
 int64_t bench_shape_length(const bench_shape *shape, int64_t b);
 
-/* Pages of a batch entry, of BENCH_PAGE tokens; 0 where keys and values aren't in pages. */
+/* Pages of BENCH_PAGE tokens that a batch entry has room for; 0 where keys and values aren't in
+ * pages. */
 #define BENCH_PAGE 16
 int64_t bench_shape_pages(const bench_shape *shape);
+/* Those of the batch entries before b, as many as their lengths take. */
+int64_t bench_shape_first_page(const bench_shape *shape, int64_t b);
+/* Positions that queries may have, and more. */
+int64_t bench_shape_positions(const bench_shape *shape);
 
 /* One query a sequence: bound by reading K and V, not by arithmetic. */
 bool bench_shape_is_decode(const bench_shape *shape);
 /* 2 * visible pairs * (head_dim + value_dim); of gradients 2.5 times that: five products, not two.
- * Of linear projections 2 * rows * in * out. */
+ * Of linear projections 2 * rows * in * out. Of additive attention, without divisions, 7.5 a pair
+ * and channel and 2 a pair and value, of its gradients 21.5 and 4. */
 double bench_shape_operations(const bench_shape *shape);
 /* Bytes of K and V within the lengths, counted once. */
 double bench_shape_kv_bytes(const bench_shape *shape);
@@ -75,7 +86,7 @@ bool bench_list_add(bench_list *list, const bench_shape *shape);
 void bench_list_finish(bench_list *list);
 
 /* The choice of --suite: 1, 2, ... in the order of the names. */
-#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|linear|all|dispatch"
+#define BENCH_SUITE_NAMES "short|prefill|features|backward|decode|linear|additive|all|dispatch"
 enum {
     BENCH_SUITE_NONE,
     BENCH_SUITE_SHORT,
@@ -84,6 +95,7 @@ enum {
     BENCH_SUITE_BACKWARD,
     BENCH_SUITE_DECODE,
     BENCH_SUITE_LINEAR,
+    BENCH_SUITE_ADDITIVE,
     BENCH_SUITE_ALL,     /* of shapes */
     BENCH_SUITE_DISPATCH /* not of shapes: bench_dispatch.h */
 };

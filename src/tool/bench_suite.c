@@ -5,8 +5,8 @@
 
 #define MOST_VALUES 8
 
-/* What follows the plain shape. */
-typedef enum extra_features { NO_FEATURES, OF_MEMORY, ALL_FEATURES } extra_features;
+/* Which features follow the plain shape; UNEVEN_ALONE has that one in its place. */
+typedef enum extra_features { NO_FEATURES, OF_MEMORY, ALL_FEATURES, UNEVEN_ALONE } extra_features;
 
 /* Every combination, the last one fastest: heads, head_dim, length, causal. Lists end with 0. */
 typedef struct bench_grid {
@@ -18,7 +18,8 @@ typedef struct bench_grid {
     int64_t queries;                                    /* 0: as many as keys */
     int masks;                                          /* 1: not causal; 2: causal as well */
     bool backward;
-    extra_features features; /* each of them after plain attention */
+    extra_features features;
+    int64_t batch;
 } bench_grid;
 
 static const bench_grid grids[] = {
@@ -29,7 +30,8 @@ static const bench_grid grids[] = {
      0,
      1,
      false,
-     NO_FEATURES},
+     NO_FEATURES,
+     1},
     {BENCH_SUITE_PREFILL,
      {{8, 8}, {32, 8}},
      {64, 80, 128},
@@ -37,9 +39,10 @@ static const bench_grid grids[] = {
      0,
      2,
      false,
-     NO_FEATURES},
-    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 0, 1, false, ALL_FEATURES},
-    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 0, 2, true, NO_FEATURES},
+     NO_FEATURES,
+     1},
+    {BENCH_SUITE_FEATURES, {{8, 8}}, {64}, {512, 1024}, 0, 1, false, ALL_FEATURES, 1},
+    {BENCH_SUITE_BACKWARD, {{8, 8}}, {64, 128}, {512, 1024, 2048}, 0, 2, true, NO_FEATURES, 1},
     {BENCH_SUITE_DECODE,
      {{32, 32}, {32, 8}, {32, 4}},
      {128},
@@ -47,7 +50,9 @@ static const bench_grid grids[] = {
      1,
      1,
      false,
-     OF_MEMORY},
+     OF_MEMORY,
+     1},
+    {BENCH_SUITE_DECODE, {{32, 32}, {32, 8}}, {128}, {8192}, 1, 1, false, UNEVEN_ALONE, 16},
 };
 
 bool bench_list_add(bench_list *list, const bench_shape *shape)
@@ -66,19 +71,28 @@ void bench_list_finish(bench_list *list)
     *list = (bench_list){0};
 }
 
-/* How keys and values are stored. */
-static bool is_of_memory(const bench_feature *feature)
+static bool is_wanted(extra_features wanted, const bench_feature *feature)
 {
-    return feature->type || feature->slots & CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES);
+    switch (wanted) {
+    case OF_MEMORY: /* how keys and values are stored */
+        return feature->type ||
+               (feature->slots & CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES) && !feature->uneven);
+    case ALL_FEATURES: /* of a batch of one */
+        return !feature->uneven;
+    case UNEVEN_ALONE:
+        return feature->uneven;
+    default:
+        return false;
+    }
 }
 
 static bool add_features(bench_list *list, const bench_grid *grid, bench_shape *shape)
 {
     const stored_type *type = shape->type;
-    bool good = bench_list_add(list, shape);
-    for (uint32_t i = 0; grid->features && good && bench_feature_get(i); i++) {
+    bool good = grid->features == UNEVEN_ALONE || bench_list_add(list, shape);
+    for (uint32_t i = 0; good && bench_feature_get(i); i++) {
         bench_shape with = *shape;
-        if (grid->features == OF_MEMORY && !is_of_memory(bench_feature_get(i)))
+        if (!is_wanted(grid->features, bench_feature_get(i)))
             continue;
         bench_shape_set_feature(&with, bench_feature_get(i), type);
         good = bench_list_add(list, &with);
@@ -103,7 +117,7 @@ static bool add_grid(bench_list *list, const bench_grid *grid, const stored_type
 {
     for (size_t h = 0; grid->heads[h].query; h++)
         for (const int64_t *dim = grid->head_dim; *dim; dim++) {
-            bench_shape shape = {.batch = 1,
+            bench_shape shape = {.batch = grid->batch,
                                  .n_head = grid->heads[h].query,
                                  .n_kv_head = grid->heads[h].kv,
                                  .head_dim = *dim,
@@ -135,13 +149,36 @@ static bool add_linear(bench_list *list, const stored_type *type)
     return true;
 }
 
+/* One head, 128 channels and values; forward and backward. */
+static bool add_additive(bench_list *list, const stored_type *type)
+{
+    static const int64_t lengths[] = {128, 512, 1024};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (int backward = 0; backward < 2; backward++) {
+            const bench_shape shape = {.batch = 1,
+                                       .n_head = 1,
+                                       .n_kv_head = 1,
+                                       .n_q = lengths[i],
+                                       .n_kv = lengths[i],
+                                       .head_dim = 128,
+                                       .backward = backward == 1,
+                                       .additive = true,
+                                       .type = type};
+            if (!bench_list_add(list, &shape))
+                return false;
+        }
+    return true;
+}
+
 bool bench_list_add_suite(bench_list *list, int suite, const stored_type *type)
 {
     for (size_t i = 0; i < sizeof grids / sizeof grids[0]; i++)
         if ((suite == BENCH_SUITE_ALL || grids[i].suite == suite) &&
             !add_grid(list, &grids[i], type))
             return false;
-    if (suite == BENCH_SUITE_ALL || suite == BENCH_SUITE_LINEAR)
-        return add_linear(list, type);
+    if ((suite == BENCH_SUITE_ALL || suite == BENCH_SUITE_LINEAR) && !add_linear(list, type))
+        return false;
+    if (suite == BENCH_SUITE_ALL || suite == BENCH_SUITE_ADDITIVE)
+        return add_additive(list, type);
     return true;
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <clattn/layer.h>
+
 static double query_elements(const bench_shape *shape)
 {
     return (double)shape->batch * (double)shape->n_head * (double)shape->n_q *
@@ -27,7 +29,7 @@ static double page_elements(const bench_shape *shape)
 /* Two integers of 4 bits count as one; pages are whole. */
 static double key_elements(const bench_shape *shape)
 {
-    const double pages = page_elements(shape);
+    const double pages = (double)bench_shape_first_page(shape, shape->batch);
     const double rows = pages > 0 ? pages * BENCH_PAGE * (double)shape->n_kv_head : key_rows(shape);
     const double all = rows * (double)shape->head_dim;
     return integers_of(shape) == CLATTN_I4 ? all / 2 : all;
@@ -51,6 +53,11 @@ static double bias_elements(const bench_shape *shape)
 static double head_elements(const bench_shape *shape)
 {
     return (double)shape->n_head;
+}
+
+static double channel_elements(const bench_shape *shape)
+{
+    return (double)shape->n_head * (double)shape->head_dim;
 }
 
 static double batch_elements(const bench_shape *shape)
@@ -82,6 +89,12 @@ static double b_elements(const bench_shape *shape)
 static double y_elements(const bench_shape *shape)
 {
     return (double)shape->batch * (double)shape->n_q * (double)shape->head_dim;
+}
+
+static double angle_elements(const bench_shape *shape)
+{
+    const int64_t even = shape->head_dim / 2 * 2;
+    return (double)bench_shape_positions(shape) * (double)even;
 }
 
 /* Numbers between -1 and 1; the same for every run. */
@@ -157,13 +170,22 @@ static void fill_seed(const bench_shape *shape, void *data, uint64_t count)
     memset(data, 0, count * sizeof(int64_t));
 }
 
-/* Each entry's own, side by side. */
+static void fill_angles(const bench_shape *shape, void *data, uint64_t count)
+{
+    (void)count;
+    clattn_rotary_angles(bench_shape_positions(shape), shape->head_dim / 2 * 2, 10000, NULL, data);
+}
+
+/* Each entry's own, side by side; behind its tokens those of the next one, and at last none. */
 static void fill_pages(const bench_shape *shape, void *data, uint64_t count)
 {
     int32_t *to = data;
-    (void)shape;
-    for (uint64_t n = 0; n < count; n++)
-        to[n] = (int32_t)n;
+    const int64_t limit = bench_shape_pages(shape);
+    const int64_t last = bench_shape_first_page(shape, shape->batch) - 1;
+    for (int64_t n = 0; n < (int64_t)count; n++) {
+        const int64_t page = bench_shape_first_page(shape, n / limit) + n % limit;
+        to[n] = (int32_t)(page < last ? page : last);
+    }
 }
 
 static const bench_tensor table[] = {
@@ -185,9 +207,13 @@ static const bench_tensor table[] = {
     {CLATTN_SLOT_W, 0, w_elements, fill_stored},
     {CLATTN_SLOT_B, 0, b_elements, fill_stored},
     {CLATTN_SLOT_Y, 0, y_elements, fill_stored},
+    {CLATTN_SLOT_W_SCORE, 0, channel_elements, fill_stored},
+    {CLATTN_SLOT_GRAD_W_SCORE, 0, channel_elements, fill_stored},
     {CLATTN_SLOT_K_SCALES, 4, key_rows, fill_scales},
     {CLATTN_SLOT_V_SCALES, 4, key_rows, fill_scales},
     {CLATTN_SLOT_PAGES, 4, page_elements, fill_pages},
+    {CLATTN_SLOT_ANGLES, 4, angle_elements, fill_angles},
+    {CLATTN_SLOT_RMS_WEIGHT, 4, channel_elements, fill_floats},
 };
 
 const bench_tensor *bench_tensor_get(uint32_t index)
@@ -201,6 +227,8 @@ bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shap
     if (is_linear || shape->linear)
         return is_linear && shape->linear &&
                (tensor->slot != CLATTN_SLOT_B || shape->linear != BENCH_LINEAR_X);
+    if (shape->additive)
+        return bench_shape_additive_slots(shape) >> tensor->slot & 1;
     if (tensor->slot == CLATTN_SLOT_LSE ||
         (tensor->slot >= CLATTN_SLOT_GRAD_OUT && tensor->slot <= CLATTN_SLOT_GRAD_PAST_V))
         return shape->backward;
@@ -224,6 +252,6 @@ void bench_tensor_describe(const bench_shape *shape, clattn_attention_desc *desc
     desc->tensor[CLATTN_SLOT_BIAS] =
         (clattn_tensor){.strided = 1, .stride = {0, pairs, shape->n_kv, 1}};
     desc->page_limit = bench_shape_pages(shape);
-    desc->n_pages = shape->batch * desc->page_limit;
+    desc->n_pages = bench_shape_first_page(shape, shape->batch);
     desc->page_size = desc->page_limit ? BENCH_PAGE : 0;
 }

@@ -15,7 +15,7 @@ typedef struct bench_tensor {
 
 /* Row by row; NULL from the end on. */
 const bench_tensor *bench_tensor_get(uint32_t index);
-#define BENCH_TENSORS 21 /* at most */
+#define BENCH_TENSORS 23 /* at most */
 
 bool bench_tensor_takes_part(const bench_tensor *tensor, const bench_shape *shape);
 uint32_t bench_tensor_element_size(const bench_tensor *tensor, const bench_shape *shape);

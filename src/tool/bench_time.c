@@ -53,9 +53,15 @@ static clattn_status plan(clattn_context *context, const bench_shape *shape, cla
 {
     clattn_attention_desc desc;
     clattn_linear_desc linear;
+    clattn_additive_desc additive;
     if (shape->linear) {
         bench_shape_describe_linear(shape, &linear);
         return clattn_plan_linear(context, &linear, made);
+    }
+    if (shape->additive) {
+        bench_shape_describe_additive(shape, &additive);
+        return shape->backward ? clattn_plan_additive_gradient(context, &additive, made)
+                               : clattn_plan_additive(context, &additive, made);
     }
     bench_shape_describe(shape, &desc);
     return shape->backward ? clattn_plan_attention_gradient(context, &desc, made)

@@ -15,6 +15,9 @@ int command_programs(const command *self, int argc, char **argv);
 int command_tune(const command *self, int argc, char **argv);
 int command_version(const command *self, int argc, char **argv);
 
+/* What --device says in the help of all commands that open one. */
+#define DEVICE_HELP "cpu, gpu, an index of clattn devices, or a part of a name"
+
 /* Opens a context for --device (NULL: default), for all kernels or only one. false: printed one
  * line; *status is the exit status, 1. */
 bool open_context(const char *device, const char *kernel, clattn_context **context, int *status);

@@ -195,8 +195,7 @@ int command_tune(const command *self, int argc, char **argv)
     static tune_run run; /* large, and the tool has one thread */
     int status = EXIT_RAN;
     const option_row rows[] = {
-        {"device", OPTION_TEXT, false, &run.device, "SELECTOR",
-         "cpu, gpu, an index of clattn devices, or a part of a name"},
+        {"device", OPTION_TEXT, false, &run.device, "SELECTOR", DEVICE_HELP},
         {"kernel", OPTION_TEXT, false, &run.kernel, "NAME", "this kernel and no other"},
         {"quick", OPTION_FLAG, false, &run.quick, NULL,
          "the most important classes of problems, in less than 30 seconds; else it takes up to 5 "

@@ -5,6 +5,7 @@
 
 #include "kernels/dim_max.h"
 #include "kernels/launches.h"
+#include "kernels/splits.h"
 
 extern const clattn__kernel clattn__attention_decode_simd;
 
@@ -20,24 +21,21 @@ static const struct {
 };
 
 /* Most queries a head, and most of all heads that share keys: beyond them arithmetic counts for
- * more than reading the keys once. */
+ * more than reading the keys once, and not packing them. Where that is depends on how many keys
+ * there are (docs/memory.md), but the choice must not: a sequence has the same bits alone and
+ * beside a longer one. */
 #define MOST_QUERIES 16
-#define MOST_ROWS    64
+#define MOST_ROWS    128
 
-/* Rows that go through a split at once. */
-#define BLOCK 16
-
-static int64_t rows_of(const clattn__problem *problem)
-{
-    const int64_t *extent = problem->extent;
-    return extent[CLATTN__N_HEAD] / extent[CLATTN__N_KV_HEAD] * extent[CLATTN__N_Q];
-}
+/* Rows that go through a split at once, and with cascade, where there may be hundreds. */
+#define BLOCK         16
+#define CASCADE_BLOCK 32
 
 static uint32_t tile_of(const clattn__problem *problem, const clattn__caps *caps)
 {
     const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
     /* with cascade those of many entries go through a split together */
-    const int64_t rows = problem->cascade ? BLOCK : rows_of(problem);
+    const int64_t rows = problem->cascade ? CASCADE_BLOCK : clattn__shared_rows(problem);
     uint32_t i = 0;
     while (i < last && (tiles[i].vec > caps->vector_width ||
                         tiles[i].registers > caps->vector_registers || rows < tiles[i].least))
@@ -52,7 +50,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->vec = tiles[i].vec;
     config->rows = tiles[i].rows;
     config->value_cols = tiles[i].value_cols;
-    config->block_m = BLOCK;
+    config->block_m = problem->cascade ? CASCADE_BLOCK : BLOCK;
     config->dim_max = clattn__dim_max(problem);
     config->storage = problem->dtype[CLATTN_SLOT_K];
     config->scale_channels = (uint32_t)problem->scale_channels;
@@ -61,47 +59,11 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
     config->group_size = 1;
 }
 
-static int64_t splits_of(const clattn__problem *problem)
-{
-    return (problem->extent[CLATTN__N_KV] + CLATTN_SPLIT - 1) / CLATTN_SPLIT;
-}
-
-/* With a single split its group writes the results itself. */
-static bool merges(const clattn__problem *problem)
-{
-    return splits_of(problem) != 1;
-}
-
-static int64_t part_elements(const clattn__problem *problem)
-{
-    return problem->extent[CLATTN__VALUE_DIM] + 32; /* whole vectors, maximum and sum */
-}
-
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__variant *variant)
 {
-    const int64_t *extent = problem->extent;
     (void)caps;
-    if (!merges(problem))
-        return;
-    clattn__scratch *scratch = &variant->scratch[variant->scratch_count++];
-    scratch->tensor = CLATTN_T_PARTS;
-    scratch->slot = -1;
-    scratch->stride[4] = 1;
-    scratch->stride[3] = part_elements(problem);
-    scratch->stride[2] = splits_of(problem) * scratch->stride[3];
-    scratch->stride[1] = extent[CLATTN__N_Q] * scratch->stride[2];
-    scratch->stride[0] = extent[CLATTN__N_HEAD] * scratch->stride[1];
-    scratch->offset = clattn__take_workspace(variant, extent[CLATTN__BATCH] * scratch->stride[0]);
-}
-
-/* Bytes of the workspace, in floating point because it must not overflow. */
-static double workspace_bound(const clattn__problem *problem)
-{
-    const int64_t *extent = problem->extent;
-    return 4.0 * (double)extent[CLATTN__BATCH] * (double)extent[CLATTN__N_HEAD] *
-           (double)extent[CLATTN__N_Q] * (double)splits_of(problem) *
-           (double)part_elements(problem);
+    clattn__place_parts(problem, variant);
 }
 
 /* Rows of elements side by side, at least a vector of them. */
@@ -163,14 +125,15 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
         clattn__text_add(reason, "%s", why);
         return false;
     }
-    if (n_q > MOST_QUERIES || rows_of(problem) > MOST_ROWS) {
+    if (n_q > MOST_QUERIES || clattn__shared_rows(problem) > MOST_ROWS) {
         clattn__text_add(reason,
                          "%" PRId64 " queries and %" PRId64
                          " of all heads that share keys are more than %d or %d",
-                         n_q, rows_of(problem), MOST_QUERIES, MOST_ROWS);
+                         n_q, clattn__shared_rows(problem), MOST_QUERIES, MOST_ROWS);
         return false;
     }
-    return clattn__check_workspace_bound(workspace_bound(problem), caps, "partial results", reason);
+    return clattn__check_workspace_bound(clattn__parts_bound(problem), caps, "partial results",
+                                         reason);
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
@@ -183,16 +146,8 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
                     CLATTN_T_PARTS, CLATTN_T_OUT, CLATTN_T_LSE, CLATTN_T_SINK, CLATTN_T_COUNT},
     };
-    static const clattn__launch_row merge = {
-        .file = "attention/merge_splits.cl",
-        .function = "merge_splits",
-        .tiling = {CLATTN__OVER_QUERIES, .block = MOST_QUERIES},
-        .options = true,
-        .tensors = {CLATTN_T_PARTS, CLATTN_T_OUT, CLATTN_T_LSE, CLATTN_T_SINK, CLATTN_T_COUNT},
-    };
     clattn__launch_add(variant, &decode);
-    if (merges(problem))
-        clattn__launch_add(variant, &merge);
+    clattn__add_merge_splits(problem, variant);
     clattn__add_copy_present(problem, variant);
 }
 

@@ -1,0 +1,34 @@
+/* Keys in pages that get other positions: rotated by the difference, where they are. Any device. */
+#include "kernels/launches.h"
+#include "kernels/row_groups.h"
+
+extern const clattn__kernel clattn__shift;
+
+static void configure(const clattn__problem *problem, const clattn__caps *caps,
+                      clattn__config *config)
+{
+    (void)problem;
+    config->vec = clattn__row_vector(caps);
+    config->group_size = clattn__row_lanes(caps);
+}
+
+static void launches(const clattn__problem *problem, clattn__variant *variant)
+{
+    static const clattn__launch_row row = {
+        .file = "cache/shift.cl",
+        .function = "shift",
+        .tiling = {CLATTN__OVER_KEYS, .block = CLATTN__ROW_BLOCK},
+        .tensors = {CLATTN_T_PRESENT_K, CLATTN_T_ANGLES, CLATTN_T_KV_LENGTHS, CLATTN_T_PAGES,
+                    CLATTN_T_POSITIONS, CLATTN_T_SHIFTS, CLATTN_T_COUNT},
+    };
+    (void)problem;
+    clattn__launch_add(variant, &row);
+}
+
+const clattn__kernel clattn__shift = {
+    .name = "shift",
+    .kind = CLATTN__SHIFT,
+    .configure = configure,
+    .launches = launches,
+    .shares = true,
+};

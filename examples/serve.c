@@ -1,6 +1,8 @@
-/* A server in small: sequences that come and go, each decoded step after step by a submission of
- * its own; the dispatcher makes common launches of what is there at the same time. A live line
- * shows the state on a terminal.
+/* A server in small: requests arrive at random, each with a prompt, which is read in chunks, and is
+ * then answered token by token. Every chunk and every token is a submission of its own; tokens have
+ * the higher priority, so that nobody's answer waits for somebody's long prompt. The dispatcher
+ * makes common launches of what is there at the same time. A live line shows the state on a
+ * terminal.
  *
  *   serve [SECONDS]     2 seconds if not given
  *
@@ -8,26 +10,42 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <clattn/clattn.h>
 
-enum { SEQUENCES = 16, HEADS = 8, KV_HEADS = 2, DIM = 64, KEYS = 512 };
+enum { SLOTS = 16, HEADS = 8, KV_HEADS = 2, DIM = 64, KEYS = 512, CHUNK = 64 };
+enum { RATE = 100, MOST_CHUNKS = 5, ANSWER = 80, LATEST = 2048 }; /* RATE: requests a second */
+
+/* What is submitted. */
+typedef enum kind { PROMPT = 0, TOKEN = 1, KINDS = 2 } kind;
 
 typedef struct sequence {
     uint64_t id;
-    int32_t length; /* keys so far */
-    clattn_event *event;
+    int32_t length;       /* keys so far */
+    int32_t chunks, left; /* of the prompt, and tokens of the answer, still to be submitted */
+    kind kind;            /* of what is in flight */
+    double submitted;
+    clattn_event *event; /* NULL: the place is free */
 } sequence;
+
+/* Of the newest ones. */
+typedef struct latencies {
+    double seconds[LATEST];
+    uint64_t count;
+} latencies;
 
 typedef struct server {
     clattn_context *context;
-    clattn_plan *plan;
+    clattn_plan *plan[KINDS];
     clattn_dispatcher *dispatcher;
     clattn_buffer *memory; /* for each sequence: Q, K, V, OUT */
-    sequence sequence[SEQUENCES];
-    uint64_t next_id, steps;
+    sequence sequence[SLOTS];
+    latencies latency[KINDS];
+    uint64_t arrived, begun, answered;
+    double next; /* when the next request arrives */
 } server;
 
 #define TRY(call)                                                                                  \
@@ -40,7 +58,7 @@ typedef struct server {
 /* In less time than this memory may still grow for good reasons, caches that fill for one. */
 #define SOAK_SECONDS 10
 
-static const uint64_t query_size = (uint64_t)HEADS * DIM * sizeof(float);
+static const uint64_t query_size = (uint64_t)HEADS * CHUNK * DIM * sizeof(float);
 static const uint64_t keys_size = (uint64_t)KV_HEADS * KEYS * DIM * sizeof(float);
 
 static double now(void)
@@ -50,20 +68,30 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-static clattn_status set_up(server *s)
+/* Causal attention of so many new tokens to all that there are, themselves included. */
+static clattn_status plan(server *s, int64_t tokens, clattn_plan **made)
 {
     clattn_attention_desc desc;
-    void *data;
-    const uint64_t size = 2 * (uint64_t)SEQUENCES * (query_size + keys_size);
     clattn_attention_desc_init(&desc);
-    desc.batch = desc.n_q = 1;
+    desc.batch = 1;
     desc.n_head = HEADS;
     desc.n_kv_head = KV_HEADS;
+    desc.n_q = tokens;
     desc.n_kv = KEYS; /* the most there will be */
     desc.head_dim = desc.value_dim = DIM;
+    desc.causal = 1;
+    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
     desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+    return clattn_plan_attention(s->context, &desc, made);
+}
+
+static clattn_status set_up(server *s)
+{
+    void *data;
+    const uint64_t size = 2 * (uint64_t)SLOTS * (query_size + keys_size);
     TRY(clattn_context_create(NULL, &s->context));
-    TRY(clattn_plan_attention(s->context, &desc, &s->plan));
+    TRY(plan(s, CHUNK, &s->plan[PROMPT]));
+    TRY(plan(s, 1, &s->plan[TOKEN]));
     TRY(clattn_dispatcher_create(s->context, NULL, &s->dispatcher));
     TRY(clattn_buffer_create(s->context, size, &s->memory));
     TRY(clattn_buffer_map(s->memory, &data));
@@ -72,17 +100,9 @@ static clattn_status set_up(server *s)
     return clattn_buffer_unmap(s->memory);
 }
 
-/* The next step of a sequence; one that is at its end makes room for a new one. */
-static clattn_status step(server *s, int slot)
+static clattn_status submit(server *s, sequence *of)
 {
-    sequence *of = &s->sequence[slot];
-    if (of->length == 0 || of->length == KEYS) {
-        of->id = ++s->next_id;
-        of->length = 1 + rand() % (KEYS / 2); /* as if its prompt had been read */
-    } else {
-        of->length++;
-    }
-    const uint64_t at = (uint64_t)slot * 2 * (query_size + keys_size);
+    const uint64_t at = (uint64_t)(of - s->sequence) * 2 * (query_size + keys_size);
     const clattn_binding bindings[] = {
         {.slot = CLATTN_SLOT_Q, .buffer = s->memory, .offset = at},
         {.slot = CLATTN_SLOT_K, .buffer = s->memory, .offset = at + query_size},
@@ -90,40 +110,113 @@ static clattn_status step(server *s, int slot)
         {.slot = CLATTN_SLOT_OUT, .buffer = s->memory, .offset = at + query_size + 2 * keys_size},
         {.slot = CLATTN_SLOT_KV_LENGTHS, .host = &of->length},
     };
-    const clattn_step work = {
-        .plan = s->plan, .bindings = bindings, .binding_count = 5, .sequences = &of->id};
+    const clattn_step step = {
+        .plan = s->plan[of->kind], .bindings = bindings, .binding_count = 5, .sequences = &of->id};
     clattn_submission submission;
     clattn_submission_init(&submission);
-    submission.steps = &work;
+    submission.steps = &step;
     submission.step_count = 1;
-    s->steps++;
+    submission.priority = of->kind == TOKEN ? 1 : 0;
+    of->submitted = now();
     return clattn_submit(s->dispatcher, &submission, &of->event);
 }
 
-/* Waits until a step of some sequence is done, and goes on with that sequence. */
-static clattn_status turn(server *s)
+/* The next chunk or token of a sequence; nothing where it is at its end. */
+static clattn_status go_on(server *s, sequence *of)
 {
-    clattn_event *events[SEQUENCES];
-    uint32_t index;
-    for (int i = 0; i < SEQUENCES; i++)
-        events[i] = s->sequence[i].event;
-    TRY(clattn_event_wait_any(events, SEQUENCES, UINT64_MAX, &index));
-    clattn_event_release(s->sequence[index].event);
-    s->sequence[index].event = NULL;
-    return step(s, (int)index);
+    if (of->chunks == 0 && of->left == 0) {
+        s->answered++;
+        return CLATTN_OK;
+    }
+    of->kind = of->chunks ? PROMPT : TOKEN;
+    of->length += of->kind == PROMPT ? CHUNK : 1;
+    of->chunks -= of->kind == PROMPT;
+    of->left -= of->kind == TOKEN;
+    return submit(s, of);
 }
 
+/* Requests that have arrived take the places that are free; the others stand in line. */
+static clattn_status let_in(server *s)
+{
+    for (; s->next <= now(); s->arrived++) /* with uniform pauses, 1 / RATE on average */
+        s->next += 2.0 / RATE * rand() / RAND_MAX;
+    for (int i = 0; i < SLOTS && s->begun < s->arrived; i++) {
+        sequence *of = &s->sequence[i];
+        if (of->event)
+            continue;
+        *of = (sequence){.id = ++s->begun, .chunks = 1 + rand() % MOST_CHUNKS, .left = ANSWER};
+        TRY(go_on(s, of));
+    }
+    return CLATTN_OK;
+}
+
+static clattn_status land(server *s, sequence *of)
+{
+    latencies *list = &s->latency[of->kind];
+    list->seconds[list->count++ % LATEST] = now() - of->submitted;
+    clattn_event_release(of->event);
+    of->event = NULL;
+    return go_on(s, of);
+}
+
+/* Waits until something is done or the next request arrives, and goes on with that. */
+static clattn_status turn(server *s)
+{
+    clattn_event *events[SLOTS];
+    sequence *of[SLOTS];
+    uint32_t count = 0, index;
+    TRY(let_in(s));
+    const double pause = s->next - now();
+    const uint64_t ns = pause > 0 ? (uint64_t)(pause * 1e9) : 0;
+    for (int i = 0; i < SLOTS; i++) {
+        if (!s->sequence[i].event)
+            continue;
+        of[count] = &s->sequence[i];
+        events[count++] = s->sequence[i].event;
+    }
+    if (count == 0) {
+        const struct timespec sleep = {.tv_nsec = (long)(ns % 1000000000)};
+        nanosleep(&sleep, NULL);
+        return CLATTN_OK;
+    }
+    const clattn_status status = clattn_event_wait_any(events, count, ns, &index);
+    if (status == CLATTN_ERR_TIMEOUT) /* no submission has a deadline */
+        return CLATTN_OK;
+    return status == CLATTN_OK ? land(s, of[index]) : status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Half of them, and 99 of 100, were at most so long. */
+static void show_latency(const char *name, const latencies *list)
+{
+    double sorted[LATEST];
+    const size_t count = list->count < LATEST ? (size_t)list->count : LATEST;
+    if (count == 0)
+        return;
+    memcpy(sorted, list->seconds, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_value);
+    printf("  %s %.2f/%.2f", name, sorted[count / 2] * 1e3, sorted[count * 99 / 100] * 1e3);
+}
+
+/* Latencies of tokens and of chunks; launches are those of a submission, on average. */
 static void show(const server *s, double seconds)
 {
     clattn_dispatcher_statistics made = {.struct_size = sizeof made};
     if (clattn_dispatcher_get_statistics(s->dispatcher, &made) != CLATTN_OK ||
-        !made.lane[0].launches)
+        !made.lane[0].submissions)
         return;
-    printf("%s%6.1f s  %8.0f tokens/s  %llu sequences  %.2f launches a token  %llu waiting%s",
-           isatty(1) ? "\r" : "", seconds, (double)s->steps / seconds,
-           (unsigned long long)s->next_id,
-           (double)made.lane[0].launches / (double)made.lane[0].submissions,
-           (unsigned long long)made.waiting, isatty(1) ? "  " : "\n");
+    printf("%s%.1f s  %.0f tokens/s  %llu answered  %llu in line  p50/p99, ms:",
+           isatty(1) ? "\r" : "", seconds, (double)s->latency[TOKEN].count / seconds,
+           (unsigned long long)s->answered, (unsigned long long)(s->arrived - s->begun));
+    show_latency("token", &s->latency[TOKEN]);
+    show_latency("chunk", &s->latency[PROMPT]);
+    printf("  %.2f launches%s", (double)made.lane[0].launches / (double)made.lane[0].submissions,
+           isatty(1) ? "  " : "\n");
     fflush(stdout);
 }
 
@@ -152,14 +245,11 @@ static long resident_pages(void)
 
 static clattn_status serve(server *s, double seconds, int *grown)
 {
-    const double start = now();
-    double shown = 0;
     int threads = 0, files = 0;
     long pages = 0;
     TRY(set_up(s));
-    for (int i = 0; i < SEQUENCES; i++)
-        TRY(step(s, i));
-    double passed = 0;
+    const double start = s->next = now();
+    double passed = 0, shown = 0;
     while (passed < seconds) {
         TRY(turn(s));
         if (threads == 0 && passed > seconds / 4) { /* warm by now */
@@ -176,25 +266,26 @@ static clattn_status serve(server *s, double seconds, int *grown)
     *grown = threads && seconds >= SOAK_SECONDS &&
              (entries("/proc/self/task") > threads || entries("/proc/self/fd") > files ||
               resident_pages() > pages + pages / 20 + 256);
-    show(s, now() - start);
+    show(s, passed);
     printf("%s", isatty(1) ? "\n" : "");
     return clattn_dispatcher_finish(s->dispatcher);
 }
 
 int main(int count, char **values)
 {
-    server s = {.next_id = 0};
+    static server s;
     int grown = 0;
     const clattn_status status = serve(&s, count > 1 ? strtod(values[1], NULL) : 2, &grown);
     if (status != CLATTN_OK)
         fprintf(stderr, "%s: %s\n", clattn_status_string(status), clattn_error_message());
     if (grown)
         fprintf(stderr, "memory, threads or open files have grown\n");
-    for (int i = 0; i < SEQUENCES; i++)
+    for (int i = 0; i < SLOTS; i++)
         clattn_event_release(s.sequence[i].event);
     clattn_dispatcher_destroy(s.dispatcher);
     (void)clattn_buffer_destroy(s.memory);
-    clattn_plan_destroy(s.plan);
+    clattn_plan_destroy(s.plan[PROMPT]);
+    clattn_plan_destroy(s.plan[TOKEN]);
     (void)clattn_context_destroy(s.context);
     return status != CLATTN_OK || grown;
 }

@@ -8,6 +8,18 @@
 
 #include <clattn/clattn.h>
 
+/* Kernels for decoding decline what others take. */
+static inline bool is_for_few_queries(const char *kernel)
+{
+    return strncmp(kernel, "attention_decode", strlen("attention_decode")) == 0;
+}
+
+/* Kernels for devices with lanes: PoCL takes ten seconds and more to compile one of them. */
+static inline bool is_for_lanes(const char *kernel)
+{
+    return strstr(kernel, "_tile") != NULL;
+}
+
 /* Whether `kernel`, with whose name the context was made, computes attention, and on this device.
  * One that fails to is for attention, too: the test shall see it. */
 static inline bool is_for_attention(clattn_context *context, const char *kernel)

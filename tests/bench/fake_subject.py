@@ -9,12 +9,13 @@ from turns import Subject
 
 
 class Fake(Subject):
-    def __init__(self, seconds=0.001, fails_at=None):
+    def __init__(self, seconds=0.001, fails_at=None, touches=0):
         super().__init__()
         if fails_at == "start":
             raise ValueError("no such library")
         self.seconds = seconds
         self.fails_at = fails_at
+        self.touches = touches  # bytes of memory, in each call
         self.beats = 0
 
     def describe(self):
@@ -28,7 +29,11 @@ class Fake(Subject):
         return {"quick": lambda: self.sleeper(1), "slow": lambda: self.sleeper(2)}
 
     def sleeper(self, factor):
-        return lambda: time.sleep(self.seconds * factor), lambda: factor
+        def run():
+            memory = bytearray(b"x") * self.touches
+            time.sleep(self.seconds * factor)
+            del memory
+        return run, lambda: factor
 
     def start_thread(self):
         """Counts as long as it may run, as a thread that spins would."""

@@ -62,13 +62,61 @@ class Shapes(unittest.TestCase):
 
     def test_suites(self):
         sizes = {name: len(of) for name, of in shapes.SUITES.items()}
-        self.assertEqual(sizes, {"short": 10, "prefill": 48, "decode": 8})
+        self.assertEqual(sizes, {"short": 10, "prefill": 48, "decode": 8, "backward": 8,
+                                 "linear": 5, "layers": 4, "additive": 2})
         for name, of in shapes.SUITES.items():
             self.assertEqual(len(set(of)), len(of))
+            self.assertEqual(len({shape.operation for shape in of}), 1)
             for shape in of:
-                self.assertEqual(shapes.parse(str(shape)), shape)
                 self.assertEqual(shapes.suite_of(shape), name)
+                self.assertEqual(len(str(shape).split(",")), len(shape.form.split(",")))
+                if shape.operation == "attention":
+                    self.assertEqual(shapes.parse(str(shape)), shape)
         self.assertEqual(shapes.suite_of(shapes.parse("1,8,8,5,7,64")), "other")
+
+
+class Training(unittest.TestCase):
+    def test_operations(self):
+        attention = shapes.Shape(1, 8, 8, 10, 20, 16, 1)
+        self.assertEqual(2 * shapes.Backward(*attention).operations(), 5 * attention.operations())
+        self.assertEqual(shapes.Linear(3, 5, 7).operations(), 2 * 3 * 5 * 7)
+        forward, both = (shapes.MultiHead(2, 10, 16, 4, passes) for passes in (1, 2))
+        projections = 4 * shapes.Linear(20, 16, 16).operations()
+        products = shapes.Shape(2, 4, 4, 10, 10, 4).operations()
+        self.assertEqual(forward.operations(), projections + products)
+        self.assertEqual(2 * both.operations(), 6 * projections + 7 * products)
+        self.assertEqual(shapes.Additive(2, 3, 5, 7, 11, 2).operations(), 2 * 2 * 3 * 5 * 7)
+
+    def test_one_query_of_gradients_is_no_decode(self):
+        shape = shapes.Backward(1, 8, 8, 1, 100, 64)
+        self.assertEqual(shape.rate_unit, "GF/s")
+        self.assertAlmostEqual(shape.rate(1e-9), shape.operations())
+
+    def test_same_extents_are_another_suite(self):
+        shape = shapes.SUITES["backward"][0]
+        self.assertEqual(shapes.suite_of(shape), "backward")
+        self.assertEqual(shapes.suite_of(shapes.Shape(*shape)), "prefill")
+        chosen = compare.chosen_shapes(compare.parse_options(
+            ["--suite", "prefill", "--suite", "backward"]))
+        self.assertEqual(len(chosen), 56)
+
+    def test_rows_come_back(self):
+        for suite, of in shapes.SUITES.items():
+            row = results.make_row(suite, of[0], "x", {"a": [(1.0, 1.0)]}, ABOUT)
+            found = results.shape_of(json.loads(json.dumps(row)))
+            self.assertEqual((type(found), found), (type(of[0]), of[0]))
+        before = {**dict(zip(shapes.Shape._fields, SQUARE)), "causal": False}
+        self.assertEqual(results.shape_of(before), SQUARE)
+
+    def test_table_with_memory(self):
+        shape = shapes.SUITES["additive"][0]
+        rows = rows_of("additive", shape, (1e-3, 2e-3), ("p", 5e-3, 5e-3))
+        rows[0]["memory_bytes"] = 3.25e6
+        rows[1]["memory_bytes"] = None
+        text = results.markdown(rows)
+        self.assertIn("| of medians | clattn, MB | p, MB |", text)
+        self.assertIn("| 5.00 | 2.50 | 3.2 | - |", text)
+        self.assertNotIn("MB", results.markdown(rows_of("short", SQUARE, (1.0, 1.0))))
 
 
 def fake(name, environment=None, **arguments):
@@ -97,6 +145,14 @@ class Turns(unittest.TestCase):
                 fastest, median = contender.ask("time", variant, slice_seconds)
                 self.assertGreaterEqual(fastest, seconds)
                 self.assertGreaterEqual(median, fastest)
+
+    def test_processor_time(self):
+        """Sleeping takes none."""
+        contender = self.start("one", seconds=0.02)
+        contender.ask("prepare", None, None)
+        contender.ask("build", "quick")
+        fastest, _ = contender.ask("time", "quick", 0.0001, 2)
+        self.assertLess(fastest, 0.01)
 
     def test_rounds_alternate(self):
         one, other = self.start("one"), self.start("other")
@@ -130,6 +186,15 @@ class Turns(unittest.TestCase):
         contender.ask("prepare", None, None)
         with self.assertRaisesRegex(turns.Trouble, "slow"):
             contender.ask("time", "slow", 0.001)
+
+    @unittest.skipUnless(os.access("/proc/self/clear_refs", os.W_OK), "needs /proc")
+    def test_memory(self):
+        contender = self.start("one", touches=64 * 2**20)
+        contender.ask("prepare", None, None)
+        contender.ask("build", "quick")
+        found = contender.ask("memory", "quick")
+        self.assertGreater(found, 60 * 2**20)
+        self.assertLess(found, 80 * 2**20)
 
     def test_failures(self):
         with self.assertRaisesRegex(turns.Trouble, "^one: ValueError: no such library"):
@@ -215,8 +280,8 @@ class Results(unittest.TestCase):
         row = results.make_row("short", CAUSAL, "x", times, ABOUT)
         self.assertEqual((row["variant"], row["rounds"]), ("a", 3))
         self.assertEqual((row["seconds_min"], row["seconds_median"]), (2.0, 5.0))
-        self.assertAlmostEqual(row["gflops"], CAUSAL.operations() / 2e9)
-        self.assertIs(row["causal"], True)
+        self.assertAlmostEqual(row["rate"], CAUSAL.operations() / 2e9)
+        self.assertEqual((row["rate_unit"], row["operation"]), ("GF/s", "attention"))
         self.assertEqual(results.shape_of(json.loads(json.dumps(row))), CAUSAL)
 
     def test_ratios(self):
@@ -256,7 +321,7 @@ class Results(unittest.TestCase):
 
     def test_text(self):
         rows = rows_of("short", SQUARE, (1e-3, 2e-3), ("p", 2e-3, 2e-3))
-        head = results.text_head(["clattn", "p", "absent"], ["clattn"])
+        head = results.text_head(SQUARE.form, ["clattn", "p", "absent"], ["clattn"])
         line = results.text_line(rows, ["clattn", "p", "absent"], ["clattn"])
         self.assertEqual(len(head), len(line))
         self.assertEqual(line.split(), ["1,8,8,64,64,64,0", "1.0000", "2.0000", "-", "8.4", "GF/s",
@@ -272,6 +337,8 @@ class Results(unittest.TestCase):
         self.assertIn("| 1,8,8,64,64,64,0 | 8.4 | 4.2 | **8.4** | 1.00 | 0.50 |", text)
         self.assertIn("clattn, GB/s | p, GB/s | ratio | of medians |", text)
         self.assertIn("geometric mean 0.10 ", text)
+        busy = [{**row, "clock": "cpu"} for row in rows]
+        self.assertIn("Measured on: CPU, 2 threads, processor time. ", results.markdown(busy))
         table = [line.count("|") for line in text.splitlines() if line.startswith("|")]
         self.assertEqual(table, [7, 7, 7, 6, 6, 6])
 
@@ -281,11 +348,27 @@ class Results(unittest.TestCase):
         self.assertRegex(text, r" 0\.25 cores .* not the figures of a quiet machine\.$")
 
     def test_marks(self):
-        document = f"before\n{results.BEGIN}old\n{results.END}after\n"
-        once = results.replace_between_marks(document, "new\n")
-        self.assertEqual(once, f"before\n{results.BEGIN}\nnew\n\n{results.END}after\n")
-        self.assertEqual(results.replace_between_marks(once, "new\n"), once)
-        self.assertEqual(results.replace_between_marks("no marks", "new\n"), "new\n")
+        begin, end = results.SECTIONS["attention"]
+        others = "".join(results.SECTIONS["training"])
+        document = f"before\n{begin}old\n{end}{others}after\n"
+        rows = rows_of("short", SQUARE, (1e-3, 2e-3), ("p", 2e-3, 2e-3))
+        made = results.markdown(rows)
+        once = results.replace_between_marks(document, rows)
+        self.assertEqual(once, f"before\n{begin}\n{made}\n{end}{others}after\n")
+        self.assertEqual(results.replace_between_marks(once, rows), once)
+        self.assertEqual(results.replace_between_marks("no marks", rows), made)
+
+    def test_marks_of_two_sections(self):
+        document = "".join(f"{begin}old {name}\n{end}" for name, (begin, end)
+                           in results.SECTIONS.items())
+        rows = rows_of("linear", shapes.SUITES["linear"][0], (1e-3, 2e-3), ("p", 2e-3, 2e-3))
+        once = results.replace_between_marks(document, rows)
+        self.assertIn("old attention", once)
+        self.assertNotIn("old training", once)
+        self.assertIn("| 512,384,384 | 151.0 | **75.5** | 2.00 | 1.00 |", once)
+        both = results.replace_between_marks(document, rows + rows_of("short", SQUARE, (1.0, 1.0)))
+        self.assertNotIn("old", both)
+        self.assertEqual(both.count("### "), 2)
 
 
 class CommandLine(unittest.TestCase):
@@ -300,7 +383,7 @@ class CommandLine(unittest.TestCase):
         def chosen(*words):
             return compare.chosen_shapes(compare.parse_options(words))
         self.assertEqual(len(chosen()), 58)
-        self.assertEqual(len(chosen("--suite", "all")), 66)
+        self.assertEqual(len(chosen("--suite", "all")), 85)
         self.assertEqual(len(chosen("--suite", "decode", "--suite", "short")), 18)
         self.assertEqual(chosen("--shape", "1,8,8,64,64,64", "--shape", "1,8,8,5,7,64",
                                 "--shape", "1,8,8,5,7,64,0"),
@@ -309,7 +392,8 @@ class CommandLine(unittest.TestCase):
     def test_refused(self):
         self.assertIn("'1,8' has 2 numbers", self.refuse("--shape", "1,8"))
         for words in (("--rounds", "0"), ("--rounds", "x"), ("--slice", "-1"), ("--slice", "nan"),
-                      ("--suite", "long"), ("--contender", "numpy"), ("--threads", "0"), ("extra",),
+                      ("--suite", "long"), ("--shape", "512,384,384"), ("--contender", "numpy"),
+                      ("--threads", "0"), ("--clock", "sun"), ("extra",),
                       ("--device", "0", "--opencl", "intel", "--opencl", "system")):
             with self.subTest(words=words):
                 self.assertIn(words[0], self.refuse(*words))
@@ -319,7 +403,8 @@ class CommandLine(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             source, table = (pathlib.Path(folder) / name for name in ("rows.json", "table.md"))
             source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            table.write_text(f"# Title\n{results.BEGIN}{results.END}the end\n", encoding="utf-8")
+            marks = "".join(results.SECTIONS["attention"])
+            table.write_text(f"# Title\n{marks}the end\n", encoding="utf-8")
             words = [ROOT / "bench/compare.py", "--from", source, "--table", table]
             done = subprocess.run([sys.executable, *words], capture_output=True, text=True,
                                   env={**os.environ, "CLATTN_PEERS": folder}, check=False)
@@ -328,6 +413,11 @@ class CommandLine(unittest.TestCase):
             text = table.read_text(encoding="utf-8")
             self.assertRegex(text, r"(?s)^# Title\n.*\| 2\.00 \|.*the end\n$")
             self.assertEqual(sorted(os.listdir(folder)), ["rows.json", "table.md"])
+
+    def test_nobody_has_it(self):
+        options = compare.parse_options(["--suite", "linear", "--contender", "OpenVINO"])
+        with self.assertRaisesRegex(ValueError, "none of OpenVINO"):
+            compare.start(options, compare.chosen_shapes(options))
 
     def test_broken_file(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -40,9 +40,11 @@ static const slot_name gradients[] = {
 static const char *const attributes[] = {"scale",   "causal", "align", "window",
                                          "softcap", "layout", NULL};
 
+/* Without a name it is of no account, or bottom-right; an unknown name is refused where it counts.
+ */
 static clattn_align align_of(const test_case *c)
 {
-    const char *align = case_text(c, "align", "");
+    const char *align = case_text(c, "align", "bottom-right");
     if (strcmp(align, "bottom-right") == 0)
         return CLATTN_ALIGN_BOTTOM_RIGHT;
     return strcmp(align, "top-left") == 0 ? CLATTN_ALIGN_TOP_LEFT : CLATTN_ALIGN_NONE;

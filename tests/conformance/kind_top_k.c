@@ -1,4 +1,8 @@
-/* Torch cases of the kind "top_k": each query attends to the k keys of highest score. */
+/* Torch cases of the kind "top_k": each query attends to the k keys of highest score. Keys and
+ * values in pages must give the same bits as side by side, whatever the pages' size. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "call_names.h"
 
 static const slot_name inputs[] = {
@@ -36,6 +40,116 @@ static bool set_extents(attention_call *call)
     return true;
 }
 
+/* ---- in pages -------------------------------------------------------------------------------- */
+
+/* The same call with keys and values in pages, and memory of its own for what is compared. */
+typedef struct paged {
+    clattn_attention_desc desc;
+    unsigned char *data[CLATTN_SLOT_LIMIT]; /* by slot, owned */
+    int32_t *table;                         /* (batch, page_limit), the last page first */
+} paged;
+
+/* Every byte that no token has is 0xff, which makes a NaN. */
+static unsigned char *make_pool(const attention_call *call, const paged *p, clattn_slot slot)
+{
+    const npy_array *array = call->slot[slot].array; /* (batch, n_kv_head, n_kv, dim) */
+    const int64_t heads = array->shape[1], tokens = array->shape[2], size = p->desc.page_size;
+    const size_t row = (size_t)array->shape[3] * npy_type_size(call->slot[slot].memory);
+    const size_t bytes = (size_t)(p->desc.n_pages * heads * size) * row;
+    unsigned char *pool = malloc(bytes + 1);
+    if (!pool)
+        return NULL;
+    memset(pool, 0xff, bytes);
+    for (int64_t n = 0; n < p->desc.batch * heads * tokens; n++) {
+        const int64_t b = n / tokens / heads, h = n / tokens % heads, token = n % tokens;
+        const int64_t page = p->table[b * p->desc.page_limit + token / size];
+        memcpy(pool + (size_t)((page * heads + h) * size + token % size) * row,
+               call->slot[slot].data + (size_t)n * row, row);
+    }
+    return pool;
+}
+
+/* Outputs that are compared with what the case has; others go to the first call's memory. */
+static size_t compared_size(const call_slot *slot)
+{
+    return slot->result ? (size_t)slot->array->count * npy_type_size(slot->memory) : 0;
+}
+
+static bool make_paged(const attention_call *call, int64_t page_size, paged *p)
+{
+    *p = (paged){.desc = call->desc};
+    clattn_attention_desc *d = &p->desc;
+    d->page_size = page_size;
+    d->page_limit = (d->n_kv + page_size - 1) / page_size;
+    d->n_pages = d->batch * d->page_limit + 1; /* one is nobody's */
+    d->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES);
+    p->table = malloc((size_t)d->n_pages * sizeof *p->table);
+    for (int64_t n = 0; p->table && n < d->n_pages; n++)
+        p->table[n] = (int32_t)(d->n_pages - 1 - n);
+    for (int i = CLATTN_SLOT_K; p->table && i <= CLATTN_SLOT_V; i++) {
+        d->tensor[i] = (clattn_tensor){.dtype = d->tensor[i].dtype};
+        p->data[i] = make_pool(call, p, (clattn_slot)i);
+    }
+    bool made = p->data[CLATTN_SLOT_K] && p->data[CLATTN_SLOT_V];
+    for (int i = CLATTN_SLOT_OUT; i < CLATTN_SLOT_LIMIT; i++)
+        if (compared_size(&call->slot[i])) {
+            p->data[i] = calloc(compared_size(&call->slot[i]), 1);
+            made = made && p->data[i];
+        }
+    return made;
+}
+
+static void free_paged(paged *p)
+{
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
+        free(p->data[i]);
+    free(p->table);
+}
+
+/* NULL, or what is wrong. */
+static const char *compare_in_pages(const attention_call *call, const paged *p)
+{
+    clattn_host_binding bindings[CLATTN_SLOT_LIMIT + 1] = {{CLATTN_SLOT_PAGES, 0, p->table}};
+    uint32_t count = 1;
+    for (int i = 0; i < CLATTN_SLOT_LIMIT; i++)
+        if (call->slot[i].takes_part)
+            bindings[count++] = (clattn_host_binding){(clattn_slot)i, 0,
+                                                      p->data[i] ? p->data[i] : call->slot[i].data};
+    if (clattn_run(call->context, &p->desc, bindings, count) != CLATTN_OK)
+        return clattn_error_message();
+    for (int i = CLATTN_SLOT_OUT; i < CLATTN_SLOT_LIMIT; i++)
+        if (p->data[i] &&
+            memcmp(p->data[i], call->slot[i].data, compared_size(&call->slot[i])) != 0)
+            return "other bits than side by side";
+    return NULL;
+}
+
+/* What was computed side by side doesn't count where pages give something else. */
+static void run_in_pages(attention_call *call, int64_t page_size)
+{
+    paged p;
+    const bool made = make_paged(call, page_size, &p);
+    const char *wrong = made ? compare_in_pages(call, &p) : "no memory";
+    free_paged(&p);
+    for (int i = 0; wrong && i < CLATTN_SLOT_LIMIT; i++)
+        if (call->slot[i].result && call->slot[i].result->computed) {
+            npy_free(&call->slot[i].result->array);
+            call->slot[i].result->computed = false;
+        }
+    if (wrong)
+        results_decline(call->c, call->r, "in pages of %d tokens: %s", (int)page_size, wrong);
+}
+
+/* Oclgrind can't run what compilers make of divisions by the page size: see ci/matrix.py. */
+static void run_both_ways(attention_call *call)
+{
+    static const int64_t sizes[] = {1, 16, 64};
+    const bool ran = attention_call_run_forward(call) && !getenv("CLATTN_TEST_NO_PAGES");
+    for (size_t i = 0; ran && i < sizeof sizes / sizeof sizes[0]; i++)
+        run_in_pages(call, sizes[i]);
+    attention_call_finish(call);
+}
+
 void run_top_k(clattn_context *context, const test_case *c, results *r)
 {
     attention_call call;
@@ -45,6 +159,6 @@ void run_top_k(clattn_context *context, const test_case *c, results *r)
     if (!set_extents(&call))
         results_decline(c, r, "q, k and v must be there and have 4 dimensions");
     else if (knows_all(&call, attributes))
-        attention_call_run(&call);
+        run_both_ways(&call);
     results_decline(c, r, "no slot is for this output");
 }

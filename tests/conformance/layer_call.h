@@ -7,7 +7,7 @@
 
 #include "kinds.h"
 
-#define LAYER_MOST_TENSORS 32 /* of clattn_layer_tensor */
+#define LAYER_MOST_TENSORS 34 /* of clattn_layer_tensor */
 
 /* Tables end with a name of NULL. */
 typedef struct layer_name {

@@ -410,7 +410,7 @@ double additive_error(const float *x, const double *expected, int64_t count, dou
     for (int64_t i = 0; i < count; i++)
         if (isfinite(expected[i])) {
             const double own = fabs((double)x[i] - expected[i]);
-            error = own > error || isnan(own) ? own : error;
+            error = own > error ? own : isnan(own) ? INFINITY : error;
             *largest = fabs(expected[i]) > *largest ? fabs(expected[i]) : *largest;
         }
     return error;

@@ -1,6 +1,8 @@
 /* See dispatch_rig.h. */
 #include "dispatch_rig.h"
 
+#include "failing_cl.h"
+
 static float number(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
@@ -153,7 +155,8 @@ void check_heads(const heads *h)
                      "head %d differs from what it is alone", head);
 }
 
-void block(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length)
+void block_in(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length,
+              const clattn_submission *like, uint64_t sequence)
 {
     clattn_attention_desc desc;
     clattn_attention_desc_init(&desc);
@@ -169,12 +172,20 @@ void block(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length)
     for (int i = 0; i < 4; i++)
         bindings[i] = (clattn_binding){
             .slot = (clattn_slot)i, .buffer = b->memory, .offset = size * (uint64_t)i};
-    const clattn_step step = {.plan = b->plan, .bindings = bindings, .binding_count = 4};
+    const clattn_step step = {
+        .plan = b->plan, .bindings = bindings, .binding_count = 4, .sequences = &sequence};
     clattn_submission submission;
     clattn_submission_init(&submission);
+    if (like)
+        submission = *like;
     submission.steps = &step;
     submission.step_count = 1;
     cr_assert_eq(clattn_submit(dispatcher, &submission, &b->event), CLATTN_OK);
+}
+
+void block(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length)
+{
+    block_in(h, dispatcher, b, length, NULL, 0);
 }
 
 void unblock(blocker *b)
@@ -183,4 +194,25 @@ void unblock(blocker *b)
     clattn_event_release(b->event);
     clattn_plan_destroy(b->plan);
     cr_assert_eq(clattn_buffer_destroy(b->memory), CLATTN_OK);
+}
+
+bool open_parts(heads *h, uint32_t parts)
+{
+    clattn_context_options options;
+    clattn_context *probe = NULL;
+    failing_cl_options(&options);
+    options.parts = parts;
+    if (clattn_context_create(&options, &probe) == CLATTN_ERR_UNSUPPORTED)
+        return false;
+    cr_assert_eq(clattn_context_destroy(probe), CLATTN_OK);
+    open_heads(h, &options);
+    expect_heads(h);
+    forget_outputs(h);
+    return true;
+}
+
+uint32_t lane_in_flight(clattn_dispatcher *dispatcher)
+{
+    const clattn_dispatcher_statistics made = statistics_of(dispatcher);
+    return made.lane[0].in_flight ? 0 : 1;
 }

@@ -8,6 +8,7 @@
 #else
 #include <criterion/criterion.h>
 #endif
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,14 @@ void forget_outputs(const heads *h);
 void expect_heads(heads *h);
 void check_heads(const heads *h);
 void block(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length);
+/* The same in a sequence (0: none); `like` as above. */
+void block_in(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length,
+              const clattn_submission *like, uint64_t sequence);
 void unblock(blocker *b);
+/* Heads, expected and forgotten, on the system's OpenCL as failing_cl.h has it, the device in
+ * parts; false: it can't be divided. */
+bool open_parts(heads *h, uint32_t parts);
+/* Of two lanes the one on which something is in flight. */
+uint32_t lane_in_flight(clattn_dispatcher *dispatcher);
 
 #endif

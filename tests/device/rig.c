@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/for_attention.h"
@@ -23,14 +24,13 @@ const char *rig_said(void)
     return said;
 }
 
-static clattn_context *open_context(uint32_t device, const char *kernel)
+/* `device` NULL: what CLATTN_DEVICE says. */
+static clattn_context *open_context(const char *device, const char *kernel)
 {
-    char selector[16];
     clattn_context *context;
     clattn_context_options options;
     clattn_context_options_init(&options);
-    snprintf(selector, sizeof selector, "%u", (unsigned)device);
-    options.device = selector;
+    options.device = device;
     options.kernel = kernel;
     cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK, "%s",
                  clattn_error_message());
@@ -39,7 +39,8 @@ static clattn_context *open_context(uint32_t device, const char *kernel)
 
 clattn_context *rig_open(void)
 {
-    return open_context(0, NULL);
+    const char *named = getenv("CLATTN_DEVICE");
+    return open_context(named && *named ? NULL : "0", NULL);
 }
 
 void rig_close(clattn_context *context)
@@ -47,15 +48,8 @@ void rig_close(clattn_context *context)
     cr_assert_eq(clattn_context_destroy(context), CLATTN_OK, "%s", clattn_error_message());
 }
 
-/* Kernels for some problems alone have a companion that takes the others. */
-static const char *with_companion(const char *kernel)
-{
-    if (strcmp(kernel, "attention_decode_simd") == 0)
-        return "attention_decode_simd,attention_reference";
-    return kernel;
-}
-
-void rig_each_kernel(rig_body body)
+/* Kernels for few queries have a companion that takes the other problems; `alone`: not. */
+static void each_kernel(rig_body body, bool alone)
 {
     uint32_t devices = 0, ran = 0;
     cr_assert_eq(clattn_device_list(NULL, NULL, 0, &devices), CLATTN_OK, "%s",
@@ -64,7 +58,12 @@ void rig_each_kernel(rig_body body)
     for (uint32_t n = 0; n < clattn_kernel_count(); n++) {
         const char *kernel = clattn_kernel_name(n);
         for (uint32_t device = 0; device < devices; device++) {
-            clattn_context *context = open_context(device, with_companion(kernel));
+            char selector[16], names[64];
+            const bool accompanied = !alone && is_for_few_queries(kernel);
+            snprintf(selector, sizeof selector, "%u", (unsigned)device);
+            snprintf(names, sizeof names, "%s%s", kernel,
+                     accompanied ? ",attention_reference" : "");
+            clattn_context *context = open_context(selector, names);
             rig_say("%s on device %u", kernel, (unsigned)device);
             if (is_for_attention(context, kernel)) {
                 body(context, kernel);
@@ -74,6 +73,16 @@ void rig_each_kernel(rig_body body)
         }
     }
     cr_assert(ran >= devices, "the reference kernel runs everywhere");
+}
+
+void rig_each_kernel(rig_body body)
+{
+    each_kernel(body, false);
+}
+
+void rig_each_kernel_alone(rig_body body)
+{
+    each_kernel(body, true);
 }
 
 void rig_describe(const rig_problem *problem, clattn_attention_desc *desc)
@@ -97,6 +106,18 @@ void rig_describe(const rig_problem *problem, clattn_attention_desc *desc)
         memcpy(desc->tensor[slot].stride, problem->tensor[slot].stride,
                sizeof desc->tensor[slot].stride);
     }
+}
+
+void rig_expect_kernel(clattn_context *context, const clattn_attention_desc *desc,
+                       const char *kernel)
+{
+    clattn_plan *plan;
+    clattn_plan_info info = {.struct_size = sizeof info};
+    cr_assert_eq(clattn_plan_attention(context, desc, &plan), CLATTN_OK, "%s: %s", rig_said(),
+                 clattn_error_message());
+    cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
+    cr_assert_str_eq(info.kernel, kernel, "%s: runs %s", rig_said(), info.kernel);
+    clattn_plan_destroy(plan);
 }
 
 clattn_status rig_run(clattn_context *context, rig_problem *problem)
@@ -196,4 +217,56 @@ clattn_status rig_run_staged(clattn_context *context, rig_problem *problem)
     rig_stage_fetch(&stage);
     rig_stage_free(&stage);
     return CLATTN_OK;
+}
+
+void rig_step(clattn_dispatcher *dispatcher, const clattn_plan *plan,
+              const clattn_binding *bindings, uint32_t count)
+{
+    const clattn_step step = {.plan = plan, .bindings = bindings, .binding_count = count};
+    clattn_submission submission;
+    clattn_submission_init(&submission);
+    submission.steps = &step;
+    submission.step_count = 1;
+    rig_submit(dispatcher, &submission);
+}
+
+clattn_buffer *rig_filled(clattn_context *context, const void *data, uint64_t bytes)
+{
+    clattn_buffer *buffer;
+    cr_assert_eq(clattn_buffer_create(context, bytes, &buffer), CLATTN_OK, "%s: %s", said,
+                 clattn_error_message());
+    if (data)
+        cr_assert_eq(clattn_buffer_write(buffer, 0, data, bytes), CLATTN_OK, "%s: %s", said,
+                     clattn_error_message());
+    return buffer;
+}
+
+static clattn_buffer *given_buffer(clattn_context *context, const rig_given *given)
+{
+    const uint64_t size = given->bytes ? given->bytes : 1;
+    void *bytes = malloc(size);
+    cr_assert(bytes);
+    memset(bytes, 0xff, size);
+    if (given->data && given->bytes)
+        memcpy(bytes, given->data, given->bytes);
+    clattn_buffer *buffer = rig_filled(context, bytes, size);
+    free(bytes);
+    return buffer;
+}
+
+void rig_run_plan(clattn_context *context, clattn_dispatcher *dispatcher, const clattn_plan *plan,
+                  const rig_given *given, uint32_t count)
+{
+    clattn_binding bindings[16];
+    cr_assert(count <= 16);
+    for (uint32_t i = 0; i < count; i++)
+        bindings[i] =
+            (clattn_binding){.slot = given[i].slot, .buffer = given_buffer(context, &given[i])};
+    rig_step(dispatcher, plan, bindings, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (given[i].result)
+            cr_assert_eq(clattn_buffer_read(bindings[i].buffer, 0, given[i].result, given[i].bytes),
+                         CLATTN_OK, "%s: %s", said, clattn_error_message());
+        cr_assert_eq(clattn_buffer_destroy(bindings[i].buffer), CLATTN_OK);
+    }
 }

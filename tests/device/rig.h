@@ -60,8 +60,10 @@ const char *rig_said(void);
  * names, and may be extended. */
 typedef void (*rig_body)(clattn_context *context, const char *kernel);
 void rig_each_kernel(rig_body body);
+/* The same without companions, for tests that go on where a kernel declines. */
+void rig_each_kernel_alone(rig_body body);
 
-/* The context of device 0 with all kernels. */
+/* A context with all kernels, of the device that CLATTN_DEVICE names, else of device 0. */
 clattn_context *rig_open(void);
 void rig_close(clattn_context *context);
 
@@ -91,6 +93,9 @@ void rig_expect(rig_problem *problem);
 void rig_check(rig_problem *problem);
 
 void rig_describe(const rig_problem *problem, clattn_attention_desc *desc);
+/* The kernel that a plan of the context runs. */
+void rig_expect_kernel(clattn_context *context, const clattn_attention_desc *desc,
+                       const char *kernel);
 
 /* The problem on host memory, by clattn_run. */
 clattn_status rig_run(clattn_context *context, rig_problem *problem);
@@ -114,6 +119,24 @@ void rig_stage_free(rig_stage *stage);
 
 /* Submits and waits; fails the test where that fails. */
 void rig_submit(clattn_dispatcher *dispatcher, const clattn_submission *submission);
+/* The same with a submission of one step. */
+void rig_step(clattn_dispatcher *dispatcher, const clattn_plan *plan,
+              const clattn_binding *bindings, uint32_t count);
+/* A buffer with these contents; NULL: whatever is there. */
+clattn_buffer *rig_filled(clattn_context *context, const void *data, uint64_t bytes);
+
+/* A tensor of a plan, in a buffer while it runs: `bytes` from `data` are its contents before (NULL:
+ * bytes of 0xff), and are what `result` gets afterwards (NULL: nothing). */
+typedef struct rig_given {
+    clattn_slot slot;
+    const void *data;
+    void *result;
+    uint64_t bytes;
+} rig_given;
+/* Runs a plan of any kind and waits. */
+void rig_run_plan(clattn_context *context, clattn_dispatcher *dispatcher, const clattn_plan *plan,
+                  const rig_given *given, uint32_t count);
+
 /* The problem from a plan to rig_stage_fetch, on a dispatcher of its own. */
 clattn_status rig_run_staged(clattn_context *context, rig_problem *problem);
 

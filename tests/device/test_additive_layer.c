@@ -1,5 +1,6 @@
 /* The layer of additive attention beyond what conformance cases show: gradients that are added,
- * weights that are kept packed, a missing bias, LSE in the state or the caller's, refusals. */
+ * weights that are kept packed, a missing bias, LSE in the state or the caller's, masks and
+ * lengths, refusals. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 #define BIT(name)    CLATTN_LAYER_BIT(CLATTN_LAYER_##name)
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 enum { BATCH = 2, N_Q = 9, N_KV = 21, WIDTH = 7, KEY_WIDTH = 10, CHANNELS = 19, VALUE_WIDTH = 6 };
-enum { MOST = 1024, TENSORS = 32 };
+enum { MOST = 1024, TENSORS = 34 };
 
 static const uint64_t all_gradients = BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_WQ) |
                                       BIT(GRAD_WK) | BIT(GRAD_BQ) | BIT(GRAD_W_SCORE);
@@ -30,6 +31,8 @@ static const struct {
     {CLATTN_LAYER_GRAD_OUT, BATCH *N_Q *VALUE_WIDTH, CLATTN_LAYER_OUT},
     {CLATTN_LAYER_LSE, BATCH *N_Q, CLATTN_LAYER_LSE},
 };
+
+static const int32_t q_lengths[BATCH] = {N_Q, 4}, kv_lengths[BATCH] = {13, N_KV};
 
 typedef struct fixture {
     clattn_context *context;
@@ -87,33 +90,30 @@ static clattn_additive_layer_desc described(uint64_t optional, uint64_t gradient
     return desc;
 }
 
-/* NaN into WQ and WK, or what they were. */
-static void poison_weights(fixture *f, bool poison)
+/* NaN into WQ and WK. */
+static void poison_weights(fixture *f)
 {
     static float nan[MOST];
     memset(nan, 0xff, sizeof nan);
     for (size_t n = 0; n < COUNT(tensors); n++) {
         const clattn_layer_tensor tensor = tensors[n].tensor;
         if (tensor == CLATTN_LAYER_WQ || tensor == CLATTN_LAYER_WK)
-            good(clattn_buffer_write(f->buffer[tensor], 0, poison ? nan : f->value[tensor],
+            good(clattn_buffer_write(f->buffer[tensor], 0, nan,
                                      sizeof(float) * (uint64_t)tensors[n].count));
     }
 }
 
-/* The forward pass with packed weights, which alone are numbers. */
-static void forward_with_kept(fixture *f, clattn_layer *layer, const clattn_layer_binding *bindings,
-                              uint32_t count)
+/* Packed weights alone are numbers. */
+static void keep(fixture *f, clattn_layer *layer, const clattn_layer_binding *bindings,
+                 uint32_t count)
 {
     good(clattn_layer_keep_weights(layer, f->dispatcher, bindings, count, NULL));
     good(clattn_dispatcher_finish(f->dispatcher));
-    poison_weights(f, true);
-    good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
-    good(clattn_dispatcher_finish(f->dispatcher));
-    poison_weights(f, false);
+    poison_weights(f);
 }
 
-/* Both passes; results into f->value. `keep`: with weights that are packed before. */
-static void run(fixture *f, const clattn_additive_layer_desc *desc, bool keep)
+/* Both passes; results into f->value. `packed`: with weights that are packed before. */
+static void run(fixture *f, const clattn_additive_layer_desc *desc, bool packed)
 {
     uint64_t size[2];
     uint32_t count = 0;
@@ -130,10 +130,15 @@ static void run(fixture *f, const clattn_additive_layer_desc *desc, bool keep)
             bindings[count++] = (clattn_layer_binding){.tensor = (clattn_layer_tensor)tensor,
                                                        .buffer = f->buffer[tensor]};
     }
-    if (keep)
-        forward_with_kept(f, layer, bindings, count);
-    else
-        good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
+    if (desc->optional & BIT(Q_LENGTHS))
+        bindings[count++] =
+            (clattn_layer_binding){.tensor = CLATTN_LAYER_Q_LENGTHS, .host = q_lengths};
+    if (desc->optional & BIT(KV_LENGTHS))
+        bindings[count++] =
+            (clattn_layer_binding){.tensor = CLATTN_LAYER_KV_LENGTHS, .host = kv_lengths};
+    if (packed)
+        keep(f, layer, bindings, count);
+    good(clattn_layer_forward(layer, f->dispatcher, bindings, count, NULL));
     good(clattn_layer_backward(layer, f->dispatcher, bindings, count, NULL));
     good(clattn_dispatcher_finish(f->dispatcher));
     for (size_t n = 0; n < COUNT(tensors); n++)
@@ -150,7 +155,8 @@ static void compare(const fixture *a, const fixture *b, float more, const char *
         const bool is_gradient = tensor != CLATTN_LAYER_OUT && tensor != CLATTN_LAYER_LSE;
         for (int64_t i = 0; i < tensors[n].count; i++) {
             const float expected = a->value[tensor][i] + (is_gradient ? more : 0);
-            cr_assert(fabsf(b->value[tensor][i] - expected) <= 1e-5f,
+            cr_assert(b->value[tensor][i] == expected ||
+                          fabsf(b->value[tensor][i] - expected) <= 1e-5f,
                       "%s: tensor %d: element %d is %g, not %g", what, (int)tensor, (int)i,
                       (double)b->value[tensor][i], (double)expected);
         }
@@ -204,6 +210,31 @@ Test(additive_layer, does_without_a_bias)
     tear_down(&other);
 }
 
+/* What lengths hide, one mask for all heads hides as well. */
+Test(additive_layer, masks_as_lengths_do)
+{
+    static uint8_t mask[BATCH][N_Q][N_KV];
+    clattn_additive_layer_desc lengths =
+        described(BIT(BQ) | BIT(LSE) | BIT(Q_LENGTHS) | BIT(KV_LENGTHS), all_gradients);
+    clattn_additive_layer_desc masked = described(BIT(BQ) | BIT(LSE) | BIT(MASK), all_gradients);
+    masked.mask =
+        (clattn_tensor){.dtype = CLATTN_BOOL, .strided = 1, .stride = {N_Q * N_KV, 0, N_KV, 1}};
+    for (int b = 0; b < BATCH; b++)
+        for (int i = 0; i < N_Q; i++)
+            for (int j = 0; j < N_KV; j++)
+                mask[b][i][j] = i < q_lengths[b] && j < kv_lengths[b];
+    set_up(&one, NAN);
+    set_up(&other, NAN);
+    good(clattn_buffer_create(other.context, sizeof mask, &other.buffer[CLATTN_LAYER_MASK]));
+    good(clattn_buffer_write(other.buffer[CLATTN_LAYER_MASK], 0, mask, sizeof mask));
+    run(&one, &lengths, false);
+    run(&other, &masked, false);
+    cr_assert(isinf(one.value[CLATTN_LAYER_LSE][N_Q + 4]), "a query behind its length");
+    compare(&one, &other, 0, "masked");
+    tear_down(&one);
+    tear_down(&other);
+}
+
 static void refuse(clattn_context *context, const clattn_additive_layer_desc *desc,
                    const char *says)
 {
@@ -227,6 +258,9 @@ Test(additive_layer, refusals)
     desc = described(BIT(BQ), BIT(GRAD_BQ));
     desc.accumulate = BIT(GRAD_X);
     refuse(context, &desc, "accumulate: GRAD_X can't be named here");
+    desc = described(0, 0);
+    desc.mask.strided = 1;
+    refuse(context, &desc, "mask: is set, but `optional` has no MASK");
     desc.struct_size = 3;
     refuse(context, &desc, "desc: struct_size is 3");
     rig_close(context);

@@ -1,13 +1,15 @@
 /* What the dispatcher does with submissions that it holds back: sharing of launches, cancelling,
- * deadlines, full queues, callbacks, wait lists, lanes, statistics, trace. A long submission keeps
+ * deadlines, full queues, callbacks, wait lists, statistics, trace. A long submission keeps
  * the lane where something is to wait. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "dispatch_rig.h"
+#include "failing_cl.h"
 
 /* ---- shared launches ------------------------------------------------------------------------- */
 
@@ -217,27 +219,6 @@ Test(dispatch, callbacks_and_profiles)
     close_heads(&h);
 }
 
-Test(dispatch, waiting_for_any)
-{
-    heads h;
-    blocker b = {0};
-    uint32_t index = 99;
-    open_heads(&h, NULL);
-    clattn_dispatcher *one = open_dispatcher(&h, NULL), *other = open_dispatcher(&h, NULL);
-    block(&h, one, &b, 3000);
-    clattn_event *events[2] = {b.event, submit_head(&h, other, 3, NULL, 0)};
-    cr_assert_eq(clattn_event_wait_any(events, 0, 0, &index), CLATTN_ERR_ARGUMENT);
-    cr_assert_eq(clattn_event_wait_any(events, 2, UINT64_MAX, &index), CLATTN_OK);
-    cr_assert(index < 2);
-    cr_assert_eq(clattn_event_wait_all(events, 2, UINT64_MAX), CLATTN_OK);
-    cr_assert_eq(clattn_event_wait_all(events, 2, 0), CLATTN_OK, "it stays done");
-    clattn_event_release(events[1]);
-    unblock(&b);
-    clattn_dispatcher_destroy(one);
-    clattn_dispatcher_destroy(other);
-    close_heads(&h);
-}
-
 /* A dispatcher waits for what another one holds back. */
 Test(dispatch, wait_lists_across_dispatchers)
 {
@@ -292,40 +273,8 @@ Test(dispatch, a_watcher_outlives_its_dispatcher)
     close_heads(&h); /* CLATTN_ERR_BUSY if the other dispatcher is still there */
 }
 
-/* ---- lanes ----------------------------------------------------------------------------------- */
-
-Test(dispatch, two_lanes)
-{
-    heads h;
-    clattn_context_options options;
-    clattn_dispatcher_options few;
-    clattn_event *events[HEADS * 4];
-    clattn_context *probe = NULL;
-    clattn_context_options_init(&options);
-    options.parts = 2;
-    if (clattn_context_create(&options, &probe) == CLATTN_ERR_UNSUPPORTED)
-        cr_skip_test("the device can't be divided: %s", clattn_error_message());
-    cr_assert_eq(clattn_context_destroy(probe), CLATTN_OK);
-    open_heads(&h, &options);
-    expect_heads(&h);
-    forget_outputs(&h);
-    clattn_dispatcher_options_init(&few);
-    few.lanes = 3;
-    clattn_dispatcher *dispatcher = NULL;
-    cr_assert_eq(clattn_dispatcher_create(h.context, &few, &dispatcher), CLATTN_ERR_UNSUPPORTED);
-    dispatcher = open_dispatcher(&h, NULL);
-    for (int i = 0; i < HEADS * 4; i++)
-        events[i] = submit_head(&h, dispatcher, i % HEADS, NULL, 1 + (uint64_t)(i % HEADS));
-    cr_assert_eq(clattn_event_wait_all(events, HEADS * 4, UINT64_MAX), CLATTN_OK);
-    check_heads(&h);
-    const clattn_dispatcher_statistics made = statistics_of(dispatcher);
-    cr_assert_eq(made.lanes, 2);
-    cr_assert(made.lane[0].submissions && made.lane[1].submissions, "a lane had nothing to do");
-    for (int i = 0; i < HEADS * 4; i++)
-        clattn_event_release(events[i]);
-    clattn_dispatcher_destroy(dispatcher);
-    close_heads(&h);
-}
+/* ---- finishing --------------------------------------------------------------------------------
+ */
 
 static void *finish(void *user)
 {
@@ -392,6 +341,81 @@ Test(dispatch, trace)
     cr_assert_eq(spans, 4, "%d spans", spans);
     clattn_dispatcher_destroy(dispatcher);
     close_heads(&h);
+}
+
+static uint64_t thread_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* What a wait costs: processor time of the thread, and how often it has looked. */
+typedef struct waited {
+    uint64_t ns;
+    uint32_t looks;
+    bool by_own_threads; /* of PoCL's CPU devices, which are looked at */
+} waited;
+
+static bool has_own_threads(clattn_context *context)
+{
+    clattn_device_info info = {.struct_size = sizeof info};
+    cr_assert_eq(clattn_context_device_info(context, &info), CLATTN_OK);
+    return info.type == CLATTN_DEVICE_CPU && strstr(info.platform, "Portable Computing Language");
+}
+
+/* Of something long. `held`: it doesn't begin in time. */
+static waited wait_for_long(uint32_t flags, bool held, uint64_t timeout_ns)
+{
+    heads h;
+    blocker b = {0};
+    clattn_context_options options;
+    failing_cl_options(&options);
+    options.flags = flags;
+    open_heads(&h, &options);
+    const uint32_t lane = failing_cl_lanes();
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    if (held)
+        failing_cl_hold(lane);
+    block(&h, dispatcher, &b, 3000);
+    waited cost = {.by_own_threads = has_own_threads(h.context)};
+    const uint64_t before = thread_ns();
+    const uint32_t looks = failing_cl_status_asked();
+    cr_assert_eq(clattn_event_wait(b.event, timeout_ns), held ? CLATTN_ERR_TIMEOUT : CLATTN_OK);
+    cost.looks = failing_cl_status_asked() - looks;
+    cost.ns = thread_ns() - before;
+    if (held)
+        failing_cl_release(lane);
+    unblock(&b);
+    clattn_dispatcher_destroy(dispatcher);
+    close_heads(&h);
+    return cost;
+}
+
+/* A wait may look again and again for 1 ms; the rest of the time it sleeps. */
+Test(dispatch, waits_sleep)
+{
+    const uint64_t limits[] = {UINT64_MAX, 60000000000};
+    for (int i = 0; i < 2; i++) {
+        const waited awake = wait_for_long(0, false, limits[i]);
+        const waited asleep = wait_for_long(CLATTN_CONTEXT_SLEEPY_WAITS, false, limits[i]);
+        cr_assert(awake.ns < 10000000, "%d us awake", (int)(awake.ns / 1000));
+        cr_assert(asleep.ns < 10000000, "%d us asleep", (int)(asleep.ns / 1000));
+    }
+}
+
+/* With nothing else to do on any core, 1 ms is enough for a hundred looks; beside other load, for
+ * one, so that there are several tries. A wait with a limit that sleeps has 20 us, 40 us, and so on
+ * up to 1 ms between them. */
+Test(dispatch, waits_look_only_where_they_may)
+{
+    enum { TRIES = 50, ASLEEP = 30 };
+    waited awake = wait_for_long(0, true, 20000000);
+    const waited asleep = wait_for_long(CLATTN_CONTEXT_SLEEPY_WAITS, true, 20000000);
+    cr_assert(asleep.looks <= ASLEEP, "%d looks asleep", (int)asleep.looks);
+    for (int i = 1; i < TRIES && awake.by_own_threads && awake.looks <= 2 * ASLEEP; i++)
+        awake = wait_for_long(0, true, 20000000);
+    cr_assert_eq(awake.looks > 2 * ASLEEP, awake.by_own_threads, "%d looks", (int)awake.looks);
 }
 
 /* No work, no processor time, once threads exist too. */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "functions_rig.h"
+#include "tests/for_attention.h"
+#include "tests/instrumented.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define FORM         "int batch, int head, int q, int k, __global const float *params)\n"
@@ -94,12 +96,19 @@ static int64_t window_params(float *params, int64_t n_kv)
     return 2;
 }
 
-/* Sizes and alignments beyond self-attention; the documents are for that alone. */
+/* Sizes and alignments beyond self-attention; the documents are for that alone. The last is one for
+ * decoding. */
 static const functions_size sizes[] = {
     {97, 97, CLATTN_ALIGN_NONE, 0},          {300, 300, CLATTN_ALIGN_TOP_LEFT, 0},
     {37, 301, CLATTN_ALIGN_BOTTOM_RIGHT, 0}, {50, 33, CLATTN_ALIGN_BOTTOM_RIGHT, 0},
-    {20, 200, CLATTN_ALIGN_OFFSET, 77},
+    {20, 200, CLATTN_ALIGN_OFFSET, 77},      {8, 600, CLATTN_ALIGN_BOTTOM_RIGHT, 0},
 };
+
+/* The size of tests that need only one: what the kernel is for. */
+static const functions_size *usual_size(const char *kernel)
+{
+    return is_for_few_queries(kernel) ? &sizes[COUNT(sizes) - 1] : &sizes[2];
+}
 
 static const struct {
     const char *file;
@@ -122,21 +131,24 @@ static char *scalar_only(const char *text)
     return copy;
 }
 
-static void run_example(clattn_context *context, functions_set of, char *text,
-                        const functions_size *size)
+/* True if the kernel has accepted it. `full`: with WEIGHTS, which not every kernel returns. */
+static bool run_example(clattn_context *context, functions_set of, char *text,
+                        const functions_size *size, bool full)
 {
     functions_trial whole, scalar;
     char *plain = scalar_only(text);
     *(of.score_function ? &of.score : &of.mask) = text;
     functions_set_up(&whole, &of, size);
-    whole.full = true;
+    whole.full = full;
     *(of.score_function ? &of.score : &of.mask) = plain;
     functions_set_up(&scalar, &of, size);
-    if (functions_run(context, &whole))
+    const bool ran = functions_run(context, &whole);
+    if (ran)
         functions_check(&whole);
     if (strcmp(text, plain) != 0 && functions_run(context, &scalar)) {
         functions_check(&scalar);
         /* masks only choose; scores may be computed in other instructions */
+        cr_assert(ran, "%s: declined with vector forms alone", rig_said());
         if (of.mask)
             cr_assert(functions_equal(&whole, &scalar), "%s: other bits without vector forms",
                       rig_said());
@@ -144,23 +156,34 @@ static void run_example(clattn_context *context, functions_set of, char *text,
     functions_tear_down(&whole);
     functions_tear_down(&scalar);
     free(plain);
+    return ran;
+}
+
+/* Every text, or of kernels that are slow to compile the first and the last one. */
+static size_t step_of_texts(const char *kernel, size_t count)
+{
+    return is_for_lanes(kernel) ? count - 1 : 1;
 }
 
 static void examples_on(clattn_context *context, const char *kernel)
 {
-    for (size_t i = 0; i < COUNT(examples); i++) {
+    int ran = 0;
+    for (size_t i = 0; i < COUNT(examples); i += step_of_texts(kernel, COUNT(examples))) {
         char *text = functions_read(FUNCTION_FOLDER, examples[i].file);
-        for (size_t n = 0; n < examples[i].sizes; n++) {
+        const size_t step = INSTRUMENTED && !is_for_few_queries(kernel) ? 2 : 1;
+        for (size_t n = 0; n < examples[i].sizes; n += step) {
             rig_say("%s, %s, size %d", kernel, examples[i].file, (int)n);
-            run_example(context, examples[i].functions, text, &sizes[n]);
+            ran += run_example(context, examples[i].functions, text, &sizes[n],
+                               !is_for_few_queries(kernel));
         }
         free(text);
     }
+    cr_assert(ran > 0, "%s has declined everything", kernel);
 }
 
 Test(functions, the_examples)
 {
-    rig_each_kernel(examples_on);
+    rig_each_kernel_alone(examples_on);
 }
 
 /* ---- which form is called -------------------------------------------------------------------- */
@@ -203,19 +226,19 @@ static const functions_set forms[] = {
 
 static void forms_on(clattn_context *context, const char *kernel)
 {
-    for (size_t i = 0; i < COUNT(forms); i++) {
+    for (size_t i = 0; i < COUNT(forms); i += step_of_texts(kernel, COUNT(forms))) {
         functions_trial trial;
         rig_say("%s, form %d", kernel, (int)i);
-        functions_set_up(&trial, &forms[i], &sizes[2]);
-        if (functions_run(context, &trial))
-            functions_check(&trial);
+        functions_set_up(&trial, &forms[i], usual_size(kernel));
+        cr_assert(functions_run(context, &trial), "%s: declined", rig_said());
+        functions_check(&trial);
         functions_tear_down(&trial);
     }
 }
 
 Test(functions, vector_forms_replace_scalar_ones)
 {
-    rig_each_kernel(forms_on);
+    rig_each_kernel_alone(forms_on);
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
@@ -255,7 +278,7 @@ static void tiles_on(clattn_context *context, const char *kernel)
 
 Test(functions, a_hidden_tile_is_skipped)
 {
-    rig_each_kernel(tiles_on);
+    rig_each_kernel_alone(tiles_on);
 }
 
 /* Says 0, and hides everything that way, if it is ever asked what docs/functions.md excludes. */
@@ -284,7 +307,7 @@ static void ranges_on(clattn_context *context, const char *kernel)
 
 Test(functions, tiles_are_ranges_of_what_is_there)
 {
-    rig_each_kernel(ranges_on);
+    rig_each_kernel_alone(ranges_on);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -310,16 +333,16 @@ static void names_on(clattn_context *context, const char *kernel)
     };
     functions_trial trial;
     rig_say("%s, names", kernel);
-    functions_set_up(&trial, &own, &sizes[2]);
-    trial.full = true;
-    if (functions_run(context, &trial))
-        functions_check(&trial);
+    functions_set_up(&trial, &own, usual_size(kernel));
+    trial.full = !is_for_few_queries(kernel);
+    cr_assert(functions_run(context, &trial), "%s: declined", rig_said());
+    functions_check(&trial);
     functions_tear_down(&trial);
 }
 
 Test(functions, helpers)
 {
-    rig_each_kernel(names_on);
+    rig_each_kernel_alone(names_on);
 }
 
 /* ---- what doesn't build ---------------------------------------------------------------------- */

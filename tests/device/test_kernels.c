@@ -36,6 +36,14 @@ static const shape shapes[] = {
     {1, 1, 1, 25, 300, 576, 576, CLATTN_ALIGN_NONE},
     {1, 1, 1, 60, 513, 1, 257, CLATTN_ALIGN_BOTTOM_RIGHT},
     {1, 8, 1, 1, 1000, 255, 3, CLATTN_ALIGN_BOTTOM_RIGHT},
+    /* tiles of 64 and 32 queries by 32 and 64 keys, dimensions of each shape: one less, one more */
+    {1, 2, 1, 63, 31, 64, 64, CLATTN_ALIGN_NONE},
+    {1, 1, 1, 64, 32, 80, 80, CLATTN_ALIGN_BOTTOM_RIGHT},
+    {1, 1, 1, 65, 33, 96, 96, CLATTN_ALIGN_NONE},
+    {1, 1, 1, 31, 127, 17, 128, CLATTN_ALIGN_NONE},
+    {1, 1, 1, 33, 129, 192, 192, CLATTN_ALIGN_BOTTOM_RIGHT},
+    {1, 1, 1, 37, 191, 257, 256, CLATTN_ALIGN_TOP_LEFT},
+    {1, 1, 1, 17, 193, 576, 512, CLATTN_ALIGN_NONE},
 };
 
 /* Numbers in [-1, 1) that are the same on every system. */

@@ -1,25 +1,19 @@
-/* Key/value caches against plain tensors: what sequences hold after random operations, and
- * attention to it, which must have the bits that it has over the same keys and values side by side.
- * CLATTN_TEST_STEPS: how many random operations in all, in the place of 600. */
+/* Key/value caches against plain arrays: what sequences hold after random operations, with up to
+ * three steps in flight, and attention to it, which must have the bits that it has over the same
+ * keys and values side by side. Keys are rotated by their places, by quarters of a turn, which
+ * every type has exactly. CLATTN_TEST_STEPS: how many random operations in all, in the place of
+ * 1800. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kv_flights.h"
+#include "kv_model.h"
 #include "rig.h"
-#include "tests/oracle/storage.h"
 
-enum { IDS = 5, HEADS = 4, KV_HEADS = 2, DIM = 32, VALUE_DIM = 48, LAYERS = 2, LONGEST = 700 };
-enum { MOST_TOKENS = 40, STEPS = 600, SINK = 20 };
-
-/* What a sequence should hold: (layer, token, head, dim). */
-typedef struct plain {
-    bool exists;
-    int64_t length;
-    float k[LAYERS][LONGEST][KV_HEADS][DIM];
-    float v[LAYERS][LONGEST][KV_HEADS][VALUE_DIM];
-} plain;
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+enum { STEPS = 1800 };
 
 typedef struct model {
     clattn_context *context;
@@ -27,11 +21,12 @@ typedef struct model {
     clattn_kv_cache *cache;
     clattn_dtype dtype;
     int64_t page_size;
-    clattn_plan *append, *attend;
-    clattn_buffer *k, *v, *q, *out; /* of one step of all sequences */
-    plain sequence[IDS];
+    clattn_plan *append, *attend, *shift; /* shift: NULL with integers */
+    clattn_buffer *angles;
+    kv_sequence sequence[IDS];
+    kv_flights flights;
     uint32_t random;
-    int refused, attended, evicted;
+    int refused, evicted, shifted;
 } model;
 
 static int below(model *m, int bound)
@@ -40,7 +35,7 @@ static int below(model *m, int bound)
     return (int)((m->random >> 8) % (uint32_t)bound);
 }
 
-/* Numbers that every type stores exactly. */
+/* Numbers that every type of floats stores exactly. */
 static float number(model *m)
 {
     return (float)(below(m, 257) - 128) / 64;
@@ -51,25 +46,51 @@ static void good(clattn_status status)
     cr_assert_eq(status, CLATTN_OK, "%s: %s", rig_said(), clattn_error_message());
 }
 
+/* ---- set-up ---------------------------------------------------------------------------------- */
+
 static void make_plans(model *m)
 {
     clattn_append_desc append;
     clattn_attention_desc attend;
+    clattn_shift_desc shift;
     clattn_append_desc_init(&append);
     append.batch = IDS;
     append.n_kv = MOST_TOKENS;
-    append.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+    append.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS) | CLATTN_SLOT_BIT(CLATTN_SLOT_ANGLES);
+    append.rotary_dim = DIM;
+    append.n_positions = LONGEST;
     good(clattn_kv_cache_describe_append(m->cache, LONGEST, &append));
     good(clattn_plan_append(m->context, &append, &m->append));
     clattn_attention_desc_init(&attend);
     attend.batch = IDS;
     attend.n_head = HEADS;
-    attend.n_q = 2;
+    attend.n_q = QUERIES;
     attend.n_kv = LONGEST;
     attend.causal = 1;
     attend.align = CLATTN_ALIGN_BOTTOM_RIGHT;
     good(clattn_kv_cache_describe_attention(m->cache, &attend));
     good(clattn_plan_attention(m->context, &attend, &m->attend));
+    if (kv_has_scales(m->dtype))
+        return;
+    clattn_shift_desc_init(&shift);
+    shift.batch = IDS;
+    shift.rotary_dim = DIM;
+    shift.n_positions = LONGEST;
+    good(clattn_kv_cache_describe_shift(m->cache, LONGEST, &shift));
+    good(clattn_plan_shift(m->context, &shift, &m->shift));
+}
+
+/* Position p is p quarters of a turn, in all pairs. */
+static void make_angles(model *m)
+{
+    static const float cosines[] = {1, 0, -1, 0}, sines[] = {0, 1, 0, -1};
+    static float angles[LONGEST][DIM / 2][2];
+    for (int p = 0; p < LONGEST; p++)
+        for (int n = 0; n < DIM / 2; n++) {
+            angles[p][n][0] = cosines[p % 4];
+            angles[p][n][1] = sines[p % 4];
+        }
+    m->angles = rig_filled(m->context, angles, sizeof angles);
 }
 
 static void set_up(model *m, clattn_context *context, clattn_dtype dtype, int64_t page_size)
@@ -87,26 +108,34 @@ static void set_up(model *m, clattn_context *context, clattn_dtype dtype, int64_
     desc.head_dim = DIM;
     desc.value_dim = VALUE_DIM;
     desc.page_size = page_size;
-    desc.pages = 1200 / page_size;
+    desc.pages = 450 / page_size; /* so few that some steps are refused */
     good(clattn_dispatcher_create(context, NULL, &m->dispatcher));
     good(clattn_kv_cache_create(context, &desc, &m->cache));
-    const uint64_t rows = IDS * MOST_TOKENS * KV_HEADS * sizeof(float);
-    good(clattn_buffer_create(context, rows * DIM, &m->k));
-    good(clattn_buffer_create(context, rows * VALUE_DIM, &m->v));
-    good(clattn_buffer_create(context, IDS * HEADS * 2 * DIM * sizeof(float), &m->q));
-    good(clattn_buffer_create(context, IDS * HEADS * 2 * VALUE_DIM * sizeof(float), &m->out));
+    kv_flights_open(&m->flights, context, m->dispatcher, m->cache);
     make_plans(m);
+    make_angles(m);
 }
 
 static void tear_down(model *m)
 {
+    kv_flights_close(&m->flights);
     clattn_plan_destroy(m->append);
     clattn_plan_destroy(m->attend);
+    clattn_plan_destroy(m->shift);
     clattn_kv_cache_destroy(m->cache);
     clattn_dispatcher_destroy(m->dispatcher);
-    clattn_buffer *const buffers[] = {m->k, m->v, m->q, m->out};
-    for (int i = 0; i < 4; i++)
-        good(clattn_buffer_destroy(buffers[i]));
+    good(clattn_buffer_destroy(m->angles));
+}
+
+/* A flight of some sequences. Forks wait for all that may still write what they share. */
+static kv_flight *next_flight(model *m, const uint64_t *ids, uint32_t count)
+{
+    kv_flight *f = kv_flights_next(&m->flights, ids, count);
+    for (uint32_t n = 0; n < count; n++) {
+        f->waits = f->waits || m->sequence[ids[n]].is_new;
+        m->sequence[ids[n]].is_new = false;
+    }
+    return f;
 }
 
 /* ---- one step: room, append, attend ---------------------------------------------------------- */
@@ -116,109 +145,118 @@ typedef struct step {
     uint64_t ids[IDS];
     int64_t tokens[IDS];
     uint32_t count;
-    int32_t added[IDS], positions[IDS], lengths[IDS], q_lengths[IDS];
+    int32_t added[IDS], positions[IDS], lengths[IDS];
     int32_t pages[IDS * LONGEST];
     int64_t limit;
-    float q[IDS][HEADS][2][DIM], out[IDS][HEADS][2][VALUE_DIM];
+    kv_queries q[IDS];
 } step;
 
 /* New tokens into the model and, as (entry, head, token, dim), into the buffers. */
-static void make_tokens(model *m, const step *s, int layer)
+static void make_tokens(model *m, const step *s, int layer, kv_flight *f)
 {
     static float k[IDS][KV_HEADS][MOST_TOKENS][DIM], v[IDS][KV_HEADS][MOST_TOKENS][VALUE_DIM];
     for (uint32_t n = 0; n < s->count; n++)
         for (int64_t i = 0; i < s->tokens[n]; i++)
             for (int h = 0; h < KV_HEADS; h++) {
-                plain *of = &m->sequence[s->ids[n]];
+                kv_rows *of = &m->sequence[s->ids[n]].layer[layer];
                 const int64_t at = s->positions[n] + i;
                 for (int d = 0; d < DIM; d++)
-                    k[n][h][i][d] = of->k[layer][at][h][d] = number(m);
+                    k[n][h][i][d] = of->k[at][h][d] = number(m);
+                kv_model_turn(of->k[at][h], at);
                 for (int d = 0; d < VALUE_DIM; d++)
-                    v[n][h][i][d] = of->v[layer][at][h][d] = number(m);
+                    v[n][h][i][d] = of->v[at][h][d] = number(m);
+                of->k_scale[at][h] = of->v_scale[at][h] = 1;
             }
-    good(clattn_buffer_write(m->k, 0, k, sizeof k));
-    good(clattn_buffer_write(m->v, 0, v, sizeof v));
+    good(clattn_buffer_write(f->k[layer], 0, k, sizeof k));
+    good(clattn_buffer_write(f->v[layer], 0, v, sizeof v));
 }
 
-static void run_layer(model *m, step *s, int layer)
+/* What integers the tokens became is known when they have been appended. */
+static void append_integers(model *m, const step *s, int layer, const kv_flight *f, clattn_step *of)
 {
-    clattn_binding append[7], attend[6];
-    make_tokens(m, s, layer);
-    good(clattn_kv_cache_bind(m->cache, layer, 1, append));
-    good(clattn_kv_cache_bind(m->cache, layer, 0, attend));
-    append[2] = (clattn_binding){.slot = CLATTN_SLOT_K, .buffer = m->k};
-    append[3] = (clattn_binding){.slot = CLATTN_SLOT_V, .buffer = m->v};
-    append[4] = (clattn_binding){.slot = CLATTN_SLOT_PAGES, .host = s->pages};
-    append[5] = (clattn_binding){.slot = CLATTN_SLOT_POSITIONS, .host = s->positions};
-    append[6] = (clattn_binding){.slot = CLATTN_SLOT_KV_LENGTHS, .host = s->added};
-    attend[2] = append[4];
-    attend[3] = (clattn_binding){.slot = CLATTN_SLOT_KV_LENGTHS, .host = s->lengths};
-    attend[4] = (clattn_binding){.slot = CLATTN_SLOT_Q, .buffer = m->q};
-    attend[5] = (clattn_binding){.slot = CLATTN_SLOT_OUT, .buffer = m->out};
-    const clattn_step steps[] = {{.plan = m->append, .bindings = append, .binding_count = 7},
-                                 {.plan = m->attend, .bindings = attend, .binding_count = 6}};
-    clattn_submission submission;
-    clattn_submission_init(&submission);
-    submission.steps = steps;
-    submission.step_count = 2;
-    good(clattn_buffer_write(m->q, 0, s->q, sizeof s->q));
-    clattn_event *event;
-    good(clattn_submit(m->dispatcher, &submission, &event));
-    good(clattn_kv_cache_guard(m->cache, event, s->ids, s->count));
+    clattn_event *event = kv_flights_submit(&m->flights, f, of, 1);
     good(clattn_event_wait(event, UINT64_MAX));
     clattn_event_release(event);
-    good(clattn_buffer_read(m->out, 0, s->out, sizeof s->out));
+    for (uint32_t n = 0; n < s->count; n++) {
+        const clattn_kv_range range = {s->ids[n], layer, s->positions[n], s->tokens[n]};
+        if (range.count)
+            kv_model_fetch(m->cache, m->dtype, &range, &m->sequence[s->ids[n]].layer[layer]);
+    }
 }
 
-/* Attention of one sequence by plain tensors in the same context. */
-static void check_entry(model *m, step *s, uint32_t n, int layer)
+static void run_layer(model *m, step *s, int layer, kv_flight *f)
 {
-    static float k[KV_HEADS * LONGEST * DIM], v[KV_HEADS * LONGEST * VALUE_DIM];
-    float out[HEADS][2][VALUE_DIM];
-    const plain *of = &m->sequence[s->ids[n]];
-    for (int h = 0; h < KV_HEADS; h++)
-        for (int64_t i = 0; i < of->length; i++) {
-            memcpy(k + (h * of->length + i) * DIM, of->k[layer][i][h], sizeof of->k[0][0][0]);
-            memcpy(v + (h * of->length + i) * VALUE_DIM, of->v[layer][i][h], sizeof of->v[0][0][0]);
-        }
-    clattn_attention_desc desc;
-    clattn_attention_desc_init(&desc);
-    desc.batch = 1;
-    desc.n_head = HEADS;
-    desc.n_kv_head = KV_HEADS;
-    desc.n_q = 2;
-    desc.n_kv = of->length;
-    desc.head_dim = DIM;
-    desc.value_dim = VALUE_DIM;
-    desc.causal = 1;
-    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
-    good(clattn_attention(m->context, &desc, s->q[n], k, v, out));
-    cr_assert_eq(memcmp(out, s->out[n], sizeof out), 0,
-                 "%s: sequence %d of %d tokens, layer %d: other bits", rig_said(), (int)s->ids[n],
-                 (int)of->length, layer);
-    m->attended++;
+    const bool scales = kv_has_scales(m->dtype);
+    make_tokens(m, s, layer, f);
+    clattn_binding append[10] = {
+        {.slot = CLATTN_SLOT_K, .buffer = f->k[layer]},
+        {.slot = CLATTN_SLOT_V, .buffer = f->v[layer]},
+        {.slot = CLATTN_SLOT_PAGES, .host = s->pages},
+        {.slot = CLATTN_SLOT_POSITIONS, .host = s->positions},
+        {.slot = CLATTN_SLOT_KV_LENGTHS, .host = s->added},
+        {.slot = CLATTN_SLOT_ANGLES, .buffer = m->angles},
+    };
+    clattn_binding attend[8] = {
+        {.slot = CLATTN_SLOT_PAGES, .host = s->pages},
+        {.slot = CLATTN_SLOT_KV_LENGTHS, .host = s->lengths},
+        {.slot = CLATTN_SLOT_Q, .buffer = f->q[layer]},
+        {.slot = CLATTN_SLOT_OUT, .buffer = f->out[layer]},
+    };
+    good(clattn_kv_cache_bind(m->cache, layer, 1, append + 6));
+    good(clattn_kv_cache_bind(m->cache, layer, 0, attend + 4));
+    if (scales) {
+        good(clattn_kv_cache_bind_scales(m->cache, layer, append + 8));
+        good(clattn_kv_cache_bind_scales(m->cache, layer, attend + 6));
+    }
+    clattn_step steps[] = {
+        {.plan = m->append, .bindings = append, .binding_count = scales ? 10 : 8},
+        {.plan = m->attend, .bindings = attend, .binding_count = scales ? 8 : 6}};
+    good(clattn_buffer_write(f->q[layer], 0, s->q, sizeof s->q));
+    if (scales)
+        append_integers(m, s, layer, f, &steps[0]);
+    f->event[layer] = kv_flights_submit(&m->flights, f, steps + scales, 2 - scales);
+    for (uint32_t n = 0; n < s->count; n++)
+        kv_model_attend(m->context, m->dtype, &m->sequence[s->ids[n]], layer, s->q[n],
+                        f->expected[layer][n]);
+}
+
+/* Room for the tokens, if need be when pages that are waiting have become free; false: never. */
+static bool extend(model *m, const step *s)
+{
+    clattn_status status =
+        clattn_kv_cache_extend(m->cache, m->dispatcher, s->ids, s->tokens, s->count);
+    for (int n = 0; n < FLIGHTS && status == CLATTN_ERR_BUSY; n++) {
+        kv_flights_land_next(&m->flights);
+        status = clattn_kv_cache_extend(m->cache, m->dispatcher, s->ids, s->tokens, s->count);
+    }
+    if (status == CLATTN_OK)
+        return true;
+    cr_assert_eq(status, CLATTN_ERR_OUT_OF_MEMORY, "%s", clattn_error_message());
+    m->refused++;
+    return false;
+}
+
+static void choose(model *m, step *s)
+{
+    memset(s, 0, sizeof *s);
+    for (uint64_t id = 0; id < IDS; id++) {
+        if (!m->sequence[id].exists || below(m, 4) == 0)
+            continue;
+        s->ids[s->count] = id;
+        s->tokens[s->count] = below(m, below(m, 3) ? 3 : MOST_TOKENS + 1);
+        if (m->sequence[id].length + s->tokens[s->count] > LONGEST)
+            s->tokens[s->count] = 0;
+        s->count++;
+    }
 }
 
 static void take_step(model *m)
 {
     static step s;
-    memset(&s, 0, sizeof s);
-    for (uint64_t id = 0; id < IDS; id++) {
-        if (!m->sequence[id].exists || below(m, 4) == 0)
-            continue;
-        s.ids[s.count] = id;
-        s.tokens[s.count] = below(m, below(m, 3) ? 3 : MOST_TOKENS + 1);
-        if (m->sequence[id].length + s.tokens[s.count] > LONGEST)
-            s.tokens[s.count] = 0;
-        s.count++;
-    }
-    const clattn_status status =
-        clattn_kv_cache_extend(m->cache, m->dispatcher, s.ids, s.tokens, s.count);
-    if (status != CLATTN_OK) {
-        cr_assert_eq(status, CLATTN_ERR_OUT_OF_MEMORY, "%s", clattn_error_message());
-        m->refused++;
+    choose(m, &s);
+    if (s.count == 0 || !extend(m, &s))
         return;
-    }
+    kv_flight *f = next_flight(m, s.ids, s.count);
     s.limit = (LONGEST + m->page_size - 1) / m->page_size;
     good(clattn_kv_cache_tables(m->cache, s.ids, s.count, s.limit, s.pages, s.lengths));
     for (uint32_t n = 0; n < s.count; n++) {
@@ -226,85 +264,131 @@ static void take_step(model *m)
         s.positions[n] = s.lengths[n] - s.added[n];
         m->sequence[s.ids[n]].length += s.tokens[n];
         cr_assert_eq(s.lengths[n], m->sequence[s.ids[n]].length);
-        for (int e = 0; e < HEADS * 2 * DIM; e++)
+        f->lengths[n] = s.lengths[n];
+        for (int e = 0; e < HEADS * QUERIES * DIM; e++)
             (&s.q[n][0][0][0])[e] = number(m);
     }
-    for (int layer = 0; layer < LAYERS; layer++) {
-        run_layer(m, &s, layer);
-        for (uint32_t n = 0; n < s.count; n++)
-            check_entry(m, &s, n, layer);
-    }
-}
-
-/* ---- reading back ---------------------------------------------------------------------------- */
-
-static float widened(const model *m, const void *data, int64_t i)
-{
-    uint16_t bits;
-    if (m->dtype == CLATTN_F32)
-        return ((const float *)data)[i];
-    memcpy(&bits, (const char *)data + 2 * i, sizeof bits);
-    return m->dtype == CLATTN_F16 ? oracle_from_f16(bits) : oracle_from_bf16(bits);
+    for (int layer = 0; layer < LAYERS; layer++)
+        run_layer(m, &s, layer, f);
+    f->checks = s.count;
+    kv_flights_take_off(&m->flights, f);
 }
 
 static void read_back(model *m)
 {
-    static float k[KV_HEADS * LONGEST * DIM], v[KV_HEADS * LONGEST * VALUE_DIM];
     const int id = below(m, IDS), layer = below(m, LAYERS);
-    const plain *of = &m->sequence[id];
+    const kv_sequence *of = &m->sequence[id];
     if (!of->exists)
         return;
     const int64_t begin = below(m, (int)of->length + 1);
-    const int64_t count = below(m, (int)(of->length - begin) + 1);
-    const clattn_kv_range range = {(uint64_t)id, layer, begin, count};
-    good(clattn_kv_cache_read(m->cache, &range, k, v));
-    for (int h = 0; h < KV_HEADS; h++)
-        for (int64_t i = 0; i < count; i++) {
-            for (int d = 0; d < DIM; d++)
-                cr_assert_eq(widened(m, k, (h * count + i) * DIM + d),
-                             of->k[layer][begin + i][h][d]);
-            for (int d = 0; d < VALUE_DIM; d++)
-                cr_assert_eq(widened(m, v, (h * count + i) * VALUE_DIM + d),
-                             of->v[layer][begin + i][h][d]);
-        }
+    const clattn_kv_range range = {(uint64_t)id, layer, begin,
+                                   below(m, (int)(of->length - begin) + 1)};
+    kv_flights_land_all(&m->flights);
+    if (range.count)
+        kv_model_compare(m->cache, m->dtype, &range, &of->layer[layer]);
 }
 
 /* ---- books ----------------------------------------------------------------------------------- */
 
-/* Tokens in the middle of a sequence go, in whole pages. */
+/* Where a gap begins, and what a window loses; 0: nothing. */
+static int64_t gap_of(const model *m)
+{
+    return (SINK + m->page_size - 1) / m->page_size * m->page_size;
+}
+
+static int64_t lost_by(const model *m, const kv_sequence *of, int64_t window)
+{
+    const int64_t size = m->page_size, begin = gap_of(m);
+    const int64_t end = of->length > window ? (of->length - window) / size * size : 0;
+    return end > begin ? end - begin : 0;
+}
+
 static void evict(model *m)
 {
     const int id = below(m, IDS);
-    plain *of = &m->sequence[id];
-    const int64_t window = below(m, 120), size = m->page_size;
-    const int64_t begin = (SINK + size - 1) / size * size;
-    const int64_t end = of->length > window ? (of->length - window) / size * size : 0;
+    kv_sequence *of = &m->sequence[id];
+    const int64_t window = below(m, 120), lost = lost_by(m, of, window);
     int64_t evicted;
     if (!of->exists)
         return;
     good(clattn_kv_cache_evict(m->cache, (uint64_t)id, SINK, window, &evicted));
-    cr_assert_eq(evicted, end > begin ? end - begin : 0);
-    for (int layer = 0; evicted && layer < LAYERS; layer++) {
-        const size_t left = (size_t)(of->length - end);
-        memmove(of->k[layer][begin], of->k[layer][end], left * sizeof of->k[0][0]);
-        memmove(of->v[layer][begin], of->v[layer][end], left * sizeof of->v[0][0]);
-    }
-    of->length -= evicted;
+    cr_assert_eq(evicted, lost);
+    kv_model_lose(of, gap_of(m), lost, false);
     m->evicted += evicted > 0;
+}
+
+/* The step that rotates what has moved, of all layers. */
+static void run_shift(model *m, step *s, const int32_t *shifts)
+{
+    kv_flight *f = next_flight(m, s->ids, s->count);
+    clattn_binding bindings[7] = {{.slot = CLATTN_SLOT_ANGLES, .buffer = m->angles},
+                                  {.slot = CLATTN_SLOT_PAGES, .host = s->pages},
+                                  {.slot = CLATTN_SLOT_POSITIONS, .host = s->positions},
+                                  {.slot = CLATTN_SLOT_KV_LENGTHS, .host = s->lengths},
+                                  {.slot = CLATTN_SLOT_SHIFTS, .host = shifts}};
+    clattn_step of = {.plan = m->shift, .bindings = bindings, .binding_count = 6};
+    s->limit = (LONGEST + m->page_size - 1) / m->page_size;
+    good(clattn_kv_cache_tables(m->cache, s->ids, s->count, s->limit, s->pages, NULL));
+    for (int layer = 0; layer < LAYERS; layer++) {
+        good(clattn_kv_cache_bind(m->cache, layer, 1, bindings + 5));
+        f->event[layer] = kv_flights_submit(&m->flights, f, &of, 1);
+    }
+    kv_flights_take_off(&m->flights, f);
+}
+
+/* The windows of some sequences move, and their keys are rotated to where they are now. */
+static void shift(model *m)
+{
+    static step s;
+    int32_t shifts[IDS] = {0};
+    clattn_kv_shift by;
+    memset(&s, 0, sizeof s);
+    clattn_kv_shift_init(&by);
+    for (uint64_t id = 0; id < IDS; id++)
+        if (m->sequence[id].exists && below(m, 2))
+            s.ids[s.count++] = id;
+    by.count = s.count;
+    by.ids = s.ids;
+    by.sink = SINK;
+    by.window = below(m, 120);
+    by.positions = s.positions;
+    by.lengths = s.lengths;
+    by.shifts = shifts;
+    if (s.count == 0)
+        return;
+    clattn_status status = clattn_kv_cache_shift(m->cache, m->dispatcher, &by);
+    for (int n = 0; n < FLIGHTS && status == CLATTN_ERR_BUSY; n++) {
+        kv_flights_land_next(&m->flights);
+        status = clattn_kv_cache_shift(m->cache, m->dispatcher, &by);
+    }
+    if (status != CLATTN_OK) {
+        cr_assert_eq(status, CLATTN_ERR_OUT_OF_MEMORY, "%s", clattn_error_message());
+        return;
+    }
+    run_shift(m, &s, shifts);
+    for (uint32_t n = 0; n < by.count; n++) {
+        kv_sequence *of = &m->sequence[s.ids[n]];
+        const int64_t lost = lost_by(m, of, by.window);
+        cr_assert_eq(shifts[n], -lost);
+        kv_model_lose(of, gap_of(m), lost, true);
+        m->shifted += lost > 0;
+    }
 }
 
 static void change_books(model *m)
 {
     const int id = below(m, IDS), from = below(m, IDS);
-    plain *to = &m->sequence[id], *of = &m->sequence[from];
+    kv_sequence *to = &m->sequence[id], *of = &m->sequence[from];
     const int64_t length = below(m, (int)of->length + 1);
     if (!to->exists && of->exists && below(m, 3)) {
         good(clattn_kv_cache_fork(m->cache, (uint64_t)id, (uint64_t)from, length));
         *to = *of;
         to->length = length;
+        to->is_new = true;
     } else if (!to->exists) {
         good(clattn_kv_cache_add(m->cache, (uint64_t)id));
         to->exists = true;
+        to->is_new = false;
         to->length = 0;
     } else if (below(m, 2)) {
         good(clattn_kv_cache_remove(m->cache, (uint64_t)id));
@@ -315,10 +399,13 @@ static void change_books(model *m)
     }
 }
 
+/* ---- all of it ------------------------------------------------------------------------------- */
+
 static void random_steps(clattn_context *context, clattn_dtype dtype, int64_t page_size, int steps)
 {
     static model m;
     clattn_kv_cache_info info = {.struct_size = sizeof info};
+    const bool shifts = !kv_has_scales(dtype);
     set_up(&m, context, dtype, page_size);
     for (int n = 0; n < steps; n++) {
         rig_say("type %d, pages of %d, step %d", (int)dtype, (int)page_size, n);
@@ -326,10 +413,17 @@ static void random_steps(clattn_context *context, clattn_dtype dtype, int64_t pa
             change_books(&m);
         if (below(&m, 8) == 0)
             evict(&m);
+        if (shifts && below(&m, 8) == 0)
+            shift(&m);
         take_step(&m);
-        read_back(&m);
+        if (below(&m, 4) == 0)
+            read_back(&m);
     }
-    cr_assert(m.attended > steps && m.evicted > 0, "%d, %d", m.attended, m.evicted);
+    kv_flights_land_all(&m.flights);
+    cr_assert(m.flights.attended > steps && m.evicted > 0 && (m.shifted > 0) == shifts &&
+                  m.refused > 0,
+              "%d, %d, %d, %d", m.flights.attended, m.evicted, m.shifted, m.refused);
+    cr_assert_eq(m.flights.most_up, FLIGHTS);
     for (uint64_t id = 0; id < IDS; id++)
         if (m.sequence[id].exists)
             good(clattn_kv_cache_remove(m.cache, id));
@@ -341,99 +435,15 @@ static void random_steps(clattn_context *context, clattn_dtype dtype, int64_t pa
 
 Test(kv_cache, random_operations, .timeout = 3000)
 {
-    static const int64_t sizes[] = {16, 1, 64, 5};
+    static const struct {
+        clattn_dtype dtype;
+        int64_t page_size;
+    } caches[] = {{CLATTN_F32, 16}, {CLATTN_F16, 1}, {CLATTN_BF16, 64},
+                  {CLATTN_F32, 5},  {CLATTN_I8, 16}, {CLATTN_I4, 5}};
     const char *steps = getenv("CLATTN_TEST_STEPS");
     clattn_context *context = rig_open();
-    for (int n = 0; n < 4; n++)
-        random_steps(context, (clattn_dtype)(n % 3), sizes[n],
-                     (steps ? (int)strtol(steps, NULL, 10) : STEPS) / 4);
-    rig_close(context);
-}
-
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-/* 64 forks of a prefix have its pages once, and one each of their own. */
-Test(kv_cache, forks_share_pages)
-{
-    enum { PREFIX = 4096 + 7, FORKS = 64, PAGE = 16 };
-    static uint64_t ids[FORKS];
-    static int64_t tokens[FORKS];
-    clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher;
-    clattn_kv_cache *cache;
-    clattn_kv_cache_desc desc;
-    clattn_kv_cache_info info = {.struct_size = sizeof info};
-    clattn_kv_cache_desc_init(&desc);
-    desc.layers = desc.n_kv_head = 1;
-    desc.head_dim = desc.value_dim = 8;
-    desc.page_size = PAGE;
-    desc.pages = 400;
-    const uint64_t first = 1000;
-    const int64_t prefix = PREFIX;
-    good(clattn_dispatcher_create(context, NULL, &dispatcher));
-    good(clattn_kv_cache_create(context, &desc, &cache));
-    good(clattn_kv_cache_add(cache, first));
-    good(clattn_kv_cache_extend(cache, dispatcher, &first, &prefix, 1));
-    for (int i = 0; i < FORKS; i++) {
-        ids[i] = (uint64_t)i;
-        tokens[i] = 9; /* fills the page that the prefix ends in */
-        good(clattn_kv_cache_fork(cache, ids[i], first, prefix));
-    }
-    good(clattn_kv_cache_get_info(cache, &info));
-    cr_assert_eq(info.free_pages, desc.pages - (PREFIX + PAGE - 1) / PAGE);
-    good(clattn_kv_cache_extend(cache, dispatcher, ids, tokens, FORKS));
-    good(clattn_kv_cache_get_info(cache, &info));
-    cr_assert_eq(info.free_pages, desc.pages - (PREFIX + PAGE - 1) / PAGE - FORKS);
-    cr_assert_eq(clattn_kv_cache_extend(cache, dispatcher, &first, &prefix, 1),
-                 CLATTN_ERR_OUT_OF_MEMORY);
-    clattn_kv_cache_destroy(cache);
-    clattn_dispatcher_destroy(dispatcher);
-    rig_close(context);
-}
-
-/* Ranges that a sequence hasn't: each is refused by the name of what is wrong. */
-Test(kv_cache, ranges)
-{
-    static const struct {
-        clattn_kv_range range;
-        const char *saying; /* NULL: it is there */
-    } cases[] = {
-        {{1, 0, 0, 9}, NULL},
-        {{1, 0, 9, 0}, NULL},
-        {{1, 0, 1, 9}, "begin: 1 to 10"},
-        {{1, 0, 10, 0}, "begin: 10 to 10"},
-        {{1, 0, -1, 2}, "begin: is -1"},
-        {{1, 0, INT64_MAX, 1}, "begin: is 9223372036854775807"},
-        {{1, 0, INT64_MIN, 1}, "begin: is -9223372036854775808"},
-        {{1, 0, 0, -1}, "count: is -1"},
-        {{1, 0, 1, INT64_MAX}, "count: is 9223372036854775807"},
-        {{1, 1, 0, 1}, "layer: is 1"},
-        {{1, -1, 0, 1}, "layer: is -1"},
-        {{2, 0, 0, 0}, "sequence: "},
-    };
-    clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher;
-    clattn_kv_cache *cache;
-    clattn_kv_cache_desc desc;
-    float k[9];
-    const uint64_t id = 1;
-    const int64_t tokens = 9;
-    clattn_kv_cache_desc_init(&desc);
-    desc.layers = desc.n_kv_head = desc.head_dim = desc.value_dim = 1;
-    desc.page_size = desc.pages = 4;
-    good(clattn_dispatcher_create(context, NULL, &dispatcher));
-    good(clattn_kv_cache_create(context, &desc, &cache));
-    good(clattn_kv_cache_add(cache, id));
-    good(clattn_kv_cache_extend(cache, dispatcher, &id, &tokens, 1));
-    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
-        const clattn_status wanted = cases[n].saying ? CLATTN_ERR_ARGUMENT : CLATTN_OK;
-        cr_expect_eq(clattn_kv_cache_read(cache, &cases[n].range, k, NULL), wanted, "case %d",
-                     (int)n);
-        cr_expect(!cases[n].saying || strncmp(clattn_error_message(), cases[n].saying,
-                                              strlen(cases[n].saying)) == 0,
-                  "case %d: %s", (int)n, clattn_error_message());
-    }
-    clattn_kv_cache_destroy(cache);
-    clattn_dispatcher_destroy(dispatcher);
+    for (size_t n = 0; n < COUNT(caches); n++)
+        random_steps(context, caches[n].dtype, caches[n].page_size,
+                     (steps ? (int)strtol(steps, NULL, 10) : STEPS) / (int)COUNT(caches));
     rig_close(context);
 }

@@ -78,8 +78,7 @@ static void append_layer(rig *r, clattn_kv_cache *cache, int layer, int64_t begi
     int32_t pages[TOKENS], length;
     clattn_append_desc desc;
     clattn_plan *plan;
-    clattn_binding bindings[6];
-    clattn_buffer *buffers[2];
+    clattn_binding bindings[7];
     const uint64_t id = 1;
     for (int h = 0; h < HEADS; h++)
         for (int64_t i = begin; i < end; i++) {
@@ -96,25 +95,15 @@ static void append_layer(rig *r, clattn_kv_cache *cache, int layer, int64_t begi
     good(clattn_plan_append(r->context, &desc, &plan));
     good(clattn_kv_cache_tables(cache, &id, 1, desc.page_limit, pages, &length));
     const int32_t added = (int32_t)(end - begin), position = length - added;
-    good(clattn_buffer_create(r->context, sizeof k, &buffers[0]));
-    good(clattn_buffer_create(r->context, sizeof v, &buffers[1]));
-    good(clattn_buffer_write(buffers[0], 0, k, sizeof k));
-    good(clattn_buffer_write(buffers[1], 0, v, sizeof v));
+    clattn_buffer *buffers[] = {rig_filled(r->context, k, sizeof k),
+                                rig_filled(r->context, v, sizeof v)};
     good(clattn_kv_cache_bind(cache, layer, 1, bindings));
     bindings[2] = (clattn_binding){.slot = CLATTN_SLOT_K, .buffer = buffers[0]};
     bindings[3] = (clattn_binding){.slot = CLATTN_SLOT_V, .buffer = buffers[1]};
     bindings[4] = (clattn_binding){.slot = CLATTN_SLOT_PAGES, .host = pages};
     bindings[5] = (clattn_binding){.slot = CLATTN_SLOT_POSITIONS, .host = &position};
-    clattn_binding lengths = {.slot = CLATTN_SLOT_KV_LENGTHS, .host = &added};
-    clattn_binding all[7];
-    memcpy(all, bindings, sizeof bindings);
-    all[6] = lengths;
-    const clattn_step step = {.plan = plan, .bindings = all, .binding_count = 7};
-    clattn_submission submission;
-    clattn_submission_init(&submission);
-    submission.steps = &step;
-    submission.step_count = 1;
-    rig_submit(r->dispatcher, &submission);
+    bindings[6] = (clattn_binding){.slot = CLATTN_SLOT_KV_LENGTHS, .host = &added};
+    rig_step(r->dispatcher, plan, bindings, 7);
     clattn_plan_destroy(plan);
     good(clattn_buffer_destroy(buffers[0]));
     good(clattn_buffer_destroy(buffers[1]));
@@ -194,7 +183,7 @@ static void write_bytes(const char *path, const uint8_t *bytes, size_t size)
 /* ---- what comes back ------------------------------------------------------------------------- */
 
 /* Pages don't show, and nothing of the cache that saved. */
-Test(kv_files, other_page_sizes, .timeout = 120)
+Test(kv_files, other_page_sizes, .timeout = 360)
 {
     static const int64_t sizes[] = {16, 1, 5, 64};
     uint8_t *first = NULL;
@@ -380,7 +369,7 @@ static void refused(rig *r, clattn_kv_cache *cache, clattn_status wanted, const 
     cr_assert_eq(clattn_kv_cache_length(cache, 9, &length), CLATTN_ERR_ARGUMENT);
 }
 
-Test(kv_files, truncated_damaged_and_foreign, .timeout = 120)
+Test(kv_files, truncated_damaged_and_foreign, .timeout = 360)
 {
     rig r;
     size_t size;

@@ -19,11 +19,6 @@
 /* Runs body for every kernel for attention and every device that can; says why others can't. */
 typedef void (*large_body)(clattn_context *context, const char *kernel);
 
-static bool is_for_few_queries(const char *kernel)
-{
-    return strcmp(kernel, "attention_decode_simd") == 0;
-}
-
 static void each_roomy_kernel(uint64_t size, large_body body)
 {
     uint32_t devices = 0;
@@ -194,7 +189,7 @@ static const struct {
     {CLATTN_SLOT_SCORES, SIDE, ALL_KEYS, 4, true},
 };
 
-/* Weights and scores come last: the kernel for few queries returns none. */
+/* Weights and scores come last: kernels for few queries return none. */
 enum { FEW_SLOTS = 11 };
 
 /* One of the first three dimensions is far, unless `far` is -1. */

@@ -30,6 +30,9 @@ CHANGE(bad_optional, desc->optional = BIT(WQ))
 CHANGE(bad_gradient, desc->gradients = BIT(GRAD_KEY))
 CHANGE(bad_bias_gradient, desc->gradients = BIT(GRAD_BQ))
 CHANGE(bad_accumulate, desc->accumulate = BIT(GRAD_X))
+CHANGE(bad_lse, desc->optional = BIT(LSE))
+CHANGE(bad_mask, desc->mask.strided = 1)
+CHANGE(bad_mask_type, (desc->optional = BIT(MASK), desc->mask.dtype = CLATTN_F16))
 CHANGE(bad_type, desc->dtype = CLATTN_I32)
 CHANGE(bad_reserved, desc->reserved = 1)
 CHANGE(bad_align, desc->align = CLATTN_ALIGN_OFFSET)
@@ -61,6 +64,9 @@ Test(layer_rules, refuse_with_a_sentence)
         {bad_gradient, CLATTN_ERR_ARGUMENT, "gradients: GRAD_KEY can't be named"},
         {bad_bias_gradient, CLATTN_ERR_ARGUMENT, "gradients: GRAD_BQ can't be named"},
         {bad_accumulate, CLATTN_ERR_ARGUMENT, "accumulate: GRAD_X can't be named"},
+        {bad_lse, CLATTN_ERR_ARGUMENT, "optional: LSE can't be named"},
+        {bad_mask, CLATTN_ERR_ARGUMENT, "mask: is set, but `optional` has no MASK"},
+        {bad_mask_type, CLATTN_ERR_UNSUPPORTED, "MASK: can't be of type f16"},
         {bad_type, CLATTN_ERR_UNSUPPORTED, "X: can't be of type i32"},
         {bad_reserved, CLATTN_ERR_ARGUMENT, "reserved: is 1"},
         {bad_align, CLATTN_ERR_ARGUMENT, "align: is 3, must be 0 to 2"},

@@ -1,5 +1,5 @@
 /* Layers against their parts in double precision: self- and cross-attention with other widths,
- * shared heads, biases or none, causal, lengths, dropout, rotary embedding, types; gradients
+ * shared heads, biases or none, causal, lengths, masks, dropout, rotary embedding, types; gradients
  * written and added to, each on its own; weights kept packed; what is refused. */
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
@@ -7,394 +7,162 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layer_oracle.h"
+#include "layer_cases.h"
+#include "layer_rig.h"
 #include "rig.h"
-#include "tests/oracle/storage.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define GUARD_BYTES  64
-#define BIT(name)    CLATTN_LAYER_BIT(CLATTN_LAYER_##name)
-
-/* All gradients that a layer without KEY and VALUE can have. */
-#define GRADIENTS                                                                                  \
-    (BIT(GRAD_X) | BIT(GRAD_WQ) | BIT(GRAD_WK) | BIT(GRAD_WV) | BIT(GRAD_WO) | BIT(GRAD_BQ) |      \
-     BIT(GRAD_BK) | BIT(GRAD_BV) | BIT(GRAD_BO))
-#define WITHOUT_BIASES (BIT(GRAD_X) | BIT(GRAD_WQ) | BIT(GRAD_WK) | BIT(GRAD_WV) | BIT(GRAD_WO))
-
-static const layer_case cases[] = {
-    {.name = "self",
-     .batch = 2,
-     .n_q = 17,
-     .width = 48,
-     .n_head = 3,
-     .optional = CLATTN_LAYER_BIASES | BIT(WEIGHTS),
-     .gradients = GRADIENTS},
-    {.name = "without biases, added",
-     .batch = 1,
-     .n_q = 33,
-     .width = 32,
-     .n_head = 2,
-     .optional = 0,
-     .gradients = WITHOUT_BIASES,
-     .accumulate = WITHOUT_BIASES},
-    {.name = "cross, other widths, shared heads",
-     .cross = true,
-     .batch = 2,
-     .n_q = 9,
-     .n_kv = 21,
-     .width = 24,
-     .key_width = 19,
-     .value_width = 30,
-     .n_head = 4,
-     .n_kv_head = 2,
-     .head_dim = 10,
-     .value_dim = 7,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS | BIT(GRAD_KEY) | BIT(GRAD_VALUE),
-     .accumulate = BIT(GRAD_KEY)},
-    {.name = "causal with lengths",
-     .causal = true,
-     .batch = 3,
-     .n_q = 20,
-     .width = 16,
-     .n_head = 2,
-     .lengths = {20, 1, 7},
-     .optional = CLATTN_LAYER_BIASES | BIT(KV_LENGTHS),
-     .gradients = GRADIENTS,
-     .accumulate = BIT(GRAD_WQ) | BIT(GRAD_BV) | BIT(GRAD_X)},
-    {.name = "dropout",
-     .batch = 2,
-     .n_q = 15,
-     .width = 16,
-     .n_head = 2,
-     .dropout = 0.25f,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS},
-    {.name = "rotary",
-     .batch = 2,
-     .n_q = 13,
-     .width = 32,
-     .n_head = 2,
-     .rotary_dim = 12,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS},
-    {.name = "rotary, interleaved, causal",
-     .causal = true,
-     .batch = 1,
-     .n_q = 19,
-     .width = 32,
-     .n_head = 2,
-     .rotary_dim = 16,
-     .interleaved = true,
-     .optional = 0,
-     .gradients = WITHOUT_BIASES},
-    {.name = "some gradients",
-     .batch = 1,
-     .n_q = 12,
-     .width = 16,
-     .n_head = 1,
-     .optional = BIT(BV) | BIT(BO),
-     .gradients = BIT(GRAD_WV) | BIT(GRAD_BO)},
-    {.name = "the last projection's alone",
-     .batch = 1,
-     .n_q = 5,
-     .width = 16,
-     .n_head = 1,
-     .optional = 0,
-     .gradients = BIT(GRAD_WO)},
-    {.name = "no gradients",
-     .batch = 2,
-     .n_q = 40,
-     .width = 64,
-     .n_head = 4,
-     .optional = CLATTN_LAYER_BIASES | BIT(WEIGHTS)},
-    {.name = "float16",
-     .type = ORACLE_F16,
-     .batch = 1,
-     .n_q = 24,
-     .width = 32,
-     .n_head = 2,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS},
-    {.name = "bfloat16",
-     .type = ORACLE_BF16,
-     .cross = true,
-     .batch = 1,
-     .n_q = 6,
-     .n_kv = 11,
-     .width = 16,
-     .n_head = 2,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS | BIT(GRAD_KEY) | BIT(GRAD_VALUE)},
-    {.name = "no keys",
-     .cross = true,
-     .batch = 1,
-     .n_q = 3,
-     .n_kv = 0,
-     .width = 8,
-     .n_head = 2,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS},
-    {.name = "one token",
-     .batch = 1,
-     .n_q = 1,
-     .width = 1,
-     .n_head = 1,
-     .optional = CLATTN_LAYER_BIASES,
-     .gradients = GRADIENTS},
-    {.name = "general",
-     .general = true,
-     .batch = 2,
-     .n_q = 14,
-     .n_kv = 23,
-     .width = 20,
-     .key_width = 33,
-     .value_width = 9,
-     .lengths = {23, 5},
-     .optional = BIT(WEIGHTS) | BIT(KV_LENGTHS),
-     .gradients = BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE)},
-    {.name = "general, added",
-     .general = true,
-     .batch = 1,
-     .n_q = 7,
-     .n_kv = 5,
-     .width = 6,
-     .key_width = 4,
-     .value_width = 3,
-     .gradients = BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE),
-     .accumulate = BIT(GRAD_X) | BIT(GRAD_KEY) | BIT(GRAD_VALUE) | BIT(GRAD_W_SCORE)},
-    {.name = "general, one gradient",
-     .general = true,
-     .batch = 1,
-     .n_q = 7,
-     .n_kv = 5,
-     .width = 6,
-     .key_width = 4,
-     .value_width = 3,
-     .gradients = BIT(GRAD_VALUE)},
-};
-
-static void good(clattn_status status)
-{
-    cr_assert_eq(status, CLATTN_OK, "%s: %s", rig_said(), clattn_error_message());
-}
-
-/* A layer with memory for its tensors. */
-typedef struct stage {
-    const layer_case *of;
-    layer_values values; /* what goes in, and what is expected */
-    clattn_layer *layer;
-    clattn_dispatcher *dispatcher;
-    clattn_buffer *buffer[LAYER_TENSORS];
-    clattn_layer_binding binding[LAYER_TENSORS];
-    uint32_t count;
-    clattn_context *context;
-} stage;
-
-static size_t element_size(const layer_case *of, uint32_t tensor)
-{
-    return of->type == ORACLE_F32 || tensor == CLATTN_LAYER_WEIGHTS ? 4 : 2;
-}
-
-static void narrow(const layer_case *of, uint32_t tensor, float value, void *to)
-{
-    uint16_t half = of->type == ORACLE_F16 ? oracle_to_f16(value) : oracle_to_bf16(value);
-    if (element_size(of, tensor) == 4)
-        memcpy(to, &value, sizeof value);
-    else
-        memcpy(to, &half, sizeof half);
-}
-
-static double widen(const layer_case *of, uint32_t tensor, const void *from)
-{
-    uint16_t half;
-    float value;
-    if (element_size(of, tensor) == 4) {
-        memcpy(&value, from, sizeof value);
-        return (double)value;
-    }
-    memcpy(&half, from, sizeof half);
-    return (double)(of->type == ORACLE_F16 ? oracle_from_f16(half) : oracle_from_bf16(half));
-}
-
-/* Guard bytes follow each tensor, and are written as 0xa5. */
-static void make_buffer(stage *s, uint32_t tensor, uint64_t size)
-{
-    unsigned char *data;
-    good(clattn_buffer_create(s->context, size + GUARD_BYTES, &s->buffer[tensor]));
-    good(clattn_buffer_map(s->buffer[tensor], (void **)&data));
-    memset(data, 0xff, size); /* NaN */
-    memset(data + size, 0xa5, GUARD_BYTES);
-    const float *from = s->values.in[tensor];
-    for (int64_t i = 0; from && i < s->values.count[tensor]; i++)
-        narrow(s->of, tensor, from[i], data + (size_t)i * element_size(s->of, tensor));
-    good(clattn_buffer_unmap(s->buffer[tensor]));
-    s->binding[s->count++] =
-        (clattn_layer_binding){.tensor = (clattn_layer_tensor)tensor, .buffer = s->buffer[tensor]};
-}
-
-static void make_buffers(stage *s)
-{
-    uint64_t size[2];
-    good(clattn_layer_sizes(s->layer, &size[0], &size[1]));
-    for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++)
-        if (s->values.in[tensor] || s->values.expected[tensor])
-            make_buffer(s, tensor, (uint64_t)s->values.count[tensor] * element_size(s->of, tensor));
-    for (uint32_t i = 0; i < 2; i++)
-        if (size[i])
-            make_buffer(s, CLATTN_LAYER_STATE + i, size[i]);
-    if (s->of->optional & BIT(KV_LENGTHS))
-        s->binding[s->count++] =
-            (clattn_layer_binding){.tensor = CLATTN_LAYER_KV_LENGTHS, .host = s->of->lengths};
-    if (s->of->dropout > 0)
-        s->binding[s->count++] =
-            (clattn_layer_binding){.tensor = CLATTN_LAYER_SEED, .host = layer_seed};
-}
-
-static clattn_status create(clattn_context *context, const layer_case *of, clattn_layer **layer)
-{
-    if (of->general) {
-        clattn_multiplicative_desc desc;
-        layer_describe_general(of, &desc);
-        return clattn_layer_create_multiplicative(context, &desc, layer);
-    }
-    clattn_multi_head_desc desc;
-    layer_describe(of, &desc);
-    return clattn_layer_create_multi_head(context, &desc, layer);
-}
-
-static void begin(stage *s, clattn_context *context, const layer_case *of)
-{
-    *s = (stage){.of = of, .context = context};
-    rig_say("%s", of->name);
-    layer_values_make(of, &s->values);
-    good(create(context, of, &s->layer));
-    good(clattn_dispatcher_create(context, NULL, &s->dispatcher));
-    make_buffers(s);
-}
-
-static void end(stage *s)
-{
-    clattn_dispatcher_destroy(s->dispatcher);
-    clattn_layer_destroy(s->layer);
-    for (uint32_t i = 0; i < LAYER_TENSORS; i++)
-        good(clattn_buffer_destroy(s->buffer[i]));
-    layer_values_free(&s->values);
-}
-
-static void forward(stage *s)
-{
-    good(clattn_layer_forward(s->layer, s->dispatcher, s->binding, s->count, NULL));
-    good(clattn_dispatcher_finish(s->dispatcher));
-}
-
-static void backward(stage *s)
-{
-    clattn_event *event;
-    good(clattn_layer_backward(s->layer, s->dispatcher, s->binding, s->count, &event));
-    good(clattn_event_wait(event, UINT64_MAX));
-    clattn_event_release(event);
-}
-
-static void check_tensor(stage *s, uint32_t tensor)
-{
-    unsigned char *data;
-    const double *expected = s->values.expected[tensor];
-    const int64_t count = s->values.count[tensor];
-    const size_t size = element_size(s->of, tensor);
-    double largest = 1;
-    good(clattn_buffer_map(s->buffer[tensor], (void **)&data));
-    for (int64_t i = 0; i < count; i++)
-        largest = fmax(largest, fabs(expected[i]));
-    const double bound = largest * (3e-5 + (size == 2 ? 4 * oracle_ulp(s->of->type) : 0));
-    for (int64_t i = 0; i < count; i++) {
-        const double got = widen(s->of, tensor, data + (size_t)i * size);
-        cr_assert(fabs(got - expected[i]) <= bound, "%s: tensor %d, element %d is %g, not %g",
-                  rig_said(), (int)tensor, (int)i, got, expected[i]);
-    }
-    for (size_t i = 0; i < GUARD_BYTES; i++)
-        cr_assert_eq(data[(size_t)count * size + i], 0xa5, "%s: tensor %d: written beyond its end",
-                     rig_said(), (int)tensor);
-    good(clattn_buffer_unmap(s->buffer[tensor]));
-}
-
-static void check(stage *s, bool gradients)
-{
-    for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++)
-        if (s->values.expected[tensor] && (gradients || !(s->of->gradients >> tensor & 1)))
-            check_tensor(s, tensor);
-}
 
 Test(layers, follow_the_formulas)
 {
     clattn_context *context = rig_open();
-    for (size_t n = 0; n < COUNT(cases); n++) {
-        stage s;
-        begin(&s, context, &cases[n]);
-        forward(&s);
-        if (cases[n].gradients)
-            backward(&s);
-        check(&s, true);
-        end(&s);
+    for (size_t n = 0; n < layer_case_count; n++) {
+        layer_stage s;
+        layer_begin(&s, context, &layer_cases[n]);
+        layer_forward(&s);
+        if (layer_cases[n].gradients)
+            layer_backward(&s);
+        layer_check(&s, true);
+        layer_end(&s);
     }
     rig_close(context);
 }
 
-/* Kept weights need not be there, and are forgotten when asked. */
-Test(layers, keep_weights)
+/* W_SCORE of additive attention, which isn't packed. */
+static bool is_vector(const layer_stage *s, uint32_t tensor)
+{
+    return s->of->kind == LAYER_ADDITIVE && tensor == CLATTN_LAYER_W_SCORE;
+}
+
+/* Packs the weights, and makes NaN of what they were. */
+static void keep_weights(layer_stage *s)
 {
     static const uint32_t weights[] = {CLATTN_LAYER_WQ, CLATTN_LAYER_WK, CLATTN_LAYER_WV,
                                        CLATTN_LAYER_WO, CLATTN_LAYER_W_SCORE};
+    layer_good(clattn_layer_keep_weights(s->layer, s->dispatcher, s->binding, s->count, NULL));
+    layer_good(clattn_dispatcher_finish(s->dispatcher));
+    for (size_t i = 0; i < COUNT(weights); i++)
+        if (s->buffer[weights[i]] && !is_vector(s, weights[i])) {
+            unsigned char *data;
+            layer_good(clattn_buffer_map(s->buffer[weights[i]], (void **)&data));
+            memset(data + LAYER_GUARD, 0xff,
+                   (size_t)s->values.count[weights[i]] * layer_element_size(s->of, weights[i]));
+            layer_good(clattn_buffer_unmap(s->buffer[weights[i]]));
+        }
+}
+
+/* NaN, as weights that nobody has kept. */
+static void check_undone(layer_stage *s, uint32_t tensor, const char *what)
+{
+    unsigned char *data;
+    if (!s->buffer[tensor] || s->values.count[tensor] == 0 || layer_whole(s->of).n_kv == 0)
+        return;
+    layer_good(clattn_buffer_map(s->buffer[tensor], (void **)&data));
+    cr_assert(isnan(layer_widen(s->of, tensor, data + LAYER_GUARD)), "%s: %s", s->of->name, what);
+    layer_good(clattn_buffer_unmap(s->buffer[tensor]));
+}
+
+/* Kept weights need not be there, in either pass, are forgotten when asked, and packed anew when
+ * kept again. */
+Test(layers, keep_weights)
+{
     clattn_context *context = rig_open();
-    for (size_t n = 0; n < COUNT(cases); n++) {
-        stage s;
-        begin(&s, context, &cases[n]);
-        good(clattn_layer_keep_weights(s.layer, s.dispatcher, s.binding, s.count, NULL));
-        good(clattn_dispatcher_finish(s.dispatcher));
-        for (size_t i = 0; i < COUNT(weights); i++)
-            if (s.buffer[weights[i]]) {
-                void *data;
-                good(clattn_buffer_map(s.buffer[weights[i]], &data));
-                memset(data, 0xff,
-                       (size_t)s.values.count[weights[i]] * element_size(s.of, weights[i]));
-                good(clattn_buffer_unmap(s.buffer[weights[i]]));
-            }
-        forward(&s);
-        check(&s, false);
-        good(clattn_layer_keep_weights(s.layer, s.dispatcher, NULL, 0, NULL));
-        forward(&s);
-        void *data;
-        good(clattn_buffer_map(s.buffer[CLATTN_LAYER_OUT], &data));
-        cr_assert(isnan(widen(s.of, CLATTN_LAYER_OUT, data)) || cases[n].n_kv == 0 ||
-                      s.values.count[CLATTN_LAYER_OUT] == 0,
-                  "%s: weights that were forgotten", cases[n].name);
-        good(clattn_buffer_unmap(s.buffer[CLATTN_LAYER_OUT]));
-        end(&s);
+    for (size_t n = 0; n < layer_case_count; n++) {
+        layer_stage s;
+        layer_begin(&s, context, &layer_cases[n]);
+        keep_weights(&s);
+        layer_forward(&s);
+        if (layer_cases[n].gradients)
+            layer_backward(&s);
+        layer_check(&s, true);
+        keep_weights(&s);
+        layer_forward(&s);
+        check_undone(&s, CLATTN_LAYER_OUT, "weights that were kept before");
+        layer_good(clattn_layer_keep_weights(s.layer, s.dispatcher, NULL, 0, NULL));
+        layer_forward(&s);
+        check_undone(&s, CLATTN_LAYER_OUT, "weights that were forgotten");
+        layer_end(&s);
     }
     rig_close(context);
 }
 
 /* What a tensor holds, owned by the caller. */
-static void *copy_of(stage *s, uint32_t tensor, size_t size)
+static void *copy_of(layer_stage *s, uint32_t tensor, size_t size)
 {
     void *copy = malloc(size + 1);
     cr_assert_not_null(copy);
-    good(clattn_buffer_read(s->buffer[tensor], 0, copy, size));
+    layer_good(clattn_buffer_read(s->buffer[tensor], LAYER_GUARD, copy, size));
     return copy;
+}
+
+static void compare_bits(layer_stage *a, layer_stage *b, uint32_t tensor)
+{
+    const size_t size = (size_t)a->values.count[tensor] * layer_element_size(a->of, tensor);
+    void *of_a = copy_of(a, tensor, size), *of_b = copy_of(b, tensor, size);
+    cr_assert_arr_eq(of_a, of_b, size, "%s: tensor %d", rig_said(), (int)tensor);
+    free(of_a);
+    free(of_b);
+}
+
+/* Kernels that a pass launches. */
+static uint32_t launches_of(layer_stage *s, bool backward)
+{
+    clattn_event_profile profile = {.struct_size = sizeof profile};
+    clattn_event *event;
+    layer_good((backward ? clattn_layer_backward : clattn_layer_forward)(
+        s->layer, s->dispatcher, s->binding, s->count, &event));
+    layer_good(clattn_event_wait(event, UINT64_MAX));
+    layer_good(clattn_event_get_profile(event, &profile));
+    clattn_event_release(event);
+    return profile.launches;
+}
+
+/* The same bits with packed weights, and a launch less for each weight matrix that a pass reads,
+ * where the kernels are such that pack: both passes of these layers read all of theirs. */
+Test(layers, kept_weights_save_launches_of_both_passes)
+{
+    static const struct {
+        const char *name;
+        uint32_t matrices;
+    } some[] = {
+        {"self", 4}, {"cross, other widths, shared heads", 4}, {"general", 1}, {"additive", 2}};
+    clattn_context *context = rig_open();
+    for (size_t n = 0; n < COUNT(some); n++) {
+        layer_stage s[2];
+        uint32_t launches[2][2];
+        for (int kept = 0; kept < 2; kept++) {
+            layer_begin(&s[kept], context, layer_case_named(some[n].name));
+            if (kept)
+                keep_weights(&s[kept]);
+            for (int backward = 0; backward < 2; backward++)
+                launches[kept][backward] = launches_of(&s[kept], backward);
+        }
+        const uint32_t saved = launches[0][0] - launches[1][0];
+        cr_assert(saved == 0 || saved == some[n].matrices, "%s: %u launches saved", rig_said(),
+                  saved);
+        cr_assert_eq(launches[0][1] - launches[1][1], saved, "%s: %u launches backward, %u kept",
+                     rig_said(), launches[0][1], launches[1][1]);
+        for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++)
+            if (s[0].values.expected[tensor])
+                compare_bits(&s[0], &s[1], tensor);
+        for (int kept = 0; kept < 2; kept++)
+            layer_end(&s[kept]);
+    }
+    rig_close(context);
 }
 
 /* The same bits on repetition, forward and backward, of every result. */
 Test(layers, repeat_themselves)
 {
     clattn_context *context = rig_open();
-    stage s;
+    layer_stage s;
     void *first[LAYER_TENSORS] = {NULL};
-    begin(&s, context, &cases[0]);
+    layer_begin(&s, context, layer_case_named("self"));
     for (int run = 0; run < 4; run++) {
-        forward(&s);
-        backward(&s);
+        layer_forward(&s);
+        layer_backward(&s);
         for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++) {
-            const size_t size = (size_t)s.values.count[tensor] * element_size(s.of, tensor);
+            const size_t size = (size_t)s.values.count[tensor] * layer_element_size(s.of, tensor);
             if (!s.values.expected[tensor])
                 continue;
             void *now = copy_of(&s, tensor, size);
@@ -406,23 +174,23 @@ Test(layers, repeat_themselves)
     }
     for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++)
         free(first[tensor]);
-    end(&s);
+    layer_end(&s);
     rig_close(context);
 }
 
-static void expect_refused(stage *s, clattn_status status, const char *says)
+static void expect_refused(layer_stage *s, clattn_status status, const char *says)
 {
     cr_expect_eq(status, CLATTN_ERR_ARGUMENT, "%s", says);
     cr_expect(strstr(clattn_error_message(), says) != NULL, "\"%s\" does not say \"%s\"",
               clattn_error_message(), says);
-    good(clattn_dispatcher_finish(s->dispatcher));
+    layer_good(clattn_dispatcher_finish(s->dispatcher));
 }
 
 Test(layers, check_what_is_bound)
 {
     clattn_context *context = rig_open();
-    stage s;
-    begin(&s, context, &cases[0]);
+    layer_stage s;
+    layer_begin(&s, context, layer_case_named("self"));
     clattn_layer_binding all[LAYER_TENSORS + 1];
     memcpy(all, s.binding, sizeof s.binding);
     all[s.count] = all[0];
@@ -442,10 +210,10 @@ Test(layers, check_what_is_bound)
                    "layer: is NULL");
     expect_refused(&s, clattn_layer_forward(s.layer, s.dispatcher, NULL, 1, NULL),
                    "bindings: is NULL");
-    end(&s);
-    begin(&s, context, &cases[9]);
+    layer_end(&s);
+    layer_begin(&s, context, layer_case_named("no gradients"));
     expect_refused(&s, clattn_layer_backward(s.layer, s.dispatcher, s.binding, s.count, NULL),
                    "made without gradients");
-    end(&s);
+    layer_end(&s);
     rig_close(context);
 }

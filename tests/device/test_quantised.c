@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "tests/instrumented.h"
 #include "tests/oracle/quantise.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -33,6 +34,7 @@ typedef struct rig_cache {
     quantised_shape shape;
     clattn_dtype dtype;
     int64_t channels, page_size;
+    bool options; /* window, softcap, ALiBi and sinks */
     clattn_context *context;
     clattn_dispatcher *dispatcher;
     clattn_kv_cache *cache;
@@ -45,6 +47,10 @@ typedef struct rig_cache {
 } rig_cache;
 
 static const uint64_t id = 7;
+
+/* With options; the window begins in another split of keys than the first. */
+enum { WINDOW = 400 };
+static const float softcap = 1.5f, slopes[] = {0.02f, 0.001f, 0, 0.3f}, sinks[] = {0.5f, -1, 2, 0};
 
 static void good(clattn_status status)
 {
@@ -131,23 +137,9 @@ static void close_cache(rig_cache *c)
     free(c->expected);
 }
 
-static void run_step(rig_cache *c, const clattn_plan *plan, const clattn_binding *bindings,
-                     uint32_t count)
+static clattn_buffer *filled(const rig_cache *c, const float *numbers, int64_t count)
 {
-    const clattn_step step = {.plan = plan, .bindings = bindings, .binding_count = count};
-    clattn_submission submission;
-    clattn_submission_init(&submission);
-    submission.steps = &step;
-    submission.step_count = 1;
-    rig_submit(c->dispatcher, &submission);
-}
-
-static clattn_buffer *filled(rig_cache *c, const float *numbers, int64_t count)
-{
-    clattn_buffer *buffer;
-    good(clattn_buffer_create(c->context, (uint64_t)count * sizeof(float), &buffer));
-    good(clattn_buffer_write(buffer, 0, numbers, (uint64_t)count * sizeof(float)));
-    return buffer;
+    return rig_filled(c->context, numbers, (uint64_t)count * sizeof *numbers);
 }
 
 /* Tokens `begin` to `end` - 1 of what is given, to the end of the sequence. */
@@ -177,7 +169,7 @@ static void append(rig_cache *c, int64_t begin, int64_t end)
     good(clattn_kv_cache_bind(c->cache, 1, 1, bindings + 4));
     good(clattn_kv_cache_bind_scales(c->cache, 1, bindings + 6));
     good(clattn_plan_append(c->context, &desc, &plan));
-    run_step(c, plan, bindings, 8);
+    rig_step(c->dispatcher, plan, bindings, 8);
     clattn_plan_destroy(plan);
     good(clattn_buffer_destroy(bindings[2].buffer));
     good(clattn_buffer_destroy(bindings[3].buffer));
@@ -273,6 +265,12 @@ static clattn_attention_desc describe(const rig_cache *c)
     desc.value_dim = c->shape.value_dim;
     desc.causal = 1;
     desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
+    if (!c->options)
+        return desc;
+    desc.has_window = 1;
+    desc.window_left = WINDOW;
+    desc.softcap = softcap;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_ALIBI) | CLATTN_SLOT_BIT(CLATTN_SLOT_SINK);
     return desc;
 }
 
@@ -287,15 +285,17 @@ static void attend_in_pages(rig_cache *c)
     good(clattn_kv_cache_tables(c->cache, &id, 1, limit, pages, &length));
     for (int64_t i = 0; i < rows * c->shape.value_dim; i++)
         c->out[i] = NAN;
-    clattn_binding bindings[8] = {
+    clattn_binding bindings[10] = {
         {.slot = CLATTN_SLOT_PAGES, .host = pages},
         {.slot = CLATTN_SLOT_KV_LENGTHS, .host = &length},
         {.slot = CLATTN_SLOT_Q, .buffer = filled(c, c->q, rows * c->shape.head_dim)},
         {.slot = CLATTN_SLOT_OUT, .buffer = filled(c, c->out, rows * c->shape.value_dim)}};
     good(clattn_kv_cache_bind(c->cache, 1, 0, bindings + 4));
     good(clattn_kv_cache_bind_scales(c->cache, 1, bindings + 6));
+    bindings[8] = (clattn_binding){.slot = CLATTN_SLOT_ALIBI, .host = slopes};
+    bindings[9] = (clattn_binding){.slot = CLATTN_SLOT_SINK, .host = sinks};
     good(clattn_plan_attention(c->context, &desc, &plan));
-    run_step(c, plan, bindings, 8);
+    rig_step(c->dispatcher, plan, bindings, c->options ? 10 : 8);
     good(clattn_buffer_read(bindings[3].buffer, 0, c->out,
                             (uint64_t)(rows * c->shape.value_dim) * sizeof *c->out));
     clattn_plan_destroy(plan);
@@ -311,7 +311,7 @@ static void attend_side_by_side(rig_cache *c, int64_t top_k)
     desc.top_k = top_k;
     desc.tensor[CLATTN_SLOT_K].dtype = desc.tensor[CLATTN_SLOT_V].dtype = c->dtype;
     desc.scale_channels = c->channels;
-    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_K_SCALES) | CLATTN_SLOT_BIT(CLATTN_SLOT_V_SCALES);
+    desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_K_SCALES) | CLATTN_SLOT_BIT(CLATTN_SLOT_V_SCALES);
     const clattn_host_binding bindings[] = {
         {CLATTN_SLOT_Q, 0, c->q},
         {CLATTN_SLOT_K, 0, c->bytes[0]},
@@ -319,28 +319,38 @@ static void attend_side_by_side(rig_cache *c, int64_t top_k)
         {CLATTN_SLOT_OUT, 0, c->again},
         {CLATTN_SLOT_K_SCALES, 0, c->scales[0]},
         {CLATTN_SLOT_V_SCALES, 0, c->scales[1]},
+        {CLATTN_SLOT_ALIBI, 0, (void *)(uintptr_t)slopes},
+        {CLATTN_SLOT_SINK, 0, (void *)(uintptr_t)sinks},
     };
-    good(clattn_run(c->context, &desc, bindings, COUNT(bindings)));
+    good(clattn_run(c->context, &desc, bindings, COUNT(bindings) - (c->options ? 0 : 2)));
 }
 
 static void check_out(rig_cache *c, const float *out, const char *where)
 {
     const quantised_shape *s = &c->shape;
-    const oracle_problem problem = {.batch = 1,
-                                    .n_head = s->n_head,
-                                    .n_kv_head = s->n_kv_head,
-                                    .n_q = s->n_q,
-                                    .n_kv = s->length,
-                                    .head_dim = s->head_dim,
-                                    .value_dim = s->value_dim,
-                                    .scale = 1 / sqrt((double)s->head_dim),
-                                    .causal = true,
-                                    .bottom_right = true,
-                                    .q = c->q,
-                                    .k = c->meant[0],
-                                    .v = c->meant[1],
-                                    .out = c->expected};
+    oracle_problem problem = {.batch = 1,
+                              .n_head = s->n_head,
+                              .n_kv_head = s->n_kv_head,
+                              .n_q = s->n_q,
+                              .n_kv = s->length,
+                              .head_dim = s->head_dim,
+                              .value_dim = s->value_dim,
+                              .scale = 1 / sqrt((double)s->head_dim),
+                              .causal = true,
+                              .bottom_right = true,
+                              .q = c->q,
+                              .k = c->meant[0],
+                              .v = c->meant[1],
+                              .out = c->expected};
     double most = 1;
+    if (c->options) {
+        problem.has_window = true;
+        problem.window_left = WINDOW;
+        problem.window_right = -1;
+        problem.softcap = (double)softcap;
+        problem.alibi = slopes;
+        problem.sink = sinks;
+    }
     cr_assert(oracle_attention(&problem));
     for (int64_t i = 0; i < s->n_head * s->n_q * s->value_dim; i++)
         most = fmax(most, fabs(c->expected[i]));
@@ -375,7 +385,7 @@ static void run_one(rig_cache *c)
         memcmp(c->out, c->again,
                (size_t)(c->shape.n_head * c->shape.n_q * c->shape.value_dim) * sizeof *c->out),
         0, "%s: side by side other bits", rig_said());
-    if (c->page_size == 16 && c->shape.n_q <= 3)
+    if (c->page_size == 16 && c->shape.n_q <= 3 && !c->options)
         check_top_k(c);
     close_cache(c);
 }
@@ -383,7 +393,7 @@ static void run_one(rig_cache *c)
 static void all_shapes(clattn_context *context, const char *kernel)
 {
     static const int64_t sizes[] = {16, 1, 64};
-    for (size_t n = 0; n < COUNT(shapes); n++)
+    for (size_t n = 0; n < COUNT(shapes); n += INSTRUMENTED ? 4 : 1)
         for (size_t t = 0; t < COUNT(types); t++)
             for (size_t i = (n + t) % 3; i < COUNT(sizes); i += n ? COUNT(sizes) : 1) {
                 rig_cache c = {.context = context,
@@ -397,9 +407,29 @@ static void all_shapes(clattn_context *context, const char *kernel)
             }
 }
 
-Test(quantised, agrees_with_the_oracle, .timeout = 280)
+Test(quantised, agrees_with_the_oracle, .timeout = 840)
 {
     rig_each_kernel(all_shapes);
+}
+
+static void every_type_with_options(clattn_context *context, const char *kernel)
+{
+    for (size_t t = 0; t < COUNT(types); t++) {
+        rig_cache c = {.context = context,
+                       .shape = {4, 2, 2, 1030, 128, 128},
+                       .dtype = types[t].dtype,
+                       .channels = types[t].channels,
+                       .page_size = 16,
+                       .options = true};
+        rig_say("%s, options, type %d, %d channels a scale", kernel, (int)c.dtype, (int)c.channels);
+        run_one(&c);
+    }
+}
+
+/* What becomes of scores and which keys are seen, over several splits. */
+Test(quantised, with_options, .timeout = 840)
+{
+    rig_each_kernel(every_type_with_options);
 }
 
 /* The last token is visible to the last query alone. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "rig.h"
+#include "tests/oracle/rotary.h"
 #include "tests/oracle/storage.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -28,19 +29,13 @@ static void good(clattn_status status)
     cr_assert_eq(status, CLATTN_OK, "%s: %s", rig_said(), clattn_error_message());
 }
 
-/* Element d of a rotated row. */
-static double rotated(const float *x, int64_t d, size_t n, int64_t position)
+/* What a row becomes, (head_dim). */
+static void expect_row(const float *x, size_t n, int64_t position, double *expected)
 {
-    const int64_t pairs = cases[n].rotary_dim / 2;
-    if (d >= 2 * pairs)
-        return x[d];
-    const int64_t pair = cases[n].interleaved ? d / 2 : d % pairs;
-    const bool second = cases[n].interleaved ? d % 2 : d >= pairs;
-    const int64_t first = cases[n].interleaved ? 2 * pair : pair;
-    const double a = x[first], b = x[first + (cases[n].interleaved ? 1 : pairs)];
-    const double angle =
-        (double)position * pow(cases[n].base, -2.0 * (double)pair / (double)cases[n].rotary_dim);
-    return second ? a * sin(angle) + b * cos(angle) : a * cos(angle) - b * sin(angle);
+    const oracle_rotation by = {cases[n].rotary_dim, cases[n].interleaved, cases[n].base};
+    for (int64_t d = 0; d < cases[n].head_dim; d++)
+        expected[d] = (double)x[d];
+    oracle_rotate(&by, (double)position, expected);
 }
 
 /* One case with its arrays. */
@@ -51,9 +46,21 @@ typedef struct rotation {
     float *angles;    /* (POSITIONS, rotary_dim) */
     uint16_t *halves; /* (count) x, then out, where they are stored as float16 */
     uint64_t bytes, angle_bytes;
+    bool each; /* tokens have positions of their own */
 } rotation;
 
 static const int32_t positions[BATCH] = {0, POSITIONS - TOKENS};
+
+/* Positions below `limit` that neither ascend nor differ, as in a tree of drafts. */
+static int32_t scattered(int64_t token, int64_t limit)
+{
+    return (int32_t)(token * 3331 % limit / 2);
+}
+
+static int64_t position_of(const rotation *r, int64_t b, int64_t i)
+{
+    return r->each ? scattered(b * TOKENS + i, POSITIONS) : positions[b] + i;
+}
 
 static void describe(rotation *r, size_t n)
 {
@@ -74,6 +81,10 @@ static void describe(rotation *r, size_t n)
     q->stride[2] = cases[n].tokens_first ? HEADS * dim : dim;
     q->stride[3] = 1;
     r->desc.tensor[CLATTN_SLOT_OUT] = *q;
+    if (r->each)
+        r->desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_TOKEN_POSITIONS);
+    r->desc.tensor[CLATTN_SLOT_TOKEN_POSITIONS] =
+        (clattn_tensor){.strided = 1, .stride = {1, BATCH}}; /* of both entries side by side */
 }
 
 static void make(rotation *r, size_t n)
@@ -99,24 +110,22 @@ static void make(rotation *r, size_t n)
 
 static void compute(clattn_context *context, clattn_dispatcher *dispatcher, rotation *r, bool half)
 {
+    int32_t each[TOKENS][BATCH];
     clattn_plan *plan;
-    clattn_buffer *buffer[3];
     good(clattn_plan_rotary(context, &r->desc, &plan));
-    good(clattn_buffer_create(context, r->bytes, &buffer[0]));
-    good(clattn_buffer_create(context, r->bytes, &buffer[1]));
-    good(clattn_buffer_create(context, r->angle_bytes, &buffer[2]));
-    good(clattn_buffer_write(buffer[0], 0, half ? (void *)r->halves : (void *)r->x, r->bytes));
-    good(clattn_buffer_write(buffer[2], 0, r->angles, r->angle_bytes));
-    const clattn_binding bindings[] = {{.slot = CLATTN_SLOT_Q, .buffer = buffer[0]},
-                                       {.slot = CLATTN_SLOT_OUT, .buffer = buffer[1]},
-                                       {.slot = CLATTN_SLOT_ANGLES, .buffer = buffer[2]},
-                                       {.slot = CLATTN_SLOT_POSITIONS, .host = positions}};
-    const clattn_step step = {.plan = plan, .bindings = bindings, .binding_count = 4};
-    clattn_submission submission;
-    clattn_submission_init(&submission);
-    submission.steps = &step;
-    submission.step_count = 1;
-    rig_submit(dispatcher, &submission);
+    for (int64_t i = 0; i < TOKENS; i++)
+        for (int64_t b = 0; b < BATCH; b++)
+            each[i][b] = (int32_t)position_of(r, b, i);
+    clattn_buffer *buffer[] = {
+        rig_filled(context, half ? (void *)r->halves : (void *)r->x, r->bytes),
+        rig_filled(context, NULL, r->bytes), rig_filled(context, r->angles, r->angle_bytes)};
+    clattn_binding bindings[] = {{.slot = CLATTN_SLOT_Q, .buffer = buffer[0]},
+                                 {.slot = CLATTN_SLOT_OUT, .buffer = buffer[1]},
+                                 {.slot = CLATTN_SLOT_ANGLES, .buffer = buffer[2]},
+                                 {.slot = CLATTN_SLOT_POSITIONS, .host = positions}};
+    if (r->each)
+        bindings[3] = (clattn_binding){.slot = CLATTN_SLOT_TOKEN_POSITIONS, .host = each};
+    rig_step(dispatcher, plan, bindings, 4);
     good(clattn_buffer_read(buffer[1], 0, half ? (void *)r->halves : (void *)r->out, r->bytes));
     clattn_plan_destroy(plan);
     for (int i = 0; i < 3; i++)
@@ -125,25 +134,27 @@ static void compute(clattn_context *context, clattn_dispatcher *dispatcher, rota
 
 static void check_row(const rotation *r, size_t n, int64_t row, int64_t position)
 {
+    double expected[576];
+    expect_row(r->x + row, n, position, expected);
     for (int64_t d = 0; d < cases[n].head_dim; d++) {
-        const double expected = rotated(r->x + row, d, n, position);
         const double got = cases[n].half ? oracle_from_f16(r->halves[row + d]) : r->out[row + d];
-        cr_assert(fabs(got - expected) <= (cases[n].half ? 1e-3 : 1e-6),
+        cr_assert(fabs(got - expected[d]) <= (cases[n].half ? 1e-3 : 1e-6),
                   "%s: element %d at position %d is %g, not %g", rig_said(), (int)d, (int)position,
-                  got, expected);
+                  got, expected[d]);
     }
 }
 
-static void run_case(clattn_context *context, clattn_dispatcher *dispatcher, size_t n)
+static void run_case(clattn_context *context, clattn_dispatcher *dispatcher, size_t n, bool each)
 {
-    rotation r;
+    rotation r = {.each = each};
     make(&r, n);
     compute(context, dispatcher, &r, cases[n].half);
     const int64_t *stride = r.desc.tensor[CLATTN_SLOT_Q].stride;
     for (int64_t b = 0; b < BATCH; b++)
         for (int64_t h = 0; h < HEADS; h++)
             for (int64_t i = 0; i < TOKENS; i++)
-                check_row(&r, n, b * stride[0] + h * stride[1] + i * stride[2], positions[b] + i);
+                check_row(&r, n, b * stride[0] + h * stride[1] + i * stride[2],
+                          position_of(&r, b, i));
     free(r.x);
     free(r.out);
     free(r.halves);
@@ -157,7 +168,9 @@ Test(rotary, follows_the_formula)
     good(clattn_dispatcher_create(context, NULL, &dispatcher));
     for (size_t n = 0; n < COUNT(cases); n++) {
         rig_say("case %d", (int)n);
-        run_case(context, dispatcher, n);
+        run_case(context, dispatcher, n, false);
+        rig_say("case %d, positions of tokens", (int)n);
+        run_case(context, dispatcher, n, true);
     }
     clattn_dispatcher_destroy(dispatcher);
     rig_close(context);
@@ -180,14 +193,6 @@ Test(rotary, angles_are_those_of_the_frequencies)
 
 enum { LATER = 30 }; /* tokens that are appended first */
 
-static clattn_buffer *filled(clattn_context *context, const void *data, uint64_t bytes)
-{
-    clattn_buffer *buffer;
-    good(clattn_buffer_create(context, bytes, &buffer));
-    good(clattn_buffer_write(buffer, 0, data, bytes));
-    return buffer;
-}
-
 static clattn_kv_cache *open_cache(clattn_context *context, size_t n)
 {
     clattn_kv_cache_desc desc;
@@ -204,7 +209,7 @@ static clattn_kv_cache *open_cache(clattn_context *context, size_t n)
 }
 
 static clattn_plan *plan_append(clattn_context *context, clattn_kv_cache *cache, size_t n,
-                                int64_t tokens)
+                                int64_t tokens, bool each)
 {
     const int64_t dim = cases[n].head_dim;
     clattn_append_desc desc;
@@ -213,6 +218,8 @@ static clattn_plan *plan_append(clattn_context *context, clattn_kv_cache *cache,
     desc.batch = 1;
     desc.n_kv = tokens;
     desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_ANGLES);
+    if (each)
+        desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_TOKEN_POSITIONS);
     desc.rotary_dim = cases[n].rotary_dim;
     desc.interleaved = cases[n].interleaved;
     desc.n_positions = TOKENS;
@@ -230,38 +237,36 @@ static void append_chunk(clattn_context *context, clattn_dispatcher *dispatcher,
     const int64_t tokens = begin ? TOKENS - begin : LATER, dim = cases[n].head_dim;
     const uint64_t id = 1, bytes = (uint64_t)(HEADS * TOKENS * dim) * sizeof(float);
     const int32_t position = (int32_t)begin;
-    int32_t pages[5], length;
-    clattn_plan *plan = plan_append(context, cache, n, tokens);
+    int32_t pages[5], length, each[TOKENS];
+    clattn_plan *plan = plan_append(context, cache, n, tokens, r->each);
+    for (int64_t i = 0; i < tokens; i++)
+        each[i] = scattered(begin + i, TOKENS);
     good(clattn_kv_cache_extend(cache, dispatcher, &id, &tokens, 1));
     good(clattn_kv_cache_tables(cache, &id, 1, 5, pages, &length));
-    clattn_binding bindings[7] = {
-        {.slot = CLATTN_SLOT_K, .buffer = filled(context, r->x, bytes)},
-        {.slot = CLATTN_SLOT_V, .buffer = filled(context, r->x, bytes)},
+    clattn_binding bindings[8] = {
+        {.slot = CLATTN_SLOT_K, .buffer = rig_filled(context, r->x, bytes)},
+        {.slot = CLATTN_SLOT_V, .buffer = rig_filled(context, r->x, bytes)},
         {.slot = CLATTN_SLOT_ANGLES,
-         .buffer =
-             filled(context, r->angles, (uint64_t)(TOKENS * cases[n].rotary_dim) * sizeof(float))},
+         .buffer = rig_filled(context, r->angles,
+                              (uint64_t)(TOKENS * cases[n].rotary_dim) * sizeof(float))},
         {.slot = CLATTN_SLOT_PAGES, .host = pages},
         {.slot = CLATTN_SLOT_POSITIONS, .host = &position},
     };
     bindings[0].offset = bindings[1].offset = (uint64_t)(begin * dim) * sizeof(float);
     good(clattn_kv_cache_bind(cache, 0, 1, bindings + 5));
-    const clattn_step step = {.plan = plan, .bindings = bindings, .binding_count = 7};
-    clattn_submission submission;
-    clattn_submission_init(&submission);
-    submission.steps = &step;
-    submission.step_count = 1;
-    rig_submit(dispatcher, &submission);
+    bindings[7] = (clattn_binding){.slot = CLATTN_SLOT_TOKEN_POSITIONS, .host = each};
+    rig_step(dispatcher, plan, bindings, r->each ? 8 : 7);
     clattn_plan_destroy(plan);
     for (int i = 0; i < 3; i++)
         good(clattn_buffer_destroy(bindings[i].buffer));
 }
 
-static void append_case(clattn_context *context, clattn_dispatcher *dispatcher, size_t n)
+static void append_case(clattn_context *context, clattn_dispatcher *dispatcher, size_t n, bool each)
 {
     const int64_t dim = cases[n].head_dim, count = HEADS * TOKENS * dim;
     const clattn_kv_range all = {1, 0, 0, TOKENS};
     float *k = malloc((size_t)count * sizeof *k), *v = malloc((size_t)count * sizeof *v);
-    rotation r;
+    rotation r = {.each = each};
     cr_assert(k && v);
     make(&r, n);
     clattn_kv_cache *cache = open_cache(context, n);
@@ -269,12 +274,14 @@ static void append_case(clattn_context *context, clattn_dispatcher *dispatcher, 
     append_chunk(context, dispatcher, cache, &r, n, LATER);
     good(clattn_kv_cache_read(cache, &all, k, v));
     cr_assert_eq(memcmp(v, r.x, (size_t)count * sizeof *v), 0, "%s: values changed", rig_said());
-    for (int64_t row = 0; row < HEADS * TOKENS; row++)
-        for (int64_t d = 0; d < dim; d++) {
-            const double expected = rotated(r.x + row * dim, d, n, row % TOKENS);
-            cr_assert(fabs((double)k[row * dim + d] - expected) <= 1e-6,
-                      "%s: element %d at position %d", rig_said(), (int)d, (int)(row % TOKENS));
-        }
+    for (int64_t row = 0; row < HEADS * TOKENS; row++) {
+        const int64_t token = row % TOKENS;
+        double expected[576];
+        expect_row(r.x + row * dim, n, each ? scattered(token, TOKENS) : token, expected);
+        for (int64_t d = 0; d < dim; d++)
+            cr_assert(fabs((double)k[row * dim + d] - expected[d]) <= 1e-6,
+                      "%s: element %d of token %d", rig_said(), (int)d, (int)token);
+    }
     clattn_kv_cache_destroy(cache);
     free(r.x);
     free(r.out);
@@ -291,7 +298,9 @@ Test(rotary, of_keys_while_they_are_appended)
     good(clattn_dispatcher_create(context, NULL, &dispatcher));
     for (size_t n = 0; n < COUNT(cases); n++) {
         rig_say("case %d", (int)n);
-        append_case(context, dispatcher, n);
+        append_case(context, dispatcher, n, false);
+        rig_say("case %d, positions of tokens", (int)n);
+        append_case(context, dispatcher, n, true);
     }
     clattn_dispatcher_destroy(dispatcher);
     rig_close(context);

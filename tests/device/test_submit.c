@@ -180,7 +180,7 @@ Test(submit, dispatcher_options)
     cr_assert_eq(clattn_dispatcher_create(context, &longer.options, &dispatcher),
                  CLATTN_ERR_UNSUPPORTED);
     longer.unknown = 0;
-    longer.options.lanes = 2;
+    longer.options.lanes = clattn_context_device_count(context) + 1;
     cr_assert_eq(clattn_dispatcher_create(context, &longer.options, &dispatcher),
                  CLATTN_ERR_UNSUPPORTED);
     longer.options.lanes = 0;

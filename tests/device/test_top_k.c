@@ -288,7 +288,7 @@ static void every_case(const char *kernel)
     rig_close(context);
 }
 
-Test(top_k, keys_weights_and_results, .timeout = 250)
+Test(top_k, keys_weights_and_results, .timeout = 750)
 {
     for (size_t n = 0; n < COUNT(kernels); n++)
         every_case(kernels[n]);
@@ -468,7 +468,7 @@ static void every_page_size(const char *kernel)
 }
 
 /* The keys of highest score in pages are those that they are side by side, and so is the rest. */
-Test(top_k, pages_have_the_same_bits, .timeout = 120)
+Test(top_k, pages_have_the_same_bits, .timeout = 360)
 {
     for (size_t n = 0; n < COUNT(kernels); n++)
         every_page_size(kernels[n]);

@@ -1,6 +1,7 @@
 /* Tuning on a device: plans take the rows of a file that are for it and give right results with
  * them, and clattn_tune writes such a file. The file's text is tested in tests/unit/test_tuning.c.
  */
+#include <clattn/layer.h>
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -55,17 +56,23 @@ static clattn_device_info info_of(clattn_context *context)
 }
 
 /* Adds a row to the file, as docs/tuning.md has it. */
-static void add_row(const clattn_device_info *info, const char *problem, const char *configuration)
+static void add_row_of(const char *kernel, const clattn_device_info *info, const char *problem,
+                       const char *configuration)
 {
     const int there = access(path, F_OK) == 0;
     FILE *file = fopen(path, "ab");
     cr_assert_not_null(file);
     if (!there)
         fputs("clattn tuning 1\n", file);
-    fprintf(file, "attention_simd\t%s\t%s\t%s\t%s\t%s\t%s\t%u\t1.5\n", problem, configuration,
+    fprintf(file, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%u\t1.5\n", kernel, problem, configuration,
             clattn_version_string(), info->name, info->driver, info->platform_version,
             (unsigned)info->compute_units);
     cr_assert_eq(fclose(file), 0);
+}
+
+static void add_row(const clattn_device_info *info, const char *problem, const char *configuration)
+{
+    add_row_of("attention_simd", info, problem, configuration);
 }
 
 static clattn_plan_info plan_info(clattn_context *context, int64_t length, int64_t dim)
@@ -97,6 +104,13 @@ static void run_one(clattn_context *context, const rig_shape *of, uint64_t slots
     rig_free(&problem);
 }
 
+/* How many rows of a table a device takes, at least: `wide` with vectors of 16 floats, `middle`
+ * with 8, and one of 4 fits every device. */
+static uint32_t least_used(const clattn_device_info *info, uint32_t wide, uint32_t middle)
+{
+    return info->vector_width >= 16 ? wide : info->vector_width >= 8 ? middle : 1;
+}
+
 /* The built-in rows of AVX2, of NEON and of narrow vectors, and what tuning may come to. */
 static const char *const configurations[] = {
     "VEC=8 ROWS=6 COLS=2 VALUE_COLS=2 BLOCK_M=48 BLOCK_N=256",
@@ -122,11 +136,11 @@ static const rig_shape shapes[] = {
 Test(tuned, right_results)
 {
     uint32_t used = 0;
+    clattn_context *context = open_context();
+    const clattn_device_info info = info_of(context);
+    rig_close(context);
     for (size_t i = 0; i < COUNT(configurations); i++) {
         unlink(path);
-        clattn_context *context = open_context();
-        const clattn_device_info info = info_of(context);
-        rig_close(context);
         add_row(&info, "dim=64", configurations[i]);
         context = open_context();
         const clattn_plan_info planned = plan_info(context, 600, 64);
@@ -141,7 +155,7 @@ Test(tuned, right_results)
         if (strcmp(info.family, "simd") != 0)
             return; /* the kernel isn't for this device */
     }
-    cr_assert_geq(used, 2, "rows of 4 lanes fit every device");
+    cr_assert_geq(used, least_used(&info, 6, 3), "%u rows were used", used);
 }
 
 Test(tuned, only_what_the_row_is_for)
@@ -211,6 +225,65 @@ Test(tuned, the_same_bits_in_company)
     rig_close(context);
 }
 
+/* ---- linear operations ----------------------------------------------------------------------- */
+
+enum { ROWS = 97, IN = 70, OUT = 131 };
+
+/* y = x W^T, and what the plan says; the numbers are the same in each call. */
+static bool run_linear(clattn_context *context, float y[ROWS][OUT])
+{
+    static float x[ROWS][IN], w[OUT][IN];
+    uint32_t state = 9;
+    clattn_linear_desc desc;
+    clattn_plan_info info = {.struct_size = sizeof info};
+    clattn_plan *plan;
+    for (int i = 0; i < ROWS * IN; i++)
+        x[i / IN][i % IN] = rig_number(&state);
+    for (int i = 0; i < OUT * IN; i++)
+        w[i / IN][i % IN] = rig_number(&state);
+    clattn_linear_desc_init(&desc);
+    desc.batch = 1;
+    desc.rows = ROWS;
+    desc.in = IN;
+    desc.out = OUT;
+    const clattn_host_binding bindings[] = {
+        {CLATTN_SLOT_X, 0, x}, {CLATTN_SLOT_W, 0, w}, {CLATTN_SLOT_Y, 0, y}};
+    cr_assert_eq(clattn_plan_linear(context, &desc, &plan), CLATTN_OK);
+    cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
+    clattn_plan_destroy(plan);
+    cr_assert_eq(clattn_linear(context, &desc, bindings, COUNT(bindings)), CLATTN_OK, "%s",
+                 clattn_error_message());
+    return info.tuned == 1;
+}
+
+/* Tuning doesn't change a bit of them. */
+Test(tuned, linear_operations_keep_their_bits)
+{
+    static float built_in[ROWS][OUT], tuned[ROWS][OUT];
+    static const char *const rows[] = {
+        "VEC=4 ROWS=2 COLS=4 BLOCK_M=8 BLOCK_N=16 BLOCK_K=16",
+        "VEC=8 ROWS=4 COLS=2 BLOCK_M=48 BLOCK_N=64 BLOCK_K=64",
+        "VEC=8 ROWS=6 COLS=2 BLOCK_M=24 BLOCK_N=128 BLOCK_K=1024",
+        "VEC=16 ROWS=12 COLS=2 BLOCK_M=96 BLOCK_N=64 BLOCK_K=32",
+    };
+    uint32_t used = 0;
+    clattn_context *context = open_context();
+    const clattn_device_info info = info_of(context);
+    cr_assert_not(run_linear(context, built_in));
+    rig_close(context);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unlink(path);
+        add_row_of("linear_simd", &info, "small", rows[i]);
+        context = open_context();
+        memset(tuned, 0xff, sizeof tuned);
+        used += run_linear(context, tuned);
+        cr_assert_arr_eq(tuned, built_in, sizeof tuned, "%s", rows[i]);
+        rig_close(context);
+    }
+    cr_assert(used >= least_used(&info, 4, 3) || strcmp(info.family, "simd") != 0,
+              "%u rows were used", used);
+}
+
 /* ---- clattn_tune ----------------------------------------------------------------------------- */
 
 typedef struct witness {
@@ -257,6 +330,36 @@ static int files_in(const char *name)
         count += entry->d_name[0] != '.';
     closedir(open_folder);
     return count;
+}
+
+static void count_failures(void *user, clattn_log_area area, const char *line)
+{
+    (void)area;
+    *(uint32_t *)user += strstr(line, "a candidate failed") != NULL;
+}
+
+/* What is compared is what a kernel writes, not a slot that others write: candidates that differ
+ * must have been wrong. */
+Test(tuned, candidates_of_other_kernels_compute_the_same)
+{
+    static const char *const kernels[] = {"linear_simd", "additive_simd"};
+    for (size_t i = 0; i < COUNT(kernels); i++) {
+        uint32_t failures = 0;
+        witness seen = {0};
+        clattn_tune_options how;
+        options.kernel = kernels[i];
+        options.log = count_failures;
+        options.log_user = &failures;
+        clattn_context *context = open_context();
+        const bool simd = strcmp(info_of(context).family, "simd") == 0;
+        clattn_tune_options_init(&how);
+        how.seconds = 1.5;
+        const clattn_status status = clattn_tune(context, &how, see, &seen);
+        cr_assert(status == CLATTN_OK || !simd, "%s", clattn_error_message());
+        cr_assert_eq(failures, 0, "%s", kernels[i]);
+        cr_assert(seen.calls > 0 || !simd, "%s: nothing was tried", kernels[i]);
+        rig_close(context);
+    }
 }
 
 Test(tuned, a_search)

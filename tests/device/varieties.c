@@ -56,6 +56,22 @@ const variety varieties[] = {
      VARIETY_GAPS,
      0,
      {.ragged = true, .spare_kv = 20, .causal = true, .align = BOTTOM}},
+    {"ragged, past",
+     0,
+     VARIETY_F32,
+     0,
+     {.ragged = true, .spare_kv = 5, .n_past = 19, .causal = true, .align = BOTTOM}},
+    {"ragged, mixed past", 0, VARIETY_MIXED, 0, {.ragged = true, .n_past = 33}},
+    {"ragged, pages",
+     0,
+     VARIETY_F32,
+     0,
+     {.ragged = true, .spare_q = 3, .page_size = 16, .causal = true, .align = BOTTOM}},
+    {"ragged, odd pages",
+     BIT(MASK),
+     VARIETY_BF16,
+     0,
+     {.ragged = true, .page_size = 5, .tokens_first = true}},
     {"mask", BIT(MASK), VARIETY_F32, 0, {.index = 0}},
     {"shared mask", BIT(MASK), VARIETY_SHARED, 0, {.index = 0}},
     {"mask, causal", BIT(MASK), VARIETY_GAPS, 0, {.causal = true, .align = BOTTOM}},
@@ -141,7 +157,8 @@ static void set_layout(fuzz_problem *p, int slot, variety_storage storage)
 
 static void set_lengths(fuzz_problem *p)
 {
-    const int32_t n_q = (int32_t)p->n_q, keys = (int32_t)fuzz_keys(p);
+    const int64_t most = fuzz_has_ragged_keys(p) ? p->n_kv : fuzz_keys(p);
+    const int32_t n_q = (int32_t)p->n_q, keys = (int32_t)most;
     const int32_t q[] = {n_q, n_q / 2 + 1, n_q > 1}, kv[] = {keys / 2 + 1, keys - 1, keys};
     for (int b = 0; b < 3; b++) {
         p->q_length[b] = q[b] < n_q ? q[b] : n_q;
@@ -189,7 +206,7 @@ void variety_make(const variety *of, const variety_size *size, uint64_t slots, u
         p->tensor[slot].present = slots >> slot & 1;
         set_layout(p, slot, of->storage);
     }
-    p->path = paths[index % 3];
+    p->path = p->page_size ? FUZZ_RUN : paths[index % 3];
 }
 
 void variety_take_gradient(fuzz_problem *p)
@@ -199,6 +216,7 @@ void variety_take_gradient(fuzz_problem *p)
                                 {CLATTN_SLOT_PAST_K, CLATTN_SLOT_GRAD_PAST_K},
                                 {CLATTN_SLOT_PAST_V, CLATTN_SLOT_GRAD_PAST_V}};
     p->gradient = true;
+    p->page_size = 0;
     p->score_stage = CLATTN_SCORES_SCALED;
     for (int slot = CLATTN_SLOT_LSE; slot < FUZZ_SLOTS; slot++)
         if (fuzz_slot_of(slot)->written)

@@ -1,6 +1,7 @@
 #!/bin/bash
 # headers_test.sh c|c++ INCLUDE_FOLDER: each public header compiles alone, warnings being errors,
-# and clattn.h without OpenCL's headers. With the system's compiler, and with clang where it is.
+# and all but opencl.h without OpenCL's headers. With the system's compiler, and with clang where it
+# is.
 set -eu
 language=$1 include=$2
 case $language in

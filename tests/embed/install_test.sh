@@ -4,6 +4,7 @@
 # tool was built, it has to find the installed library by itself.
 set -eu
 build=$2 consumer=$3
+headers=$(realpath "$(dirname "$0")/../../include/clattn")
 # shellcheck disable=SC2206 # meson may be "python3 meson.py"
 meson=($1)
 prefix=$(mktemp -d)
@@ -46,8 +47,9 @@ expected='no OpenCL library was found 0'
 expect LD_LIBRARY_PATH="$libraries" CLATTN_OPENCL_LIBRARY=/nonexistent ./shared
 expect CLATTN_OPENCL_LIBRARY=/nonexistent ./static
 
-for installed in include/clattn/clattn.h include/clattn/layer.h include/clattn/opencl.h; do
-    [ -n "$(find "$prefix/destdir" -path "*/$installed")" ] ||
+for header in "$headers"/*.h; do
+    installed=include/clattn/$(basename "$header")
+    cmp -s "$header" "$(find "$prefix/destdir" -path "*/$installed")" ||
         { echo "$installed was not installed"; exit 1; }
 done
 if [ -e "$build/src/tool/clattn" ]; then

@@ -1,15 +1,16 @@
 /* A program on a machine without OpenCL: it starts, and the library returns its status. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
 
 #include <clattn/clattn.h>
 
+#include "tests/unit/place.h"
+
 static void hide_opencl(void)
 {
-    setenv("CLATTN_OPENCL_LIBRARY", "/nonexistent", 1);
+    place_set_variable("CLATTN_OPENCL_LIBRARY", "/nonexistent");
 }
 
 TestSuite(no_opencl, .init = hide_opencl);

@@ -28,7 +28,11 @@ fuzz_outcome fuzz_check(const fuzz_target *t, const fuzz_problem *p, const fuzz_
 {
     fuzz_set poisoned = {0}, clean_after = {0}, after = {0};
     clattn_status status = CLATTN_OK;
-    *verdict = (fuzz_verdict){.good = true};
+    *verdict = (fuzz_verdict){.good = e->wrong[0] == 0};
+    if (!verdict->good) {
+        snprintf(verdict->why, sizeof verdict->why, "%s", e->wrong);
+        return FUZZ_FAILED;
+    }
     if (p->poison != FUZZ_POISON)
         status = run_and_compare(t, p, set, e, &clean_after, verdict);
     if (p->poison != FUZZ_CLEAN && verdict->good) {

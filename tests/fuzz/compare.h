@@ -1,11 +1,9 @@
-/* Whether the outputs of a run are what they must be.
- Errors
- * are within the bounds of bounds.h.
+/* Whether the outputs of a run are what they must be. Errors are within the bounds of bounds.h.
  *
  * Exactly equal: NaN, infinities, 0 of weights, rows of OUT that are all 0, gradients of what
- nobody
- * sees. What no element of
- * an output occupies must be untouched, and inputs unchanged. */
+ * nobody sees. Where rounding decides which keys a row is of, it may be anything, but NaN only
+ * where an input is NaN or infinite. What no element of an output occupies must be untouched, and
+ * inputs unchanged. */
 #ifndef FUZZ_COMPARE_H
 #define FUZZ_COMPARE_H
 

@@ -44,8 +44,13 @@ static void print_options(FILE *to, const fuzz_problem *p)
     if (p->page_size)
         fprintf(to, ", pages of %" PRId64 "%s%s", p->page_size,
                 p->tokens_first ? ", tokens first" : "", p->cascade ? ", cascade" : "");
+    if (p->integers)
+        fprintf(to, ", integers of %d bits, %" PRId64 " channels a scale", p->integers,
+                p->scale_channels);
     if (p->highest)
-        fprintf(to, ", top_k");
+        fprintf(to, ", top_k=%" PRId64 "%s", p->top_k, p->sample ? ", one drawn" : "");
+    if (p->rotated)
+        fprintf(to, ", rotated");
     if (fuzz_has(p, CLATTN_SLOT_SCORES))
         fprintf(to, ", score_stage=%d", (int)p->score_stage);
     if (p->ragged)

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chosen.h"
+#include "differences.h"
 #include "functions.h"
 #include "tests/oracle/gradient.h"
 #include "tests/oracle/plain.h"
@@ -112,6 +114,19 @@ static void set_seed(const fuzz_problem *p, const fuzz_set *set, oracle_problem 
     o->dropout_offset = (uint64_t)fuzz_load_integer(m, m->first + m->stride[0]);
 }
 
+/* Of all keys, past ones too. */
+static int32_t *key_lengths_of(const fuzz_problem *p)
+{
+    int32_t *lengths = fuzz_alloc(FUZZ_BATCH_MOST, sizeof *lengths);
+    if (!fuzz_has(p, CLATTN_SLOT_KV_LENGTHS)) {
+        free(lengths);
+        return NULL;
+    }
+    for (int b = 0; b < FUZZ_BATCH_MOST; b++)
+        lengths[b] = p->kv_length[b] + (int32_t)(fuzz_has_ragged_keys(p) ? p->n_past : 0);
+    return lengths;
+}
+
 static void set_inputs(const fuzz_problem *p, const fuzz_set *set, oracle_problem *o)
 {
     const bool has_blocks = fuzz_has(p, CLATTN_SLOT_BLOCK_INDEX);
@@ -123,7 +138,7 @@ static void set_inputs(const fuzz_problem *p, const fuzz_set *set, oracle_proble
     o->bias = floats_of(p, set, CLATTN_SLOT_BIAS);
     o->mask = mask_of(p, set);
     o->q_lengths = fuzz_has(p, CLATTN_SLOT_Q_LENGTHS) ? p->q_length : NULL;
-    o->kv_lengths = fuzz_has(p, CLATTN_SLOT_KV_LENGTHS) ? p->kv_length : NULL;
+    o->kv_lengths = key_lengths_of(p);
     o->block_count = has_blocks ? integers_of(p, set, CLATTN_SLOT_BLOCK_COUNT) : NULL;
     o->block_index = has_blocks ? integers_of(p, set, CLATTN_SLOT_BLOCK_INDEX) : NULL;
     o->user = floats_of(p, set, CLATTN_SLOT_PARAMS);
@@ -162,8 +177,9 @@ static oracle_problem oracle_of(const fuzz_problem *p, const fuzz_set *set)
 
 static void free_inputs(oracle_problem *o)
 {
-    const void *const owned[] = {o->q,    o->k,    o->v,           o->alibi,       o->sink,
-                                 o->bias, o->mask, o->block_count, o->block_index, o->user};
+    const void *const owned[] = {o->q,           o->k,          o->v,    o->alibi,
+                                 o->sink,        o->bias,       o->mask, o->block_count,
+                                 o->block_index, o->kv_lengths, o->user};
     for (size_t n = 0; n < sizeof owned / sizeof owned[0]; n++)
         free((void *)owned[n]);
 }
@@ -194,13 +210,29 @@ static void compute(const fuzz_problem *p, oracle_problem *o, fuzz_expected *e)
     o->spread = e->spread = fuzz_alloc(2 * rows, sizeof(double));
     if (o->scores)
         o->terms = e->terms = fuzz_alloc(rows * (size_t)o->n_kv, sizeof(double));
+    if (e->lse)
+        o->lse = e->lse;
     keep(oracle_attention(o));
+    for (size_t n = 0; e->lse && e->exact[CLATTN_SLOT_LSE] && n < rows; n++)
+        e->exact[CLATTN_SLOT_LSE][n] = e->lse[n];
     point(o, e->plain, true, type == ORACLE_F32);
     keep(oracle_plain(o, type));
     point(o, e->plain, false, true);
     if (type != ORACLE_F32 &&
         (o->lse || o->weights || o->weights_mean || o->weights_sum || o->scores))
         keep(oracle_plain(o, ORACLE_F32));
+}
+
+/* Of a draw OUT is one value, whatever the weights are. */
+static void expect_chosen(const fuzz_problem *p, oracle_problem *o, fuzz_expected *e)
+{
+    const uint8_t *all = o->mask;
+    e->lse = fuzz_alloc((size_t)(p->batch * p->n_head * p->n_q), sizeof *e->lse);
+    fuzz_choose(p, o, e);
+    free((void *)all);
+    compute(p, o, e);
+    if (p->sample)
+        fuzz_draw(p, o, e);
 }
 
 static void copy_rounded(const float *from, double *to, size_t count, clattn_dtype dtype)
@@ -329,13 +361,17 @@ static oracle_type plain_type(const fuzz_problem *p, int slot)
 }
 
 static void compute_gradient(const fuzz_problem *p, const oracle_problem *o,
-                             const oracle_loss *loss, gradient_part *part)
+                             const oracle_loss *loss, gradient_part *part, fuzz_expected *e)
 {
     const oracle_gradients exact = {part[0].exact, part[1].exact, part[2].exact, part[3].exact,
                                     part[4].exact};
     const oracle_gradients terms = {part[0].terms, part[1].terms, part[2].terms, part[3].terms,
                                     part[4].terms};
     keep(oracle_gradient(o, loss, &exact, &terms));
+    if (p->differences) {
+        fuzz_random r = fuzz_random_of(p->seed, ~p->index);
+        fuzz_differences(o, loss, &exact, &r, e->wrong, sizeof e->wrong);
+    }
     for (int n = 0; n < PARTS; n++) {
         const oracle_gradients plain = {.q = n == 0 ? part[n].plain : NULL,
                                         .k = n == 1 ? part[n].plain : NULL,
@@ -365,7 +401,7 @@ static void expect_gradient(const fuzz_problem *p, const fuzz_set *set, const or
         part[n] =
             (gradient_part){slots[n][0], slots[n][1], room, room + count, room + 2 * count, count};
     }
-    compute_gradient(p, o, &loss, part);
+    compute_gradient(p, o, &loss, part, e);
     for (int slot = CLATTN_SLOT_GRAD_Q; slot < FUZZ_SLOTS; slot++)
         if (e->exact[slot])
             e->of_terms[slot] = fuzz_alloc(count_of(p, slot), sizeof(double));
@@ -434,11 +470,14 @@ void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e)
         free_inputs(&o);
         return;
     }
-    compute(p, &o, e);
+    fuzz_mark(p, set, &o, e);
+    if (p->highest)
+        expect_chosen(p, &o, e);
+    else
+        compute(p, &o, e);
     expect_present(p, &o, e);
     find_largest(o.v, count_of(p, CLATTN_SLOT_PRESENT_V), e);
     e->largest_value /= 1 - (double)p->dropout;
-    fuzz_mark(p, set, &o, e);
     free_inputs(&o);
 }
 
@@ -446,6 +485,8 @@ void fuzz_expected_free(fuzz_expected *e)
 {
     free(e->terms);
     free(e->spread);
+    free(e->unsure);
+    free(e->lse);
     for (int slot = 0; slot < FUZZ_SLOTS; slot++) {
         free(e->exact[slot]);
         free(e->plain[slot]);

@@ -13,8 +13,13 @@ typedef struct fuzz_expected {
     double *terms, *spread; /* of oracle.h, owned; NULL in a merge */
     /* By slot, of gradients: the terms of gradient.h, in the order of exact[slot]; owned. */
     double *of_terms[FUZZ_SLOTS];
+    /* With top_k, else NULL; owned. unsure: (batch, n_head, n_q) 1 where rounding decides which
+     * keys OUT and WEIGHTS are of; lse: the same, exact. */
+    unsigned char *unsure;
+    double *lse;
     /* By slot: inputs, one for each element of the memory: 1 where it may matter. */
     unsigned char *used[FUZZ_SLOTS];
+    char wrong[160]; /* where finite differences contradict `exact`; "": nowhere, or not asked */
 } fuzz_expected;
 
 void fuzz_expect(const fuzz_problem *p, const fuzz_set *set, fuzz_expected *e);

@@ -182,6 +182,11 @@ static void choose_memory(fuzz_problem *p, fuzz_random *r)
     p->tokens_first = fuzz_chance(r, 50);
     p->cascade = fuzz_chance(r, 50);
     p->highest = fuzz_chance(r, 25);
+    p->integers = fuzz_chance(r, 30) ? (int)FUZZ_PICK(r, 8, 4) : 0;
+    p->scale_channels = fuzz_chance(r, 40) ? 32 : 0;
+    p->top_k = fuzz_chance(r, 60) ? fuzz_between(r, 1, fuzz_keys(p) + 1) : FUZZ_PICK(r, 1, 2, 4);
+    p->sample = fuzz_chance(r, 30);
+    p->rotated = fuzz_chance(r, 25);
 }
 
 void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
@@ -206,5 +211,38 @@ void fuzz_generate(uint64_t seed, uint64_t index, fuzz_problem *p)
     p->poison_kind = (int)fuzz_between(&r, 0, 4);
     choose_gradient(p, &r);
     choose_memory(p, &r);
+    fuzz_settle(p);
+}
+
+#define SMALL_WORK 6000
+
+static bool is_tame(int slot, fuzz_values values)
+{
+    switch (values) {
+    case FUZZ_UNIT:
+    case FUZZ_SMALL:
+    case FUZZ_ZERO:
+    case FUZZ_SAME:
+    case FUZZ_SPARSE:
+    case FUZZ_INTEGERS:
+        return true;
+    default:
+        return values == FUZZ_HIDING && slot == CLATTN_SLOT_BIAS;
+    }
+}
+
+void fuzz_generate_smooth(uint64_t seed, uint64_t index, fuzz_problem *p)
+{
+    fuzz_generate(seed, index, p);
+    while (!p->gradient || work_of(p) > SMALL_WORK || work_of(p) == 0) {
+        index += (uint64_t)1 << 32;
+        fuzz_generate(seed, index, p);
+    }
+    for (int slot = 0; slot < FUZZ_SLOTS; slot++)
+        if (!is_tame(slot, p->tensor[slot].values))
+            p->tensor[slot].values = FUZZ_UNIT;
+    if (p->softcap > 0 && p->softcap < 0.5F)
+        p->softcap = 0.5F;
+    p->differences = true;
     fuzz_settle(p);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "expected.h"
+#include "stored.h"
 #include "tests/oracle/storage.h"
 #include "values.h"
 
@@ -43,6 +44,8 @@ void fuzz_set_make(const fuzz_problem *p, fuzz_set *set)
             memset(set->slot[slot].bytes, FUZZ_UNTOUCHED, set->slot[slot].size);
     }
     fuzz_fill(p, set);
+    if (p->integers)
+        fuzz_make_integers(p, set);
     if (p->gradient)
         fuzz_fill_forward(p, set);
 }
@@ -71,7 +74,7 @@ int64_t fuzz_element(const fuzz_problem *p, const fuzz_set *set, int slot, const
     const int rank = fuzz_slot_of(slot)->rank;
     int64_t element = m->first;
     int first = 0;
-    if (p->ragged && fuzz_is_token_slot(slot)) {
+    if (fuzz_is_ragged(p, slot)) {
         const bool is_query = fuzz_is_query_slot(slot);
         for (int64_t b = 0; b < at[0]; b++)
             element += m->stride[2] * (is_query ? p->q_length[b] : p->kv_length[b]);

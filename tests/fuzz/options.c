@@ -15,6 +15,7 @@ static const char usage[] =
     "  --case SEED:INDEX    one problem alone\n"
     "  --kernel NAME        this kernel of the registry alone\n"
     "  --device SELECTOR    this device alone\n"
+    "  --differences        small problems of gradients, checked by finite differences, too\n"
     "  --shrink             make failing problems smaller before they are described\n"
     "  --verbose            describe every problem\n"
     "  --allow-unsupported  what the library says it doesn't support yet is no failure\n";
@@ -61,6 +62,7 @@ static bool parse_flag(fuzz_options *o, const char *name)
         bool *flag;
     } flags[] = {{"--verbose", &o->verbose},
                  {"--shrink", &o->shrink},
+                 {"--differences", &o->differences},
                  {"--allow-unsupported", &o->allow_unsupported}};
     for (size_t n = 0; n < sizeof flags / sizeof flags[0]; n++)
         if (strcmp(name, flags[n].name) == 0)

@@ -9,7 +9,7 @@ typedef struct fuzz_options {
     uint64_t seed, first, count;
     double seconds;              /* 0: without limit */
     const char *kernel, *device; /* NULL: all */
-    bool verbose, shrink, allow_unsupported;
+    bool verbose, shrink, allow_unsupported, differences;
 } fuzz_options;
 
 /* false: usage was printed. */

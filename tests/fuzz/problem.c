@@ -9,6 +9,7 @@ typedef enum extent {
     PARTS,
     BATCH,
     BATCH_LENGTHS,
+    KEY_LENGTHS,
     HEAD,
     KV_HEAD,
     QUERIES,
@@ -39,7 +40,7 @@ static const struct {
     {{"ALIBI", 1, false, false, true, CLATTN_F32}, {HEAD}},
     {{"SINK", 1, false, false, true, CLATTN_F32}, {HEAD}},
     {{"Q_LENGTHS", 1, false, false, true, CLATTN_I32}, {BATCH_LENGTHS}},
-    {{"KV_LENGTHS", 1, false, false, true, CLATTN_I32}, {BATCH_LENGTHS}},
+    {{"KV_LENGTHS", 1, false, false, true, CLATTN_I32}, {KEY_LENGTHS}},
     {{"BLOCK_COUNT", 3, false, false, true, CLATTN_I32}, {BATCH, HEAD, LISTS}},
     {{"BLOCK_INDEX", 4, false, false, true, CLATTN_I32}, {BATCH, HEAD, LISTS, LIMIT}},
     {{"PARAMS", 1, false, false, true, CLATTN_F32}, {PARAMS}},
@@ -75,15 +76,22 @@ int fuzz_size_of(clattn_dtype dtype)
     return size[dtype];
 }
 
-bool fuzz_is_token_slot(int slot)
-{
-    return slot <= CLATTN_SLOT_LSE || (slot >= CLATTN_SLOT_GRAD_OUT && slot <= CLATTN_SLOT_GRAD_V);
-}
-
 bool fuzz_is_query_slot(int slot)
 {
     return slot != CLATTN_SLOT_K && slot != CLATTN_SLOT_V && slot != CLATTN_SLOT_GRAD_K &&
            slot != CLATTN_SLOT_GRAD_V;
+}
+
+bool fuzz_has_ragged_keys(const fuzz_problem *p)
+{
+    return p->ragged && !p->page_size;
+}
+
+bool fuzz_is_ragged(const fuzz_problem *p, int slot)
+{
+    const bool has_tokens =
+        slot <= CLATTN_SLOT_LSE || (slot >= CLATTN_SLOT_GRAD_OUT && slot <= CLATTN_SLOT_GRAD_V);
+    return has_tokens && (fuzz_is_query_slot(slot) ? p->ragged : fuzz_has_ragged_keys(p));
 }
 
 bool fuzz_is_written(const fuzz_problem *p, int slot)
@@ -115,6 +123,7 @@ static int64_t extent_of(const fuzz_problem *p, extent which)
                                   [PARTS] = p->parts,
                                   [BATCH] = p->batch,
                                   [BATCH_LENGTHS] = p->batch + p->ragged,
+                                  [KEY_LENGTHS] = p->batch + fuzz_has_ragged_keys(p),
                                   [HEAD] = p->n_head,
                                   [KV_HEAD] = p->n_kv_head,
                                   [QUERIES] = p->n_q,
@@ -135,7 +144,7 @@ int fuzz_shape(const fuzz_problem *p, int slot, int64_t shape[CLATTN_RANK_LIMIT]
     const int rank = table[slot].slot.rank;
     for (int d = 0; d < CLATTN_RANK_LIMIT; d++)
         shape[d] = d < rank ? extent_of(p, (extent)table[slot].shape[d]) : 1;
-    if (p->ragged && fuzz_is_token_slot(slot)) {
+    if (fuzz_is_ragged(p, slot)) {
         shape[0] = 1;
         shape[2] = fuzz_total(p, table[slot].shape[2] == QUERIES);
     }
@@ -153,7 +162,7 @@ static void set_contiguous(const fuzz_problem *p, int slot, const int64_t *shape
         layout->stride[d] = run;
         run *= shape[d];
     }
-    if (p->ragged && fuzz_is_token_slot(slot)) {
+    if (fuzz_is_ragged(p, slot)) {
         const int64_t dim = rank == 4 ? shape[3] : 1;
         layout->stride[1] = dim;
         layout->stride[2] = dim * shape[1];
@@ -236,7 +245,7 @@ void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc)
     desc->score_stage = p->score_stage;
     desc->ragged = p->ragged;
     desc->total_q = p->ragged ? fuzz_total(p, true) : 0;
-    desc->total_kv = p->ragged ? fuzz_total(p, false) : 0;
+    desc->total_kv = fuzz_has_ragged_keys(p) ? fuzz_total(p, false) : 0;
     desc->batch = p->batch;
     desc->n_head = p->n_head;
     desc->n_kv_head = p->n_kv_head;
@@ -251,7 +260,8 @@ void fuzz_describe(const fuzz_problem *p, clattn_attention_desc *desc)
     desc->n_params = functions->n_params;
     desc->score_function = functions->score;
     desc->mask_function = functions->mask;
-    desc->top_k = p->highest ? fuzz_keys(p) + 1 : 0;
+    desc->top_k = p->top_k;
+    desc->sample = p->sample;
     desc->score_gradient = p->gradient ? functions->gradient : NULL;
     desc->slots = describe_tensors(p, desc->tensor) & ~ALWAYS;
 }

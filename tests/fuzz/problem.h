@@ -62,10 +62,12 @@ typedef enum fuzz_poison {
 typedef struct fuzz_problem {
     uint64_t seed, index;
     bool merge, gradient; /* neither: forward attention */
+    bool differences;     /* gradients are checked by finite differences, too */
     int64_t parts, batch, n_head, n_kv_head, n_q, n_kv, n_past, head_dim, value_dim;
     bool ragged;
-    int32_t q_length[FUZZ_BATCH_MOST], kv_length[FUZZ_BATCH_MOST];
-    int64_t spare_q, spare_kv; /* ragged: tokens behind the last sequence */
+    int32_t q_length[FUZZ_BATCH_MOST];
+    int32_t kv_length[FUZZ_BATCH_MOST]; /* past keys counted in, but where keys are ragged */
+    int64_t spare_q, spare_kv;          /* ragged: tokens behind the last sequence */
     bool has_scale;
     float scale, softcap, dropout;
     bool causal, has_window, weights_dropped;
@@ -77,7 +79,12 @@ typedef struct fuzz_problem {
     int64_t page_size; /* 0: K and V aren't in pages */
     bool tokens_first; /* pages are (token, head, dim) */
     bool cascade;
-    bool highest; /* the keys of highest score: all there are, and more */
+    int integers;           /* bits of K and V, 8 or 4, which have scales; 0: floats */
+    int64_t scale_channels; /* of them */
+    bool rotated;           /* queries by attention, by angles of 0 */
+    bool highest;           /* the keys of highest score: */
+    int64_t top_k;          /* so many, perhaps more than there are; without 0 */
+    bool sample;            /* one of them */
     fuzz_tensor tensor[FUZZ_SLOTS];
     fuzz_path path;
     uint64_t host; /* slots given as host arrays in a submission */
@@ -121,8 +128,10 @@ static inline int64_t fuzz_keys(const fuzz_problem *p)
 
 /* Ragged: the tokens of Q, OUT and LSE, or of K and V. */
 int64_t fuzz_total(const fuzz_problem *p, bool of_queries);
-bool fuzz_is_token_slot(int slot);
-bool fuzz_is_query_slot(int slot); /* of those, its tokens are queries */
+bool fuzz_has_ragged_keys(const fuzz_problem *p); /* those in pages aren't */
+/* The slot's tokens lie one after the other. */
+bool fuzz_is_ragged(const fuzz_problem *p, int slot);
+bool fuzz_is_query_slot(int slot); /* of those that may be, its tokens are queries */
 
 /* Bit d: GRAD_BIAS is summed over dimension d, whose extent is 1. */
 uint8_t fuzz_bias_sums(const fuzz_problem *p);

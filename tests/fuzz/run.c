@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pages.h"
+#include "angles.h"
+#include "stored.h"
 
 bool fuzz_is_for(const fuzz_target *t, const fuzz_problem *p)
 {
     static const char gradient[] = "gradient", highest[] = "top_k";
-    return (strncmp(t->kernel, gradient, sizeof gradient - 1) == 0) == p->gradient &&
+    return p->index % t->every == 0 &&
+           (strncmp(t->kernel, gradient, sizeof gradient - 1) == 0) == p->gradient &&
            (strncmp(t->kernel, highest, sizeof highest - 1) == 0) == p->highest;
 }
 
@@ -19,9 +21,47 @@ static size_t offset_of(const fuzz_memory *m)
     return (size_t)m->first * (size_t)fuzz_size_of(m->dtype);
 }
 
+/* Keys and values as they are stored, in the place of those that are bound; returns the count. */
+static uint32_t bind_stored(const fuzz_problem *p, const fuzz_set *set, clattn_attention_desc *desc,
+                            fuzz_stored *stored, clattn_host_binding *bindings, uint32_t count)
+{
+    fuzz_stored_make(p, set, desc, stored);
+    for (int part = 0; part < 2; part++) {
+        bindings[CLATTN_SLOT_K + part].data = stored->rows[part]; /* Q, K and V come first */
+        if (stored->scales[part])
+            bindings[count++] = (clattn_host_binding){(clattn_slot)(CLATTN_SLOT_K_SCALES + part), 0,
+                                                      stored->scales[part]};
+    }
+    if (stored->table)
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_PAGES, 0, stored->table};
+    return count;
+}
+
+/* Forward attention; `bindings` has room for what is added to the `count` that there are. */
+static clattn_status run_attention(const fuzz_target *t, const fuzz_problem *p, const fuzz_set *set,
+                                   clattn_host_binding *bindings, uint32_t count)
+{
+    clattn_attention_desc desc;
+    fuzz_stored stored = {0};
+    fuzz_angles angles = {0};
+    fuzz_describe(p, &desc);
+    if (fuzz_is_stored(p))
+        count = bind_stored(p, set, &desc, &stored, bindings, count);
+    if (p->rotated) {
+        fuzz_angles_make(p, &desc, &angles);
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_ANGLES, 0, angles.table};
+        if (angles.positions)
+            bindings[count++] = (clattn_host_binding){angles.slot, 0, angles.positions};
+    }
+    const clattn_status status = clattn_run(t->context, &desc, bindings, count);
+    fuzz_stored_free(&stored);
+    fuzz_angles_free(&angles);
+    return status;
+}
+
 static clattn_status run_on_host(const fuzz_target *t, const fuzz_problem *p, fuzz_set *set)
 {
-    clattn_host_binding bindings[FUZZ_SLOTS + 1];
+    clattn_host_binding bindings[FUZZ_SLOTS + 5];
     clattn_attention_desc desc;
     clattn_merge_desc merge;
     uint32_t count = 0;
@@ -33,19 +73,10 @@ static clattn_status run_on_host(const fuzz_target *t, const fuzz_problem *p, fu
         fuzz_describe_merge(p, &merge);
         return clattn_merge(t->context, &merge, bindings, count);
     }
+    if (!p->gradient)
+        return run_attention(t, p, set, bindings, count);
     fuzz_describe(p, &desc);
-    if (p->gradient)
-        return clattn_run_gradient(t->context, &desc, bindings, count);
-    if (p->page_size == 0)
-        return clattn_run(t->context, &desc, bindings, count);
-    fuzz_pages pages;
-    fuzz_pages_make(p, set, &desc, &pages);
-    bindings[CLATTN_SLOT_K].data = pages.pool[0]; /* Q, K and V come first */
-    bindings[CLATTN_SLOT_V].data = pages.pool[1];
-    bindings[count++] = (clattn_host_binding){CLATTN_SLOT_PAGES, 0, pages.table};
-    const clattn_status status = clattn_run(t->context, &desc, bindings, count);
-    fuzz_pages_free(&pages);
-    return status;
+    return clattn_run_gradient(t->context, &desc, bindings, count);
 }
 
 static clattn_status make_plan(const fuzz_target *t, const fuzz_problem *p, clattn_plan **plan)

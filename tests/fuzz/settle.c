@@ -31,7 +31,6 @@ static void settle_positions(fuzz_problem *p)
 static void settle_lengths(fuzz_problem *p)
 {
     if (p->ragged) {
-        p->n_past = 0;
         set(p, CLATTN_SLOT_Q_LENGTHS, true);
         set(p, CLATTN_SLOT_KV_LENGTHS, true);
         drop(p, CLATTN_SLOT_PRESENT_K);
@@ -45,8 +44,9 @@ static void settle_lengths(fuzz_problem *p)
     set(p, CLATTN_SLOT_PAST_V, p->n_past > 0);
     for (int b = 0; b < FUZZ_BATCH_MOST && !p->wild; b++) {
         const int32_t q = p->q_length[b], kv = p->kv_length[b];
+        const int64_t most = p->ragged ? p->n_kv : fuzz_keys(p);
         p->q_length[b] = (int32_t)(q < 0 ? 0 : q > p->n_q ? p->n_q : q);
-        p->kv_length[b] = (int32_t)(kv < 0 ? 0 : kv > fuzz_keys(p) ? fuzz_keys(p) : kv);
+        p->kv_length[b] = (int32_t)(kv < 0 ? 0 : kv > most ? most : kv);
     }
 }
 
@@ -84,7 +84,7 @@ static void settle_slots(fuzz_problem *p)
     if (!fuzz_has(p, CLATTN_SLOT_BLOCK_INDEX))
         p->block_q = p->block_kv = p->block_limit = 0;
     set(p, CLATTN_SLOT_PARAMS, fuzz_functions_of(p->functions)->n_params > 0);
-    set(p, CLATTN_SLOT_SEED, p->dropout != 0);
+    set(p, CLATTN_SLOT_SEED, p->dropout != 0 || p->sample);
     if (!fuzz_has(p, CLATTN_SLOT_SCORES))
         p->score_stage = CLATTN_SCORES_SCALED;
     if (p->dropout == 0)
@@ -152,19 +152,54 @@ static void settle_values(fuzz_problem *p)
     }
 }
 
-/* Pages are made of K and V for the one call; what top_k and pages can't be with, they give way to.
- */
+/* Two elements in a byte need an even number of them; denormal numbers have no scales. */
+static void settle_integers(fuzz_problem *p)
+{
+    if (!p->integers) {
+        p->scale_channels = 0;
+        return;
+    }
+    p->head_dim += p->integers == 4 && p->head_dim % 2;
+    p->value_dim += p->integers == 4 && p->value_dim % 2;
+    for (int slot = CLATTN_SLOT_K; slot <= CLATTN_SLOT_V; slot++) {
+        p->tensor[slot].dtype = CLATTN_F32;
+        p->tensor[slot].strided = false;
+        calm(p, slot, FUZZ_DENORMAL);
+    }
+}
+
+/* Pages and integers are made of K and V for the one call; what they and top_k can't be with, they
+ * give way to. */
 static void settle_memory(fuzz_problem *p)
 {
     const bool other = p->merge || p->gradient;
     const bool present = fuzz_has(p, CLATTN_SLOT_PRESENT_K) || fuzz_has(p, CLATTN_SLOT_PRESENT_V);
-    if (other || present || p->ragged || p->n_past || p->path != FUZZ_RUN)
-        p->page_size = 0;
+    if (other || present || p->n_past || p->path != FUZZ_RUN)
+        p->page_size = p->integers = 0;
     if (p->page_size == 0)
         p->tokens_first = p->cascade = false;
+    settle_integers(p);
     if (other || present || p->dropout != 0 || fuzz_has(p, CLATTN_SLOT_WEIGHTS_MEAN) ||
         fuzz_has(p, CLATTN_SLOT_WEIGHTS_SUM) || fuzz_has(p, CLATTN_SLOT_SCORES))
         p->highest = false;
+    p->sample = p->sample && p->highest;
+    if (!p->highest)
+        p->top_k = 0;
+    else if (p->top_k < 1)
+        p->top_k = 1;
+    if (p->sample || p->dropout != 0)
+        return;
+    drop(p, CLATTN_SLOT_SEED);
+    p->host &= ~CLATTN_SLOT_BIT(CLATTN_SLOT_SEED);
+}
+
+/* Angles of 0 leave numbers as they are, but not what is infinite, or its neighbour. */
+static void settle_rotation(fuzz_problem *p)
+{
+    const fuzz_values values = p->tensor[CLATTN_SLOT_Q].values;
+    if (p->merge || p->gradient || p->path != FUZZ_RUN || p->head_dim < 2 || values == FUZZ_NAN ||
+        values == FUZZ_INFINITE || values == FUZZ_HIDING || values == FUZZ_EXTREMES)
+        p->rotated = false;
 }
 
 void fuzz_settle(fuzz_problem *p)
@@ -187,4 +222,5 @@ void fuzz_settle(fuzz_problem *p)
         p->host &= ~CLATTN_SLOT_BIT(CLATTN_SLOT_SINK);
     settle_values(p);
     settle_memory(p);
+    settle_rotation(p);
 }

@@ -37,8 +37,18 @@ static void simple_options(fuzz_problem *p, int which)
         p->page_size = 0;
     if (which == 17)
         p->highest = false;
+    if (which == 18)
+        p->rotated = false;
+    if (which == 19)
+        p->integers = 0;
+    if (which == 20)
+        p->scale_channels = 0;
+    if (which == 21)
+        p->sample = false;
+    if (which == 22)
+        p->top_k = fuzz_keys(p);
 }
-#define OPTIONS 18
+#define OPTIONS 23
 
 static int64_t smaller(int64_t x, int64_t least, int way)
 {

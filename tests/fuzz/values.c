@@ -98,13 +98,15 @@ static void fill_seed(fuzz_memory *m, fuzz_random *r)
         m->bytes[n] = (unsigned char)fuzz_word(r);
 }
 
-/* Ascending lengths where the problem is ragged. */
+/* Ascending ones where tokens are ragged. */
 static void fill_lengths(const fuzz_problem *p, int slot, fuzz_memory *m)
 {
-    const int32_t *length = slot == CLATTN_SLOT_Q_LENGTHS ? p->q_length : p->kv_length;
+    const bool of_queries = slot == CLATTN_SLOT_Q_LENGTHS;
+    const int32_t *length = of_queries ? p->q_length : p->kv_length;
+    const bool ragged = of_queries ? p->ragged : fuzz_has_ragged_keys(p);
     int64_t sum = 0;
-    for (int64_t b = 0; b < p->batch + p->ragged; b++) {
-        fuzz_store(m, m->first + b * m->stride[0], (double)(p->ragged ? sum : length[b]));
+    for (int64_t b = 0; b < p->batch + ragged; b++) {
+        fuzz_store(m, m->first + b * m->stride[0], (double)(ragged ? sum : length[b]));
         sum += b < p->batch ? length[b] : 0;
     }
 }
@@ -169,7 +171,7 @@ void fuzz_fill(const fuzz_problem *p, fuzz_set *set)
 /* Extent of dimension d where the batch entry is at[0]. */
 static int64_t extent_at(const fuzz_problem *p, int slot, const int64_t *shape, int d, int64_t b)
 {
-    if (!p->ragged || !fuzz_is_token_slot(slot) || (d != 0 && d != 2))
+    if (!fuzz_is_ragged(p, slot) || (d != 0 && d != 2))
         return shape[d];
     if (d == 0)
         return p->batch;

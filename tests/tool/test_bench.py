@@ -1,6 +1,7 @@
 """clattn bench reports what was asked for, in that order, and counts what it says it counts."""
 
 import json
+import os
 import unittest
 
 import tool_case
@@ -80,10 +81,19 @@ class Rows(BenchCase):
 
 
 FEATURES = ("mask", "bias", "alibi", "softcap", "window", "f16", "bf16", "int8", "int4",
-            "dropout", "top-k", "lengths", "pages", "append")  # fmt: skip
+            "dropout", "top-k", "rotary", "lengths", "pages", "append", "uneven")  # fmt: skip
 BYTES = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1, "int4": 0.5}
 INTEGERS = ("int8", "int4")  # a scale of 4 bytes a row
 WINDOW = 256
+
+
+def lengths_of(feature, batch, n_kv):
+    """Keys of each batch entry."""
+    if feature == "lengths":
+        return [n_kv - (b + 1) % 4 * (n_kv // 4) for b in range(batch)]
+    if feature == "uneven" and batch > 1:
+        return [1 + (n_kv - 1) * b // (batch - 1) for b in range(batch)]  # in some order
+    return [n_kv] * batch
 
 
 def sees(feature, causal, n_q, length, i, j):
@@ -106,9 +116,7 @@ class Features(BenchCase):
         operation = "attention" if feature in BYTES else f"attention+{feature}"
         self.assertEqual(row["op"], operation)
         batch, n_head, n_kv_head, n_q, n_kv, head_dim, causal = shape
-        lengths = [n_kv] * batch
-        if feature == "lengths":
-            lengths = [n_kv - (b + 1) % 4 * (n_kv // 4) for b in range(batch)]
+        lengths = lengths_of(feature, batch, n_kv)
         pairs = sum(
             sees(feature, causal, n_q, length, i, j)
             for length in lengths
@@ -146,6 +154,8 @@ class Features(BenchCase):
             plain = (1, 8, 8, length, length, 64, 0)
             expected += [(plain, "attention", "f32")]
             for name in FEATURES:
+                if name == "uneven":  # needs a batch
+                    continue
                 is_type = name in BYTES
                 operation = "attention" if is_type else f"attention+{name}"
                 expected.append((plain, operation, name if is_type else "f32"))
@@ -176,6 +186,22 @@ class Linear(BenchCase):
             self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
 
 
+class Additive(BenchCase):
+    def test_suite(self):
+        rows = self.rows(*SHORT, "--suite", "additive")
+        names = ("additive", "additive_gradient")
+        self.assertEqual([(row["op"], row["n_q"], row["n_kv"], row["channels"]) for row in rows],
+                         [(name, length, length, 128) for length in (128, 512, 1024)
+                          for name in names])
+        for row in rows:
+            each = 9.5 if row["op"] == "additive" else 25.5
+            operations = each * row["n_q"] * row["n_kv"] * row["channels"]
+            self.assertTrue(row["kernel"].startswith(row["op"]))
+            self.assertNotIn("causal", row)
+            self.assertAlmostEqual(row["gflops"] * row["seconds_min"] * 1e9 / operations, 1)
+            self.assertAlmostEqual(row["share"] * row["peak_gflops"] / row["gflops"], 1)
+
+
 class Backward(BenchCase):
     def test_five_products(self):
         shapes = [(2, 4, 2, 33, 40, 16, 1), (1, 2, 2, 1, 65, 8, 0)]
@@ -193,7 +219,8 @@ class Backward(BenchCase):
     def test_features(self):
         shape = ("--shape", "1,2,2,40,70,16", "--backward")
         features = [name for name in FEATURES
-                    if name not in (*INTEGERS, "top-k", "pages", "append")]  # fmt: skip
+                    if name not in (*INTEGERS, "top-k", "rotary", "pages", "append",
+                                    "uneven")]  # fmt: skip
         words = (word for name in features for word in ("--feature", name))
         rows = self.rows(*SHORT, *shape, *words)
         self.assertEqual(len(rows), len(features))
@@ -211,25 +238,76 @@ class Backward(BenchCase):
 
 
 class Choices(BenchCase):
+    def check_trace(self, trace):
+        """Launches of one lane, each after the one before, and names for all that has one."""
+        events = trace["traceEvents"]
+        spans = [event for event in events if event["ph"] == "X"]
+        self.assertGreater(len(spans), 100)
+        self.assertEqual({span["tid"] for span in spans}, {0})
+        for before, span in zip(spans, spans[1:], strict=False):
+            self.assertGreaterEqual(span["ts"], before["ts"])
+        for span in spans:
+            self.assertGreater(span["dur"], 0)
+            self.assertGreaterEqual(span["args"]["launches"], 1)
+        names = [event["args"]["name"] for event in events if event["ph"] == "M"]
+        self.assertEqual(names, ["clattn dispatcher", "lane 0"])
+        steps, ended = (sum(span["args"][key] for span in spans)
+                        for key in ("steps", "submissions_ended"))
+        self.assertGreater(ended, 1000)
+        self.assertGreaterEqual(steps, ended)  # parts of one have none until the last
+
+    DISPATCH = {
+        "submit": ("seconds", "raw_seconds"),
+        "end_to_end": ("seconds", "raw_seconds", "launches"),
+        "plan": ("seconds",),
+        "batch": ("seconds", "seconds_one_sequence"),
+        "mixed_lengths": ("seconds", "seconds_one_launch_a_head", "launches"),
+        "serving": ("tokens_per_s", "tokens_per_s_naive", "p50_ms", "p95_ms", "p99_ms",
+                    "p99_ms_without_prefill"),
+        "two_lanes": ("speedup_over_one_lane",),
+        "slowed_lane": ("speedup_over_one_lane",),
+    }  # fmt: skip
+    LANES = ("two_lanes", "slowed_lane")
+
+    def dispatch_rows(self, done):
+        """Rows by their name; those that need two cores may be missing, with a reason."""
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        found = [row["name"] for row in rows]
+        missing = [name for name in self.DISPATCH if name not in found]
+        self.assertEqual(found, [name for name in self.DISPATCH if name not in missing])
+        said = done.stderr.decode().splitlines()
+        self.assertEqual(len(said), len(missing), said)
+        for name, line in zip(missing, said, strict=True):
+            self.assertIn(name, self.LANES)
+            self.assertRegex(line, f"^clattn: {name}: left out: .{{20,}}")
+        return {row["name"]: row for row in rows}
+
     def test_dispatch(self):
-        rows = {row["name"]: row for row in self.rows("--suite", "dispatch", "--seconds", "0.05")}
-        figures = {
-            "submit": ("seconds", "raw_seconds"),
-            "mixed_lengths": ("seconds", "seconds_one_launch_a_head", "launches"),
-            "serving": ("tokens_per_s", "tokens_per_s_naive", "p50_ms", "p95_ms", "p99_ms",
-                        "p99_ms_without_prefill"),
-            "two_lanes": ("speedup_over_one_lane",),
-            "slowed_lane": ("speedup_over_one_lane",),
-        }
-        self.assertGreaterEqual(set(rows), {"submit", "mixed_lengths", "serving"})
+        words = ("bench", "--json", "--suite", "dispatch", "--seconds", "0.05")
+        rows = self.dispatch_rows(self.run_tool(*words, "--trace", "trace.json"))
         for name, row in rows.items():
-            self.assertEqual(set(row), {"name", *figures[name]})
-            for figure in figures[name]:
+            self.assertEqual(list(row), ["name", *self.DISPATCH[name]])
+            for figure in self.DISPATCH[name]:
                 self.assertGreater(row[figure], 0, f"{name}: {figure}")
         self.assertLessEqual(rows["mixed_lengths"]["launches"], 3)
         self.assertLess(rows["submit"]["raw_seconds"], rows["submit"]["seconds"])
+        self.check_trace(json.loads((self.folder / "trace.json").read_text()))
         self.run_bad(2, "--trace", "bench", "--trace", "t.json")
         self.run_bad(2, "--suite", "bench", "--suite", "dispatch", "--shape", "1,1,1,1,1,64")
+
+    @unittest.skipUnless(hasattr(os, "sched_setaffinity"), "no way to bind it to a core")
+    def test_dispatch_on_one_core(self):
+        """Rows of two cores are left out, and text names the others."""
+        cores = os.sched_getaffinity(0)
+        self.addCleanup(os.sched_setaffinity, 0, cores)
+        os.sched_setaffinity(0, {min(cores)})
+        done = self.run_tool("bench", "--suite", "dispatch", "--seconds", "0.01")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        names = [line.split()[0] for line in done.stdout.decode().splitlines()]
+        self.assertEqual(names, [name for name in self.DISPATCH if name not in self.LANES])
+        for name, line in zip(self.LANES, done.stderr.decode().splitlines(), strict=True):
+            self.assertRegex(line, f"^clattn: {name}: left out: needs .* 2 cores; .* may use 1$")
 
     def test_suites(self):
         """Short by default, and before shapes."""
@@ -243,21 +321,18 @@ class Choices(BenchCase):
         both = self.rows(*SHORT, "--shape", form(*extra[:-1]), "--suite", "short")
         self.assertEqual([of_row(row) for row in both], [*expected, extra])
 
-    def test_kernel(self):
-        shape = ("--shape", form(1, 2, 2, 16, 16, 64))
-        (row,) = self.rows(*SHORT, *shape, "--kernel", "attention_reference")
-        self.assertEqual(row["kernel"], "attention_reference")
-
-    def test_device_and_dtype(self):
-        shape = ("--shape", form(1, 2, 2, 16, 16, 64))
-        (row,) = self.rows(*SHORT, *shape, "--device", "0", "--dtype", "bf16")
-        self.assertEqual((row["op"], row["dtype"]), ("attention", "bf16"))
+    def test_kernel_device_and_dtype(self):
+        words = ("--kernel", "attention_reference", "--device", "0", "--dtype", "bf16")
+        (row,) = self.rows(*SHORT, "--shape", form(1, 2, 2, 16, 16, 64), *words)
+        found = (row["op"], row["dtype"], row["kernel"])
+        self.assertEqual(found, ("attention", "bf16", "attention_reference"))
 
     def test_text(self):
         shapes = ("1,2,2,16,16,64,1", "1,2,2,1,16,64,0")
         said = self.run_good("bench", *SHORT, "--shape", shapes[0], "--shape", shapes[1])
         lines = said.splitlines()
-        self.assertRegex(lines[0], r": peak \d+\.\d GF/s \(float32\), \d+\.\d GB/s read")
+        self.assertRegex(lines[0], r": peak \d+\.\d GF/s \(float32\), \d+\.\d GB/s read; "
+                         r"an empty launch \d+\.\d us, \d+\.\d\d us among many; tensors in f32$")
         self.assertRegex(lines[-2], rf"^{shapes[0]} +\w+ .*GF/s +\d+\.\d %$")
         self.assertRegex(lines[-1], rf"^{shapes[1]} +\w+ .*GB/s +\d+\.\d %$")
 

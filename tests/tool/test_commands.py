@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import time
 import unittest
 
@@ -131,10 +132,13 @@ class Start(tool_case.ToolCase):
     def test_times(self):
         self.write_problem((1, 12, 14, 32))
         (self.folder / "pocl").mkdir()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         first = self.seconds()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         later = [self.seconds() for _ in range(7)]
         print(f"first start {first:.2f} s, later {min(later):.3f} to {max(later):.3f} s")
-        self.assertLessEqual(first, 10)
+        self.assertLessEqual(processor, 10)  # however busy the machine is
         self.assertLessEqual(min(later), 0.4)  # the best: other work on the machine delays some
 
 

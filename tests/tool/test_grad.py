@@ -113,13 +113,14 @@ class Verified(tool_case.ToolCase):
             f"float score_gradient(float s, {form} {{ return cos(s); }}\n"
         )
         functions = ("--score-mod", "s.cl", "--score-grad", "d.cl")
-        self.run_good(*GRAD, *WANTED, *functions)
-        # sin is odd about 0: the derivative by finite differences of one query
+        said = self.run_good(*GRAD, *WANTED, *functions, "--verify")
+        self.assertEqual(said.count("against gradient_reference"), len(WANTED) // 2)
         before = arrays.read(self.folder / "dq.npy")[1]
         (self.folder / "d.cl").write_text(
             f"float score_gradient(float s, {form} {{ return 2.0f * cos(s); }}\n"
         )
-        self.run_good(*GRAD, *WANTED, *functions)
+        self.run_good(*GRAD, *WANTED, *functions, "--verify")
+        # queries get the derivative as a factor: twice the slope, twice their gradient
         after = arrays.read(self.folder / "dq.npy")[1]
         self.assertTrue(any(x != 0 for x in before))
         for x, y in zip(before, after, strict=True):

@@ -42,6 +42,7 @@ typedef struct rules_edit {
 #define BAD CLATTN_ERR_ARGUMENT
 #define NOT CLATTN_ERR_UNSUPPORTED
 #define P31 ((int64_t)1 << 31)
+#define P58 ((int64_t)1 << 58)
 
 /* Which description is edited. */
 enum { PLAIN, RAGGED, EVERYTHING };
@@ -61,6 +62,10 @@ extern const rules_row rules_additive_rows[];
 extern const size_t rules_additive_row_count;
 extern const rules_row rules_append_rows[]; /* of a clattn_append_desc */
 extern const size_t rules_append_row_count;
+extern const rules_row rules_rotary_rows[]; /* of a clattn_rotary_desc */
+extern const size_t rules_rotary_row_count;
+extern const rules_row rules_shift_rows[]; /* of a clattn_shift_desc */
+extern const size_t rules_shift_row_count;
 extern const rules_row rules_gradient_rows[]; /* of gradients, whose bases have GRAD_Q to GRAD_V */
 extern const size_t rules_gradient_row_count;
 extern const rules_row rules_valid_rows[]; /* `says`: what is just valid */

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "place.h"
 
 static void begin(clattn__env *env)
 {
@@ -90,8 +91,8 @@ Test(env, options_before_environment)
     clattn_context_options options;
     clattn_context_options_init(&options);
     clattn__env env;
-    setenv("CLATTN_DEVICE", "gpu", 1);
-    setenv("CLATTN_CACHE_DIR", "", 1);
+    place_set_variable("CLATTN_DEVICE", "gpu");
+    place_set_variable("CLATTN_CACHE_DIR", "");
     begin(&env);
     cr_assert_str_eq(env.device, "gpu");
     clattn__env_finish(&env);

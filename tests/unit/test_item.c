@@ -4,15 +4,17 @@
 #include <stdint.h>
 #include <string.h>
 
-/* What OpenCL C has and C11 has not. */
+/* What OpenCL C has and C11 has not; its long has 64 bits on every system. */
 #define __global
 #define clamp(x, least, most) ((x) < (least) ? (least) : (x) > (most) ? (most) : (x))
 #define min(a, b)             ((a) < (b) ? (a) : (b))
 #define uint                  uint32_t
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wkeyword-macro"
+#endif
+#define long int64_t
 #include "common/item.h"
-
-/* OpenCL C's long has 64 bits. */
-TestSuite(item, .disabled = sizeof(long) < 8);
+#undef long
 
 static int64_t at(int64_t power, int64_t sign)
 {
@@ -130,4 +132,29 @@ Test(item, ragged_lengths_are_clamped)
                     cr_expect(of.first == numbers[a] && of.count == numbers[b] - numbers[a],
                               "%d to %d", (int)numbers[a], (int)numbers[b]);
             }
+}
+
+/* Past keys come before those of a ragged sequence; keys in pages have lengths of their own. */
+Test(item, keys_of_ragged_sequences)
+{
+    static clattn_problem_row row;
+    static clattn_base base;
+    const int32_t ends[] = {0, 5, 5, 9}, lengths[] = {7, 0, 11};
+    row.flags = CLATTN_F_RAGGED | CLATTN_F_KV_LENGTHS;
+    row.n_kv = 12;
+    row.n_past = 3;
+    row.total_kv = 10;
+    row.tensor[CLATTN_T_KV_LENGTHS].stride[0] = 1;
+    for (int b = 0; b < 3; b++) {
+        const tokens of = keys_of(&row, &base, ends, b);
+        cr_expect(of.first == ends[b] && of.count == 3 + ends[b + 1] - ends[b], "entry %d", b);
+        cr_expect_eq(packed_begin(&row, of, b), ends[b] + 3 * b);
+    }
+    row.n_past = 0;
+    row.page_size = 4;
+    for (int b = 0; b < 3; b++) {
+        const tokens of = keys_of(&row, &base, lengths, b);
+        cr_expect(of.first == 0 && of.count == lengths[b], "entry %d in pages", b);
+        cr_expect_eq(packed_begin(&row, of, b), 0);
+    }
 }

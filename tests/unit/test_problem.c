@@ -36,6 +36,27 @@ Test(problem, defaults)
     cr_assert(low == 0 && high == 4 * 2 * 8 * 5 * 24);
 }
 
+/* Queries are (token, head, dim), keys in pages what they are without. */
+Test(problem, ragged_queries_of_pages)
+{
+    clattn_attention_desc desc = valid();
+    clattn__problem problem;
+    desc.ragged = 1;
+    desc.total_q = 9;
+    desc.page_size = 4;
+    desc.n_pages = 5;
+    desc.page_limit = 2;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_PAGES) | CLATTN_SLOT_BIT(CLATTN_SLOT_Q_LENGTHS) |
+                 CLATTN_SLOT_BIT(CLATTN_SLOT_KV_LENGTHS);
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    const int64_t *q = problem.layout[CLATTN_SLOT_Q].stride;
+    cr_assert(q[0] == 0 && q[1] == 16 && q[2] == 8 * 16 && q[3] == 1);
+    const int64_t *k = problem.layout[CLATTN_SLOT_K].stride;
+    cr_assert(k[0] == 2 * 4 * 16 && k[1] == 4 * 16 && k[2] == 16 && k[3] == 1);
+    cr_assert_eq(clattn__slot_extent(&problem, CLATTN_SLOT_Q_LENGTHS, 0), 3);
+    cr_assert_eq(clattn__slot_extent(&problem, CLATTN_SLOT_KV_LENGTHS, 0), 2);
+}
+
 Test(problem, causal_is_a_bound_to_the_right)
 {
     clattn_attention_desc desc = valid();
@@ -292,4 +313,85 @@ Test(problem, stride_of_single_element_is_ignored)
     clattn__problem problem;
     cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
     cr_assert_eq(problem.layout[CLATTN_SLOT_OUT].stride[0], 0);
+}
+
+/* ---- other kinds ----------------------------------------------------------------------------- */
+
+/* Keys of 6 channels of 8 in pages, to be moved. */
+static clattn__problem shift_problem(void)
+{
+    clattn_shift_desc desc;
+    clattn__problem problem;
+    clattn_shift_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = 3;
+    desc.n_kv = 40;
+    desc.head_dim = 8;
+    desc.rotary_dim = 6;
+    desc.n_positions = 100;
+    desc.interleaved = 1;
+    desc.page_size = 16;
+    desc.n_pages = 9;
+    desc.page_limit = 4;
+    cr_assert_eq(clattn__problem_init_shift(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    return problem;
+}
+
+static void says(const clattn__problem *problem, const char *part)
+{
+    char text[512];
+    clattn__problem_describe(problem, text, sizeof text);
+    cr_expect(strstr(text, part), "\"%s\" has no \"%s\"", text, part);
+}
+
+Test(problem, words_for_what_is_shifted)
+{
+    const clattn__problem problem = shift_problem();
+    says(&problem, " n_kv=40 ");
+    says(&problem, " rotary_dim=6 interleaved");
+}
+
+Test(problem, words_for_rotation)
+{
+    clattn_attention_desc desc = valid();
+    clattn__problem problem;
+    char text[512];
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+    clattn__problem_describe(&problem, text, sizeof text);
+    cr_expect(!strstr(text, "rotary_dim") && !strstr(text, "rms_norm"), "%s", text);
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_ANGLES);
+    desc.rotary_dim = 4;
+    desc.n_positions = 7;
+    desc.align = CLATTN_ALIGN_BOTTOM_RIGHT;
+    desc.rms_norm = 1;
+    desc.rms_epsilon = 0x1p-10f;
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    says(&problem, " rms_norm(0.000976562) rotary_dim=4 ANGLES");
+}
+
+static clattn__problem linear_problem(uint32_t accumulate)
+{
+    clattn_linear_desc desc;
+    clattn__problem problem;
+    clattn_linear_desc_init(&desc);
+    desc.batch = 1;
+    desc.rows = desc.in = desc.out = 4;
+    desc.accumulate = accumulate;
+    cr_assert_eq(clattn__problem_init_linear(&problem, &desc, CLATTN__LINEAR), CLATTN_OK, "%s",
+                 clattn__message());
+    return problem;
+}
+
+/* What must not be done twice. */
+Test(problem, updates)
+{
+    const clattn_attention_desc desc = valid();
+    clattn__problem problem = linear_problem(0);
+    cr_expect_not(clattn__problem_updates(&problem));
+    problem = linear_problem(1);
+    cr_expect(clattn__problem_updates(&problem));
+    problem = shift_problem();
+    cr_expect(clattn__problem_updates(&problem));
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+    cr_expect_not(clattn__problem_updates(&problem));
 }

@@ -148,3 +148,54 @@ Test(product, panels_are_whole)
     cr_assert_eq(clattn_linear_packed_size(&desc, &size), CLATTN_OK);
     cr_expect_eq(size, 4 * 16 * 17);
 }
+
+/* The longest that one of `units` has to do, in rows, when items are handed out as they are. */
+static int64_t longest(int64_t rows, int64_t part, int64_t stripes, int64_t units)
+{
+    const int64_t whole = rows / part * stripes, rounds = whole / units;
+    if (whole % units)
+        return (rounds + 1) * part;
+    return rounds * part + rows % part;
+}
+
+/* Units end at nearly the same time: with items of 96 rows two would have 576 and 448 of 1024. */
+Test(product, items_are_balanced)
+{
+    static const struct {
+        uint32_t vec, registers, units;
+        int64_t rows, width;
+        double most; /* times what each would have if nothing were left over */
+    } rows[] = {
+        {8, 16, 2, 512, 384, 1.13},   {8, 16, 2, 512, 768, 1.05},   {8, 16, 2, 512, 1024, 1.05},
+        {8, 16, 2, 512, 1536, 1.05},  {8, 16, 2, 512, 2048, 1.05},  {16, 32, 2, 512, 1024, 1.05},
+        {16, 32, 3, 512, 1024, 1.06}, {16, 32, 4, 512, 1024, 1.10}, {8, 16, 1, 512, 1024, 1.0},
+    };
+    const clattn__kernel *kernel = NULL;
+    for (uint32_t i = 0; i < clattn__kernel_count(); i++)
+        if (strcmp(clattn__kernel_get(i)->name, "linear_simd") == 0)
+            kernel = clattn__kernel_get(i);
+    cr_assert_not_null(kernel);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const clattn__caps caps = {.type = CLATTN_DEVICE_CPU,
+                                   .family = CLATTN__SIMD,
+                                   .compute_units = rows[i].units,
+                                   .vector_width = rows[i].vec,
+                                   .vector_registers = rows[i].registers};
+        const clattn_linear_desc desc = linear(1, rows[i].rows, rows[i].width, rows[i].width);
+        clattn__problem problem;
+        clattn__product product;
+        clattn__config config = {0};
+        cr_assert_eq(clattn__problem_init_linear(&problem, &desc, CLATTN__LINEAR), CLATTN_OK);
+        clattn__product_of(&problem, &product);
+        kernel->configure(&problem, &caps, &config);
+        kernel->cut(&problem, &caps, &config);
+        cr_assert(config.item_rows > 0 && config.item_rows <= config.block_m);
+        cr_assert_eq(config.item_rows % config.rows, 0);
+        const int64_t stripes = (product.columns + config.item_columns - 1) / config.item_columns;
+        const double ideal = (double)(product.rows * stripes) / rows[i].units;
+        const int64_t found = longest(product.rows, config.item_rows, stripes, rows[i].units);
+        cr_expect((double)found <= rows[i].most * ideal,
+                  "row %d: items of %u rows, %u columns take %d, not %g", (int)i, config.item_rows,
+                  config.item_columns, (int)found, ideal);
+    }
+}

@@ -3,30 +3,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "opencl/program_cache.h"
+#include "place.h"
 
 static const clattn__hash key = {0x0123456789abcdefu, 0xfedcba9876543210u};
 
-static void set_up(clattn__env *env, char folder[64])
+static void set_up(clattn__env *env, char folder[PLACE_SIZE])
 {
     clattn_context_options options;
     clattn_context_options_init(&options);
-    strcpy(folder, "/tmp/clattn-cache-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    place_make(folder);
     options.cache_dir = folder;
     cr_assert_eq(clattn__env_init(env, &options), CLATTN_OK);
 }
 
 static void tear_down(clattn__env *env, const char *folder)
 {
-    chmod(folder, 0700);
+    place_open_to_others(folder, false);
     cr_assert_eq(clattn__program_cache_clear(env, false, NULL), CLATTN_OK);
-    cr_assert_eq(rmdir(folder), 0, "clear left files behind");
+    cr_assert(place_remove(folder), "clear left files behind");
     clattn__env_finish(env);
 }
 
@@ -48,17 +46,17 @@ static bool is_hit(const clattn__env *env, clattn__hash which)
     return true;
 }
 
-static void entry_path(const char *folder, const char *suffix, char path[160])
+static void entry_path(const char *folder, const char *suffix, char path[PLACE_PATH])
 {
     char text[33];
     clattn__hash_text(key, text);
-    snprintf(path, 160, "%s/%s%s", folder, text, suffix);
+    snprintf(path, PLACE_PATH, "%s/%s%s", folder, text, suffix);
 }
 
 Test(program_cache, what_was_stored_comes_back)
 {
     clattn__env env;
-    char folder[64];
+    char folder[PLACE_SIZE];
     const clattn__hash other = {1, 2};
     set_up(&env, folder);
     cr_assert_not(is_hit(&env, key));
@@ -73,7 +71,7 @@ Test(program_cache, what_was_stored_comes_back)
 Test(program_cache, every_damage_is_a_miss)
 {
     clattn__env env;
-    char folder[64], path[160], *data;
+    char folder[PLACE_SIZE], path[PLACE_PATH], *data;
     size_t size;
     set_up(&env, folder);
     store(&env);
@@ -98,12 +96,12 @@ Test(program_cache, every_damage_is_a_miss)
 Test(program_cache, a_folder_that_others_may_write_to_is_not_used)
 {
     clattn__env env;
-    char folder[64];
+    char folder[PLACE_SIZE];
     set_up(&env, folder);
     store(&env);
-    cr_assert_eq(chmod(folder, 0777), 0);
+    place_open_to_others(folder, true);
     cr_assert_not(is_hit(&env, key));
-    cr_assert_eq(chmod(folder, 0700), 0);
+    place_open_to_others(folder, false);
     cr_assert(is_hit(&env, key));
     tear_down(&env, folder);
 }
@@ -111,7 +109,7 @@ Test(program_cache, a_folder_that_others_may_write_to_is_not_used)
 /* A mark names the process that builds, how many builds before never ended, and when. */
 static void put_mark(const clattn__env *env, const char *folder, int strikes, int seconds_ago)
 {
-    char path[160], text[80];
+    char path[PLACE_PATH], text[80];
     /* the process is larger than any */
     snprintf(text, sizeof text, "999999999 %d %llu\n", strikes,
              (unsigned long long)clattn__wall_seconds() - (unsigned long long)seconds_ago);
@@ -122,7 +120,7 @@ static void put_mark(const clattn__env *env, const char *folder, int strikes, in
 Test(program_cache, two_builds_that_ended_their_process_are_enough)
 {
     clattn__env env;
-    char folder[64];
+    char folder[PLACE_SIZE];
     set_up(&env, folder);
     put_mark(&env, folder, 0, 60);
     cr_assert_eq(clattn__program_cache_begin_build(&env, key), CLATTN_OK, "one is not enough");
@@ -148,7 +146,7 @@ static clattn_status count_entry(void *user, const clattn_program_entry *entry)
 Test(program_cache, list_and_clear)
 {
     clattn__env env;
-    char folder[64], path[160];
+    char folder[PLACE_SIZE], path[PLACE_PATH];
     int counts[2] = {0, 0};
     uint32_t removed = 0;
     set_up(&env, folder);

@@ -3,9 +3,9 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "opencl/program_cache.h"
+#include "place.h"
 
 enum { ROOM = 4096 };
 
@@ -53,7 +53,7 @@ static void keep(void *user, const char *asked, const void *bytes, size_t size)
 /* What is tested: a store, and a folder that has to stay away. */
 typedef struct fixture {
     store store;
-    char folder[64];
+    char folder[PLACE_SIZE];
     clattn_context_options options;
     clattn__env env;
 } fixture;
@@ -62,9 +62,8 @@ static void set_up(fixture *f)
 {
     memset(f, 0, sizeof *f);
     f->store.receives = 1;
-    strcpy(f->folder, "/tmp/clattn-store-XXXXXX");
-    cr_assert_not_null(mkdtemp(f->folder));
-    cr_assert_eq(rmdir(f->folder), 0); /* the cache would make it */
+    place_make(f->folder);
+    cr_assert(place_remove(f->folder)); /* the cache would make it */
     clattn_context_options_init(&f->options);
     f->options.cache_dir = f->folder;
     f->options.cache_load = load;
@@ -81,7 +80,7 @@ static void begin_again(fixture *f)
 
 static void tear_down(fixture *f)
 {
-    cr_assert_neq(access(f->folder, F_OK), 0, "a folder was made");
+    cr_assert_not(place_is_there(f->folder), "a folder was made");
     clattn__env_finish(&f->env);
 }
 
@@ -230,7 +229,7 @@ static clattn_status visit(void *user, const clattn_program_entry *entry)
 Test(program_store, can_not_be_listed)
 {
     fixture f;
-    char path[128];
+    char path[PLACE_PATH];
     uint32_t removed = 77;
     set_up(&f);
     put(&f);
@@ -247,7 +246,7 @@ Test(program_store, can_not_be_listed)
 Test(program_store, a_shorter_struct_has_none)
 {
     fixture f;
-    char path[128];
+    char path[PLACE_PATH];
     set_up(&f);
     f.options.struct_size = (uint32_t)offsetof(clattn_context_options, cache_load);
     begin_again(&f);
@@ -258,6 +257,6 @@ Test(program_store, a_shorter_struct_has_none)
     cr_assert(is_hit(&f, key), "the folder is used");
     cr_assert(f.store.loads == 0 && f.store.stores == 0);
     cr_assert_eq(clattn_program_cache_clear(&f.options, 0, NULL), CLATTN_OK);
-    cr_assert_eq(rmdir(f.folder), 0);
+    cr_assert(place_remove(f.folder));
     tear_down(&f);
 }

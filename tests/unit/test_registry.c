@@ -16,6 +16,7 @@ static clattn__caps caps_of(clattn__family family, uint32_t width, uint32_t regi
     caps.vector_width = width;
     caps.vector_registers = registers;
     caps.opencl_c = 120;
+    caps.local_memory = 32768;
     caps.max_allocation = (uint64_t)1 << 30;
     caps.max_work_group = 256;
     caps.memory_alignment = 256;
@@ -48,6 +49,15 @@ static const clattn__kernel *kernel_named(const char *name)
     return found;
 }
 
+/* With the configuration that the kernel chooses. */
+static void make_variant(const clattn__kernel *kernel, const clattn__problem *problem,
+                         const clattn__caps *caps, clattn__variant *variant)
+{
+    clattn__config config = {0};
+    kernel->configure(problem, caps, &config);
+    clattn__kernel_make_variant(kernel, problem, caps, &config, variant);
+}
+
 static bool accepts(const char *name, const clattn__problem *problem, const clattn__caps *caps,
                     char *why, size_t size)
 {
@@ -55,7 +65,7 @@ static bool accepts(const char *name, const clattn__problem *problem, const clat
     clattn__text reason;
     cr_assert_eq(clattn__env_init(&env, NULL), CLATTN_OK);
     clattn__text_init(&reason, &env);
-    const bool accepted = kernel_named(name)->check(problem, caps, &reason);
+    const bool accepted = clattn__kernel_accepts(kernel_named(name), problem, caps, &reason);
     snprintf(why, size, "%s", clattn__text_get(&reason));
     clattn__text_finish(&reason);
     clattn__env_finish(&env);
@@ -98,8 +108,7 @@ Test(registry, configurations_hold_what_kernels_demand)
                 const clattn__caps caps = caps_of(CLATTN__SIMD, widths[w], registers);
                 const clattn__problem problem = problem_of(33, dims[d], dims[7 - d], 0);
                 clattn__variant variant;
-                clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps,
-                                            &variant);
+                make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
                 const clattn__config *c = &variant.config;
                 cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
                 cr_assert(c->vec <= caps.vector_width || c->vec == 4);
@@ -123,7 +132,7 @@ Test(registry, whole_panels_are_packed)
         clattn__variant variant;
         kernel->configure(&problem, &caps, &config);
         config.cols = cols;
-        clattn__kernel_make_variant_as(kernel, &problem, &caps, &config, &variant);
+        clattn__kernel_make_variant(kernel, &problem, &caps, &config, &variant);
         cr_assert_str_eq(variant.launch[0].function, "pack_keys");
         cr_assert_eq(variant.launch[0].tiling.block % (cols * 16), 0, "%u columns", cols);
     }
@@ -136,7 +145,7 @@ Test(registry, launches)
     const clattn__problem problem = problem_of(33, 40, 17, 0);
     for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
         clattn__variant variant;
-        clattn__kernel_make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
+        make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
         cr_assert(variant.launch_count >= 1 && variant.launch_count <= CLATTN__MAX_LAUNCHES);
         for (uint32_t n = 0; n < variant.launch_count; n++) {
             cr_assert(strstr(variant.launch[n].file, variant.launch[n].function));
@@ -181,7 +190,7 @@ Test(registry, launches_of_gradients)
             const clattn__problem problem = gradient_of(33, wanted[w]);
             if (clattn__kernel_get(i)->kind != CLATTN__GRADIENT)
                 continue;
-            clattn__kernel_make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
+            make_variant(clattn__kernel_get(i), &problem, &caps, &variant);
             cr_assert(variant.launch_count > 1 && variant.launch_count <= CLATTN__MAX_LAUNCHES);
             cr_assert(variant.scratch_count >= 1 && variant.scratch_count <= CLATTN__MAX_SCRATCH);
             for (uint32_t n = 0; n < variant.launch_count; n++)
@@ -204,7 +213,7 @@ Test(registry, workspace_of_gradients_is_linear)
     for (int64_t n = 4096; n <= 65536; n *= 2) {
         const clattn__problem problem = gradient_of(n, slots);
         clattn__variant variant;
-        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
         cr_assert(variant.config.range_keys * 8 >= n && variant.config.range_keys >= 512);
         cr_assert_eq(variant.config.range_keys % variant.config.key_block, 0);
         cr_assert_eq(variant.config.key_block % variant.config.block_n, 0);
@@ -228,7 +237,7 @@ Test(registry, ranges_of_gradients_are_a_grid)
         const clattn__problem problem =
             gradient_of(lengths[i], CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q));
         clattn__variant variant;
-        clattn__kernel_make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
+        make_variant(kernel_named("gradient_simd"), &problem, &caps, &variant);
         cr_assert_eq(variant.config.range_keys, 512);
     }
 }
@@ -238,16 +247,16 @@ Test(registry, values_are_packed_only_where_rows_are_not_whole_vectors)
     const clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
     clattn__variant variant;
     clattn__problem problem = problem_of(601, 64, 64, 0);
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.launch_count, 2);
     /* 2 sequences, 2 key/value heads, 601 keys rounded up to panels of 16, 64 floats */
     cr_assert_eq(variant.workspace, 4 * 2 * 2 * 608 * 64);
     problem.layout[CLATTN_SLOT_V].stride[3] = 2;
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.launch_count, 3);
     cr_assert_eq(variant.workspace, 4 * 2 * 2 * (608 * 64 + 601 * 64));
     problem = problem_of(601, 64, 63, 0);
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.workspace, 4 * 2 * 2 * (608 * 64 + 601 * 64));
 }
 
@@ -259,7 +268,7 @@ Test(registry, rows)
     clattn_problem_row row;
     problem.right = 0;
     problem.bottom_right = 1;
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     clattn__problem_row_fill(&problem, &variant, &row);
     cr_assert_eq(row.flags, CLATTN_F_BOTTOM_RIGHT | CLATTN_F_LSE);
     cr_assert(row.right == 0 && row.left == CLATTN_UNLIMITED);
@@ -278,25 +287,49 @@ Test(registry, short_problems_take_one_launch)
     caps.compute_units = 2;
     /* 2 sequences of 4 heads on 2 units: a head an item, in blocks of equal size */
     clattn__problem problem = problem_of(100, 64, 63, 0);
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     clattn__problem_row_fill(&problem, &variant, &row);
     cr_assert_eq(variant.launch_count, 1);
-    cr_assert_eq(variant.config.block_rows, 36);
+    cr_assert_eq(variant.config.block_rows, 54);
     cr_assert_eq(variant.config.item_rows, 108);
     cr_assert_eq(clattn__work_list_count(&problem, &variant.launch[0].tiling), 2 * 4);
     cr_assert_eq(row.flags, CLATTN_F_FUSED | CLATTN_F_FUSED_VALUES);
-    cr_assert_eq(row.block_rows, 36);
+    cr_assert_eq(row.block_rows, 54);
     cr_assert_eq(row.tensor[CLATTN_T_K_PANELS].stride[4], 112 * 64);
     cr_assert_eq(row.tensor[CLATTN_T_V_ROWS].stride[4], 100 * 64);
     cr_assert_eq(variant.workspace, 4 * 8 * (112 * 64 + 100 * 64));
-    /* many units: a block an item */
+    /* many units: an item a block, and blocks as small as four register tiles */
     caps.compute_units = 64;
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
-    cr_assert_eq(clattn__work_list_count(&problem, &variant.launch[0].tiling), 2 * 4 * 3);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    cr_assert_eq(variant.config.block_rows, 24);
+    cr_assert_eq(clattn__work_list_count(&problem, &variant.launch[0].tiling), 2 * 4 * 5);
     /* weights need what is packed once more */
     problem = problem_of(100, 64, 64, CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS));
-    clattn__kernel_make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+    make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
     cr_assert_eq(variant.launch_count, 3);
+}
+
+Test(registry, one_head_keeps_all_units_busy)
+{
+    static const struct {
+        int64_t n_q, n_kv;
+        uint32_t units;
+        uint64_t items;
+    } cases[] = {{96, 96, 2, 4},      {96, 96, 1, 2},       {24, 96, 8, 1},
+                 {2048, 2048, 2, 22}, {2048, 2048, 64, 86}, {1, 4096, 64, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        clattn__caps caps = caps_of(CLATTN__SIMD, 8, 16);
+        clattn__problem problem = problem_of(cases[i].n_kv, 64, 64, 0);
+        clattn__variant variant;
+        caps.compute_units = cases[i].units;
+        problem.extent[CLATTN__BATCH] = 1;
+        problem.extent[CLATTN__N_HEAD] = problem.extent[CLATTN__N_KV_HEAD] = 1;
+        problem.extent[CLATTN__N_Q] = cases[i].n_q;
+        make_variant(kernel_named("attention_simd"), &problem, &caps, &variant);
+        const clattn__launch *last = &variant.launch[variant.launch_count - 1];
+        cr_assert_eq(clattn__work_list_count(&problem, &last->tiling), cases[i].items, "case %zu",
+                     i);
+    }
 }
 
 Test(registry, macros)
@@ -334,7 +367,7 @@ Test(registry, additive_tiles_hold_what_kernels_demand)
             clattn__variant variant;
             desc.slots = k ? CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) : 0;
             cr_assert_eq(clattn__problem_init_additive(&problem, &desc, kinds[k]), CLATTN_OK);
-            clattn__kernel_make_variant(kernel_named(names[k]), &problem, &caps, &variant);
+            make_variant(kernel_named(names[k]), &problem, &caps, &variant);
             const clattn__config *c = &variant.config;
             cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
             cr_assert(c->vec <= caps.vector_width || c->vec == 4);
@@ -343,6 +376,48 @@ Test(registry, additive_tiles_hold_what_kernels_demand)
             cr_assert(variant.workspace < 512 * 512 * 128 * 4 / 10, "%d bytes",
                       (int)variant.workspace);
         }
+}
+
+/* Twice the queries and keys take at most twice the memory, forward and backward: nothing is kept
+ * of the pairs. */
+Test(registry, workspace_of_additive_attention_is_linear)
+{
+    static const struct {
+        const char *name;
+        clattn__kind kind;
+        uint64_t slots;
+    } kernels[] = {
+        {"additive_simd", CLATTN__ADDITIVE, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE)},
+        {"additive_gradient_simd", CLATTN__ADDITIVE_GRADIENT,
+         CLATTN_SLOT_BIT(CLATTN_SLOT_CHANNEL_BIAS) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_CHANNEL_BIAS)},
+        {"additive_gradient_reference", CLATTN__ADDITIVE_GRADIENT,
+         CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q)},
+    };
+    const clattn__caps caps = caps_of(CLATTN__SIMD, 16, 32);
+    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
+        clattn_additive_desc desc;
+        clattn_additive_desc_init(&desc);
+        desc.batch = desc.n_head = 2;
+        desc.channels = 100;
+        desc.value_dim = 60;
+        desc.slots = kernels[k].slots;
+        uint64_t before = 0;
+        for (int64_t n = 512; n <= 65536; n *= 2) {
+            clattn__problem problem;
+            clattn__variant variant;
+            desc.n_q = desc.n_kv = n;
+            cr_assert_eq(clattn__problem_init_additive(&problem, &desc, kernels[k].kind), CLATTN_OK,
+                         "%s", clattn__message());
+            make_variant(kernel_named(kernels[k].name), &problem, &caps, &variant);
+            cr_assert(variant.workspace > 0 && (before == 0 || variant.workspace <= 2 * before),
+                      "%s: %d bytes for %d, %d for half as many", kernels[k].name,
+                      (int)variant.workspace, (int)n, (int)before);
+            before = variant.workspace;
+        }
+    }
 }
 
 Test(registry, additive_declines_what_does_not_fit)

@@ -273,31 +273,68 @@ Test(rules, long_texts)
     cr_expect_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
 }
 
+static clattn_rotary_desc rotary(void)
+{
+    clattn_rotary_desc desc;
+    clattn_rotary_desc_init(&desc);
+    desc.batch = desc.n_head = desc.n = 2;
+    desc.head_dim = desc.rotary_dim = 8;
+    desc.n_positions = 9;
+    return desc;
+}
+
 Test(rules, rotary_has_rules_too)
 {
-    static const struct {
-        const char *says;
-        int64_t head_dim, rotary_dim, n_positions;
-        uint32_t interleaved;
-    } rows[] = {
-        {"interleaved: is 2, must be 0 or 1", 8, 8, 1, 2},
-        {"rotary_dim: is 7, must be even and at most head_dim, 8", 8, 7, 1, 0},
-        {"rotary_dim: is 10, must be even", 8, 10, 1, 0},
-        {"rotary_dim: is 0", 8, 0, 1, 0},
-        {"head_dim: is 577", 577, 2, 1, 0},
-        {"n_positions: is 0", 8, 8, 0, 0},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        clattn_rotary_desc desc;
-        clattn__problem problem;
-        clattn_rotary_desc_init(&desc);
-        desc.batch = desc.n_head = desc.n = 2;
-        desc.head_dim = rows[i].head_dim;
-        desc.rotary_dim = rows[i].rotary_dim;
-        desc.n_positions = rows[i].n_positions;
-        desc.interleaved = rows[i].interleaved;
-        cr_expect_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_ERR_ARGUMENT);
-        cr_expect(strncmp(clattn__message(), rows[i].says, strlen(rows[i].says)) == 0, "%s",
-                  clattn__message());
+    clattn_rotary_desc desc = rotary();
+    clattn__problem problem, before;
+    cr_assert_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_TOKEN_POSITIONS); /* in the place of POSITIONS */
+    cr_assert_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    cr_assert(clattn__problem_has(&problem, CLATTN_SLOT_ANGLES) &&
+              !clattn__problem_has(&problem, CLATTN_SLOT_POSITIONS));
+    desc.slots = 0;
+    desc.rotary_dim = desc.n_positions = 0;
+    desc.rms_norm = 1;
+    desc.rms_epsilon = 0x1p-90f;
+    cr_assert_eq(clattn__problem_init_rotary(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    cr_assert(!clattn__problem_has(&problem, CLATTN_SLOT_ANGLES) &&
+              !clattn__problem_has(&problem, CLATTN_SLOT_POSITIONS));
+    for (size_t i = 0; i < rules_rotary_row_count; i++) {
+        desc = rotary();
+        memset(&problem, 0x77, sizeof problem);
+        memset(&before, 0x77, sizeof before);
+        apply(&desc, &rules_rotary_rows[i]);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(&rules_rotary_rows[i], clattn__problem_init_rotary(&problem, &desc), &problem,
+               &before);
+    }
+}
+
+static clattn_shift_desc shift(void)
+{
+    clattn_shift_desc desc;
+    clattn_shift_desc_init(&desc);
+    desc.batch = desc.n_kv_head = 2;
+    desc.n_kv = 5;
+    desc.head_dim = desc.rotary_dim = 8;
+    desc.n_positions = desc.n_pages = 9;
+    desc.page_size = 4;
+    desc.page_limit = 3;
+    return desc;
+}
+
+Test(rules, shift_has_rules_too)
+{
+    clattn_shift_desc desc = shift();
+    clattn__problem problem, before;
+    cr_assert_eq(clattn__problem_init_shift(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    for (size_t i = 0; i < rules_shift_row_count; i++) {
+        desc = shift();
+        memset(&problem, 0x77, sizeof problem);
+        memset(&before, 0x77, sizeof before);
+        apply(&desc, &rules_shift_rows[i]);
+        clattn__fail(CLATTN_ERR_INTERNAL, "nothing was refused");
+        expect(&rules_shift_rows[i], clattn__problem_init_shift(&problem, &desc), &problem,
+               &before);
     }
 }

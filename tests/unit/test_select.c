@@ -60,6 +60,51 @@ Test(select, selectors)
                      table[i].selector ? table[i].selector : "NULL");
 }
 
+/* The numbers chosen as text, "-" for none. */
+static const char *choose_several(const char *selectors)
+{
+    static char text[64];
+    const clattn_device_info infos[] = {
+        device(CLATTN_DEVICE_CPU, "Portable Computing Language", "pthread-some CPU", 4),
+        device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8),
+        device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Large", 64),
+    };
+    clattn__chosen chosen;
+    strcpy(text, "-");
+    if (clattn__select_devices(selectors, infos, 3, &chosen) != CLATTN_OK)
+        return text;
+    cr_assert(chosen.count < 20);
+    for (uint32_t i = 0; i < chosen.count; i++)
+        snprintf(text + 2 * i, sizeof text - 2 * i, "%u%s", (unsigned)chosen.device[i],
+                 i + 1 < chosen.count ? " " : "");
+    return text;
+}
+
+Test(select, several_selectors)
+{
+    static const char *const table[][2] = {
+        {NULL, "2"},          {"cpu", "0"},
+        {"cpu+gpu", "0 2"},   {"gpu+cpu", "2 0"},
+        {"gpu+gpu", "2 1"},   {"gpu+gpu+gpu", "-"},
+        {"0+0", "0 0"},       {"1+maker", "1 2"},
+        {"all", "0 1 2"},     {"ALL", "0 1 2"},
+        {"cpu+", "-"},        {"+cpu", "-"},
+        {"+", "-"},           {"", "-"},
+        {"cpu+nothing", "-"}, {"0+0+0+0", "0 0 0 0"},
+    };
+    static const char *const lists[] = {"all", "ALL", "0+0", "+", "cpu+"};
+    static const char *const plain[] = {NULL, "", "cpu", "0", "allwinner"};
+    for (size_t i = 0; i < 5; i++) {
+        cr_assert(clattn__selector_is_list(lists[i]), "%s", lists[i]);
+        cr_assert_not(clattn__selector_is_list(plain[i]), "%s", plain[i] ? plain[i] : "NULL");
+    }
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        cr_assert_str_eq(choose_several(table[i][0]), table[i][1], "selectors %s",
+                         table[i][0] ? table[i][0] : "NULL");
+    cr_assert_str_eq(choose_several("0+0+0+0+0+0+0+0+0+0+0+0+0+0+0+0+0"), "-", "17 are too many");
+    cr_assert(strstr(clattn__message(), "16"), "%s", clattn__message());
+}
+
 Test(select, what_fits_nothing_is_told_what_there_is)
 {
     cr_assert_eq(choose("nothing"), -1);
@@ -73,15 +118,20 @@ Test(select, quirks_are_by_platform)
     memset(&caps, 0, sizeof caps);
     clattn_device_info info = device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(!caps.driver_caches && !caps.lazy_compile && !caps.coherent_host);
+    cr_assert(!caps.driver_caches && !caps.lazy_compile && !caps.coherent_host &&
+              !caps.own_threads);
+    cr_assert(!caps.coherent_pages && !caps.early_writes);
+    cr_assert_eq(caps.launch_ns, 100000000, "its driver may have a watchdog");
     info = device(CLATTN_DEVICE_GPU, "Portable Computing Language", "CUDA", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(caps.driver_caches && !caps.coherent_host);
+    cr_assert(caps.driver_caches && !caps.coherent_host && !caps.own_threads);
     info = device(CLATTN_DEVICE_CPU, "Portable Computing Language", "CPU", 8);
     clattn__quirks_apply(&info, &caps);
-    cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host && !caps.no_prefetch);
+    cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host && caps.own_threads &&
+              !caps.no_prefetch);
     memset(&caps, 0, sizeof caps);
     info = device(CLATTN_DEVICE_CPU, "rusticl", "llvmpipe", 1);
     clattn__quirks_apply(&info, &caps);
     cr_assert(caps.no_prefetch && !caps.driver_caches);
+    cr_assert_eq(caps.launch_ns, 0);
 }

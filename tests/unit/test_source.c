@@ -4,23 +4,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "opencl/source.h"
+#include "place.h"
 
 typedef struct fixture {
     clattn__env env;
     clattn__text text;
-    char folder[64];
+    char folder[PLACE_SIZE];
 } fixture;
 
 static void set_up(fixture *f)
 {
     clattn_context_options options;
     clattn_context_options_init(&options);
-    strcpy(f->folder, "/tmp/clattn-source-XXXXXX");
-    cr_assert_not_null(mkdtemp(f->folder));
+    place_make(f->folder);
     options.kernel_dir = f->folder;
     cr_assert_eq(clattn__env_init(&f->env, &options), CLATTN_OK);
     clattn__text_init(&f->text, &f->env);
@@ -28,19 +27,19 @@ static void set_up(fixture *f)
 
 static void put(fixture *f, const char *name, const char *text)
 {
-    char path[160];
+    char path[PLACE_PATH];
     snprintf(path, sizeof path, "%s/%s", f->folder, name);
     cr_assert_eq(clattn__file_write_atomic(&f->env, path, text, strlen(text)), CLATTN_OK);
 }
 
 static void tear_down(fixture *f, const char *const *names, int count)
 {
-    char path[160];
+    char path[PLACE_PATH];
     for (int i = 0; i < count; i++) {
         snprintf(path, sizeof path, "%s/%s", f->folder, names[i]);
-        unlink(path);
+        place_remove_file(path);
     }
-    cr_assert_eq(rmdir(f->folder), 0);
+    cr_assert(place_remove(f->folder));
     clattn__text_finish(&f->text);
     clattn__env_finish(&f->env);
 }

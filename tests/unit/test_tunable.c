@@ -42,12 +42,6 @@ static void each(body run)
     cr_assert_gt(found, 0);
 }
 
-/* The kernel whose guards and numbers are known here. */
-static bool is_simd(const clattn__kernel *kernel)
-{
-    return strcmp(kernel->name, "attention_simd") == 0;
-}
-
 static clattn__config configured(const clattn__kernel *kernel, const clattn__problem *problem,
                                  const clattn__caps *caps)
 {
@@ -108,8 +102,8 @@ static void check_samples(const clattn__kernel *kernel, const clattn__caps *caps
             clattn__text_init(&reason, &env);
             cr_assert_eq(tunable->class_of(&problem, &config), c, "sample %u of %s", count,
                          tunable->classes[c].name);
-            cr_assert(kernel->check(&problem, caps, &reason) || !is_simd(kernel), "%s",
-                      clattn__text_get(&reason));
+            cr_assert(clattn__kernel_accepts(kernel, &problem, caps, &reason), "%s: %s",
+                      kernel->name, clattn__text_get(&reason));
             clattn__text_finish(&reason);
         }
         cr_assert_leq(count, CLATTN__MOST_SAMPLES);
@@ -124,7 +118,7 @@ Test(tunable, samples)
 }
 
 /* The guards of cl/common/simd_block.h and panels.h, and what the registers and the stack hold. */
-static void check_guards(const clattn__config *c, const clattn__caps *caps)
+static void check_attention(const clattn__config *c, const clattn__caps *caps)
 {
     const uint32_t panel = c->cols * c->vec;
     cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
@@ -139,6 +133,56 @@ static void check_guards(const clattn__config *c, const clattn__caps *caps)
     cr_assert_leq(sizeof(float) * c->block_m * (c->block_n + 2 * c->dim_max), 1u << 20);
 }
 
+/* Those of cl/linear/linear_simd.cl. */
+static void check_linear(const clattn__config *c, const clattn__caps *caps)
+{
+    cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
+    cr_assert(c->rows && c->cols && c->block_m && c->block_n && c->block_k);
+    cr_assert(c->block_m % c->rows == 0 && c->block_m % c->vec == 0);
+    cr_assert(c->block_n % (c->cols * c->vec) == 0 && c->block_k % 16 == 0);
+    cr_assert_eq(c->cols * c->vec % CLATTN_PANEL, 0);
+    cr_assert_leq(c->rows * c->cols, caps->vector_registers);
+    cr_assert_leq(sizeof(float) * c->block_m * (c->block_n + c->block_k), 1u << 20);
+}
+
+/* Those of cl/common/additive.h; 64 keys of a packing item are whole strips. */
+static void check_additive(const clattn__config *c, const clattn__caps *caps)
+{
+    cr_assert(c->vec == 4 || c->vec == 8 || c->vec == 16);
+    cr_assert(c->cols && c->block_m && c->block_n);
+    cr_assert(c->block_m % 4 == 0 && c->block_n % 4 == 0);
+    cr_assert(c->block_n % (c->cols * c->vec) == 0 && 64 % (c->cols * c->vec) == 0);
+    cr_assert_leq(4 * c->cols, caps->vector_registers);
+    cr_assert_leq(sizeof(float) * c->block_m * c->block_n, 1u << 18);
+    cr_assert_leq(c->block_m, 64, "the bound of the workspace is for so many queries");
+}
+
+static void check_additive_gradient(const clattn__config *c, const clattn__caps *caps)
+{
+    check_additive(c, caps);
+    cr_assert(c->block_m <= 32 && c->block_n <= 64, "the bound of the workspace");
+}
+
+static const struct {
+    const char *kernel;
+    void (*check)(const clattn__config *config, const clattn__caps *caps);
+} guards[] = {
+    {"attention_simd", check_attention}, {"linear_simd", check_linear},
+    {"linear_x_simd", check_linear},     {"linear_w_simd", check_linear},
+    {"additive_simd", check_additive},   {"additive_gradient_simd", check_additive_gradient},
+};
+
+static void check_guards(const clattn__kernel *kernel, const clattn__config *c,
+                         const clattn__caps *caps)
+{
+    for (size_t i = 0; i < sizeof guards / sizeof guards[0]; i++)
+        if (strcmp(guards[i].kernel, kernel->name) == 0) {
+            guards[i].check(c, caps);
+            return;
+        }
+    cr_assert_fail("the guards of %s are not known here", kernel->name);
+}
+
 static const int64_t dims[] = {1, 64, 65, 128, 129, 256, 257, 576};
 
 static void check_candidates(const clattn__kernel *kernel, const clattn__caps *caps)
@@ -150,16 +194,14 @@ static void check_candidates(const clattn__kernel *kernel, const clattn__caps *c
         uint32_t fitting = 0;
         cr_assert(tunable->fits(&built_in, caps), "VEC %u, %u registers, dim %d: built in",
                   caps->vector_width, caps->vector_registers, (int)dims[d]);
-        if (is_simd(kernel))
-            check_guards(&built_in, caps);
+        check_guards(kernel, &built_in, caps);
         for (uint32_t s = 0; s < tunable->step_count; s++)
             for (uint32_t i = 0; i < tunable->steps[s].count; i++) {
                 clattn__config changed = built_in;
                 clattn__config_change(&tunable->steps[s].rows[i], &changed);
                 if (!tunable->fits(&changed, caps))
                     continue;
-                if (is_simd(kernel))
-                    check_guards(&changed, caps);
+                check_guards(kernel, &changed, caps);
                 fitting += !clattn__config_same(&changed, &built_in);
             }
         cr_assert_gt(fitting, 3, "nothing to try");
@@ -177,29 +219,29 @@ static void check_absurd(const clattn__kernel *kernel, const clattn__caps *caps)
     static const uint32_t numbers[] = {0, 1, 3, 5, 7, 17, 31, 63, 100, 4096, 999999999, UINT32_MAX};
     const clattn__problem problem = problem_of(600, 600, 64, 0);
     const clattn__config built_in = configured(kernel, &problem, caps);
-    if (!is_simd(kernel))
-        return;
-    for (size_t field = 0; field < 6; field++)
+    for (size_t field = 0; field < 7; field++)
         for (size_t n = 0; n < sizeof numbers / sizeof numbers[0]; n++) {
             clattn__config config = built_in;
             uint32_t *const at[] = {&config.vec,        &config.rows,    &config.cols,
-                                    &config.value_cols, &config.block_m, &config.block_n};
+                                    &config.value_cols, &config.block_m, &config.block_n,
+                                    &config.block_k};
             *at[field] = numbers[n];
             if (kernel->tunable->fits(&config, caps))
-                check_guards(&config, caps);
+                check_guards(kernel, &config, caps);
         }
     uint64_t state = 1;
     for (int i = 0; i < 100000; i++) {
         clattn__config config = built_in;
         uint32_t *const at[] = {&config.vec,        &config.rows,    &config.cols,
-                                &config.value_cols, &config.block_m, &config.block_n};
-        static const uint32_t most[] = {17, 20, 10, 10, 300, 1300};
-        for (size_t field = 0; field < 6; field++) {
+                                &config.value_cols, &config.block_m, &config.block_n,
+                                &config.block_k};
+        static const uint32_t most[] = {17, 20, 10, 10, 300, 1300, 1300};
+        for (size_t field = 0; field < 7; field++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
             *at[field] = (uint32_t)(state >> 33) % most[field];
         }
         if (kernel->tunable->fits(&config, caps))
-            check_guards(&config, caps);
+            check_guards(kernel, &config, caps);
     }
 }
 
@@ -215,8 +257,8 @@ static void check_following(const clattn__kernel *kernel, const clattn__caps *ca
     const clattn__problem problem = problem_of(600, 600, 64, 0);
     const clattn__config built_in = configured(kernel, &problem, caps);
     clattn__config leader = built_in, own = built_in, again;
-    if (!is_simd(kernel))
-        return;
+    if (strcmp(kernel->name, "attention_simd") != 0)
+        return; /* no class of the others has a leader */
     leader.block_n = 512;
     leader.vec = 4;
     leader.rows = 4;
@@ -240,18 +282,17 @@ static const char *class_name(const clattn__kernel *kernel, const clattn__proble
     return kernel->tunable->classes[kernel->tunable->class_of(problem, &config)].name;
 }
 
-/* The kernel that tuning is about. */
-static const clattn__kernel *attention_simd(void)
+static const clattn__kernel *find_kernel(const char *name)
 {
     uint32_t i = 0;
-    while (strcmp(clattn__kernel_get(i)->name, "attention_simd") != 0)
+    while (strcmp(clattn__kernel_get(i)->name, name) != 0)
         i++;
     return clattn__kernel_get(i);
 }
 
 Test(tunable, classes_of_attention)
 {
-    const clattn__kernel *kernel = attention_simd();
+    const clattn__kernel *kernel = find_kernel("attention_simd");
     const uint64_t mask = CLATTN_SLOT_BIT(CLATTN_SLOT_MASK);
     static const struct {
         int64_t n_q, n_kv, dim;
@@ -269,6 +310,35 @@ Test(tunable, classes_of_attention)
             problem_of(rows[i].n_q, rows[i].n_kv, rows[i].dim, rows[i].masked ? mask : 0);
         cr_assert_str_eq(class_name(kernel, &problem), rows[i].name);
     }
+}
+
+/* Small products are those of which multiply-adds are few, whichever factor is which. */
+Test(tunable, classes_of_linear)
+{
+    static const struct {
+        int64_t batch, rows, in, out;
+        const char *name;
+    } rows[] = {
+        {1, 512, 512, 512, "small"}, {1, 512, 512, 513, "large"}, {1, 1, 4096, 4096, "small"},
+        {1, 9, 4096, 4096, "large"}, {2, 256, 512, 512, "small"}, {0, 512, 4096, 4096, "small"},
+        {1, 0, 4096, 4096, "small"}, {3, 256, 512, 512, "large"}, {1, 4096, 1, 1, "small"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        for (int pass = 0; pass < 3; pass++) {
+            static const char *const names[] = {"linear_simd", "linear_x_simd", "linear_w_simd"};
+            clattn_linear_desc desc;
+            clattn__problem problem;
+            clattn_linear_desc_init(&desc);
+            desc.pass = (clattn_linear_pass)pass;
+            desc.batch = rows[i].batch;
+            desc.rows = rows[i].rows;
+            desc.in = rows[i].in;
+            desc.out = rows[i].out;
+            desc.slots = pass == 2 ? CLATTN_SLOT_BIT(CLATTN_SLOT_W) : 0;
+            cr_assert_eq(clattn__problem_init_linear(&problem, &desc, CLATTN__LINEAR), CLATTN_OK);
+            cr_assert_str_eq(class_name(find_kernel(names[pass]), &problem), rows[i].name,
+                             "row %d, pass %d", (int)i, pass);
+        }
 }
 
 Test(tunable, text)

@@ -4,14 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
 #include <sys/stat.h>
 #include <unistd.h>
+#endif
 
 #include "base/file.h"
+#include "place.h"
 #include "plan/tuning.h"
 #include "plan/tuning_file.h"
 
-static char folder[64], path[96];
+static char folder[PLACE_SIZE], path[PLACE_PATH];
 static clattn__env env;
 static clattn_device_info info;
 static clattn__caps caps;
@@ -20,8 +23,7 @@ static void set_up(void)
 {
     clattn_context_options options;
     clattn_context_options_init(&options);
-    strcpy(folder, "/tmp/clattn-tuning-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
+    place_make(folder);
     options.cache_dir = folder;
     cr_assert_eq(clattn__env_init(&env, &options), CLATTN_OK);
     snprintf(path, sizeof path, "%s/tuning.txt", folder);
@@ -40,9 +42,9 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    chmod(folder, 0700);
-    unlink(path);
-    cr_assert_eq(rmdir(folder), 0, "something is left in the folder");
+    place_open_to_others(folder, false);
+    place_remove_file(path);
+    cr_assert(place_remove(folder), "something is left in the folder");
     clattn__env_finish(&env);
 }
 
@@ -50,10 +52,7 @@ TestSuite(tuning, .init = set_up, .fini = tear_down);
 
 static void write_bytes(const char *bytes, size_t size)
 {
-    FILE *file = fopen(path, "wb");
-    cr_assert_not_null(file);
-    cr_assert_eq(fwrite(bytes, 1, size, file), size);
-    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(clattn__file_write_atomic(&env, path, bytes, size), CLATTN_OK);
 }
 
 /* A row for the device of this test. */
@@ -370,8 +369,20 @@ Test(tuning, many_rows)
 Test(tuning, places_that_can_not_be_used)
 {
     write_row("dim=64", FASTER);
-    cr_assert_eq(chmod(folder, 0777), 0);
+    place_open_to_others(folder, true);
     cr_assert_str_eq(used(), "", "others may write to the folder");
+    place_open_to_others(folder, false);
+    cr_assert_str_eq(used(), FASTER);
+    cr_assert(place_remove_file(path));
+    cr_assert(place_make_folder(path));
+    cr_assert_str_eq(used(), "", "a folder");
+    cr_assert(place_remove(path));
+}
+
+#ifndef _WIN32
+Test(tuning, files_of_other_kinds)
+{
+    write_row("dim=64", FASTER);
     cr_assert_eq(chmod(folder, 0755), 0);
     cr_assert_str_eq(used(), FASTER, "reading is no danger");
     cr_assert_eq(unlink(path), 0);
@@ -381,11 +392,8 @@ Test(tuning, places_that_can_not_be_used)
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(symlink("/dev/zero", path), 0);
     cr_assert_str_eq(used(), "", "a device");
-    cr_assert_eq(unlink(path), 0);
-    cr_assert_eq(mkdir(path, 0700), 0);
-    cr_assert_str_eq(used(), "", "a folder");
-    cr_assert_eq(rmdir(path), 0);
 }
+#endif
 
 Test(tuning, off)
 {
@@ -396,7 +404,7 @@ Test(tuning, off)
 
 Test(tuning, removing)
 {
-    char rest[128];
+    char rest[PLACE_PATH + 16];
     bool removed = true;
     cr_assert_eq(clattn__tuning_remove(&env, path, &removed), CLATTN_OK);
     cr_assert_not(removed);
@@ -405,10 +413,10 @@ Test(tuning, removing)
     cr_assert_eq(clattn__file_write_atomic(&env, rest, "clatt", 5), CLATTN_OK);
     cr_assert_eq(clattn__tuning_remove(&env, path, &removed), CLATTN_OK);
     cr_assert(removed);
-    cr_assert_neq(access(rest, F_OK), 0, "what an interrupted writer left is still there");
-    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_assert_not(place_is_there(rest), "what an interrupted writer left is still there");
+    cr_assert(place_make_folder(path));
     cr_assert_eq(clattn__tuning_remove(&env, path, &removed), CLATTN_ERR_IO);
-    cr_assert_eq(rmdir(path), 0);
+    cr_assert(place_remove(path));
 }
 
 /* Rows come out as they went in, speedups to a thousandth, whatever lies between them. */

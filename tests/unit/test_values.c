@@ -271,6 +271,41 @@ Test(values, pages_that_hold_tokens)
     cr_expect_str_eq(clattn__message(), "PAGES: page 2 of entry 0 is 10, must be 0 to 9");
 }
 
+/* Queries lie one after the other, keys in pages: lengths of both kinds. */
+Test(values, ragged_queries_of_pages)
+{
+    static const int32_t queries[BATCH + 1] = {0, 5, 5, 7}, lengths[BATCH] = {9, 0, 4};
+    int32_t pages[BATCH][PAGE_LIMIT] = {{0, 9, 3}, {-1, POOL, -1}, {9, -1, -1}}, wrong[BATCH + 1];
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    clattn__problem problem;
+    clattn_attention_desc desc = describe(true);
+    desc.block_q = desc.block_kv = desc.block_limit = desc.total_kv = 0;
+    desc.page_size = 4;
+    desc.page_limit = PAGE_LIMIT;
+    desc.n_pages = POOL;
+    desc.slots = BIT(PAGES) | BIT(Q_LENGTHS) | BIT(KV_LENGTHS);
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    at[CLATTN_SLOT_PAGES] = pages;
+    at[CLATTN_SLOT_Q_LENGTHS] = queries;
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    memcpy(wrong, (int32_t[]){0, 10, 4}, 3 * sizeof *wrong);
+    at[CLATTN_SLOT_KV_LENGTHS] = wrong;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect_str_eq(clattn__message(),
+                     "KV_LENGTHS: element 1 is 10, must be 0 to 9 (n_past + n_kv)");
+    memcpy(wrong, (int32_t[]){0, 6, 6, 7}, sizeof wrong);
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    at[CLATTN_SLOT_Q_LENGTHS] = wrong;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect(strncmp(clattn__message(), "Q_LENGTHS: sequence 0 has 6 tokens", 34) == 0, "%s",
+              clattn__message());
+    at[CLATTN_SLOT_Q_LENGTHS] = queries;
+    pages[2][0] = POOL;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect_str_eq(clattn__message(), "PAGES: page 0 of entry 2 is 10, must be 0 to 9");
+}
+
 Test(values, positions)
 {
     clattn__problem problem;
@@ -308,4 +343,151 @@ Test(values, positions)
         cr_expect(strncmp(clattn__message(), wrong[i].says, strlen(wrong[i].says)) == 0,
                   "\"%s\", not \"%s\"", clattn__message(), wrong[i].says);
     }
+}
+
+Test(values, shifts)
+{
+    clattn__problem problem;
+    clattn_shift_desc desc;
+    int32_t positions[] = {0, 7}, lengths[] = {5, 5}, shifts[] = {-8, 8};
+    int32_t pages[2][PAGE_LIMIT] = {{1, 2, -1}, {-1, 3, 4}};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    clattn_shift_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = 1;
+    desc.head_dim = desc.rotary_dim = 2;
+    desc.n_kv = 5;
+    desc.n_positions = 9;
+    desc.page_size = 4;
+    desc.page_limit = PAGE_LIMIT;
+    desc.n_pages = POOL;
+    cr_assert_eq(clattn__problem_init_shift(&problem, &desc), CLATTN_OK);
+    at[CLATTN_SLOT_PAGES] = pages;
+    at[CLATTN_SLOT_POSITIONS] = positions;
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    at[CLATTN_SLOT_SHIFTS] = shifts;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    static const struct {
+        int32_t position, length, shift;
+        const char *says;
+    } wrong[] = {
+        {7, 5, 9, "SHIFTS: element 1 is 9, must be less than n_positions, 9, either way"},
+        {7, 5, -9, "SHIFTS: element 1 is -9"},
+        {7, 5, INT32_MIN, "SHIFTS: element 1 is -2147483648"},
+        {-1, 1, 0, "POSITIONS: element 1 is -1"},
+        {8, 5, 0, "POSITIONS: element 1 is 8, 5 tokens from there on aren't within page_size"},
+        {3, 1, 0, "PAGES: page 0 of entry 1 is -1"},
+        {4, 6, 0, "KV_LENGTHS: element 1 is 6"},
+    };
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        positions[1] = wrong[i].position;
+        lengths[1] = wrong[i].length;
+        shifts[1] = wrong[i].shift;
+        cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+        cr_expect(strncmp(clattn__message(), wrong[i].says, strlen(wrong[i].says)) == 0,
+                  "\"%s\", not \"%s\"", clattn__message(), wrong[i].says);
+    }
+}
+
+/* With angles of 9 positions, and these slots. */
+static clattn_attention_desc describe_rotated(bool ragged, uint64_t slots)
+{
+    clattn_attention_desc desc = describe(ragged);
+    desc.slots = BIT(ANGLES) | slots;
+    desc.block_q = desc.block_kv = desc.block_limit = 0;
+    desc.rotary_dim = 4;
+    desc.n_positions = 9;
+    return desc;
+}
+
+/* Positions of queries that attention rotates: of those that there are. */
+Test(values, positions_of_queries)
+{
+    clattn__problem problem;
+    clattn_attention_desc desc = describe_rotated(false, BIT(POSITIONS) | BIT(Q_LENGTHS));
+    int32_t positions[BATCH] = {0, 9, 5}, lengths[BATCH] = {5, 0, 4};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    at[CLATTN_SLOT_POSITIONS] = positions;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "lengths are in a buffer");
+    at[CLATTN_SLOT_Q_LENGTHS] = lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    positions[2] = 6;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect_str_eq(clattn__message(),
+                     "POSITIONS: element 2 is 6, must be 0 to 5: n_positions, less 4 tokens");
+    positions[2] = -1;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+}
+
+/* A position for each query: of those that there are, wherever they lie. */
+Test(values, positions_of_tokens)
+{
+    clattn__problem problem;
+    clattn_attention_desc desc = describe_rotated(false, BIT(TOKEN_POSITIONS) | BIT(Q_LENGTHS));
+    int32_t positions[BATCH][5] = {{0, 8, 0, 8, 4}, {99, 99, 99, 99, 99}, {3, 2, 2, 1, -1}};
+    int32_t lengths[BATCH] = {5, 0, 4};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    desc.n_q = 5;
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    at[CLATTN_SLOT_TOKEN_POSITIONS] = positions;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "lengths are in a buffer");
+    at[CLATTN_SLOT_Q_LENGTHS] = lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    positions[2][3] = 9;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect_str_eq(clattn__message(), "TOKEN_POSITIONS: token 3 of entry 2 is at 9, must be 0 to "
+                                        "8, less than n_positions");
+    positions[2][3] = 1;
+    lengths[2] = 5;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect(strstr(clattn__message(), "token 4 of entry 2 is at -1"), "%s", clattn__message());
+}
+
+/* The same of sequences that lie one after the other. */
+Test(values, positions_of_ragged_tokens)
+{
+    clattn__problem problem;
+    clattn_attention_desc desc =
+        describe_rotated(true, BIT(TOKEN_POSITIONS) | BIT(Q_LENGTHS) | BIT(KV_LENGTHS));
+    int32_t positions[] = {0, 8, 3, 2, 1}, q_lengths[BATCH + 1] = {0, 2, 2, 5};
+    int32_t kv_lengths[BATCH + 1] = {0, 1, 2, 3};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    desc.total_q = 5;
+    cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    at[CLATTN_SLOT_TOKEN_POSITIONS] = positions;
+    at[CLATTN_SLOT_Q_LENGTHS] = q_lengths;
+    at[CLATTN_SLOT_KV_LENGTHS] = kv_lengths;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    positions[4] = 9;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect(strstr(clattn__message(), "token 2 of entry 2 is at 9"), "%s", clattn__message());
+}
+
+/* Tokens that are appended are where they are said to be, whatever their places in the pages. */
+Test(values, positions_of_tokens_that_are_appended)
+{
+    clattn__problem problem;
+    clattn_append_desc desc;
+    int32_t places[] = {9, 0}, positions[2][3] = {{2, 2, 3}, {0, 9, 9}}, lengths[] = {3, 1};
+    const void *at[CLATTN_SLOT_LIMIT] = {NULL};
+    clattn_append_desc_init(&desc);
+    desc.batch = 2;
+    desc.n_kv_head = desc.value_dim = 1;
+    desc.head_dim = desc.rotary_dim = 2;
+    desc.n_kv = 3;
+    desc.page_size = 4;
+    desc.page_limit = PAGE_LIMIT;
+    desc.n_pages = POOL;
+    desc.n_positions = 4;
+    desc.slots = BIT(KV_LENGTHS) | BIT(ANGLES) | BIT(TOKEN_POSITIONS);
+    cr_assert_eq(clattn__problem_init_append(&problem, &desc), CLATTN_OK, "%s", clattn__message());
+    at[CLATTN_SLOT_POSITIONS] = places;
+    at[CLATTN_SLOT_KV_LENGTHS] = lengths;
+    at[CLATTN_SLOT_TOKEN_POSITIONS] = positions;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_OK, "%s", clattn__message());
+    lengths[1] = 2;
+    cr_expect_eq(clattn__values_check(&problem, at), CLATTN_ERR_ARGUMENT);
+    cr_expect(strstr(clattn__message(), "TOKEN_POSITIONS: token 1 of entry 1 is at 9, must be 0"),
+              "%s", clattn__message());
 }

@@ -80,7 +80,7 @@ static void check_queries(const clattn__problem *problem, const clattn__tiling *
         cr_assert(item->q_begin < item->q_end && item->q_end - item->q_begin <= tiling->block);
         cr_assert_eq(item->q_begin / period, (item->q_end - 1) / period, "reaches over a period");
         cr_assert_eq(item->row, 0);
-        cr_assert_eq(item->partial, -1);
+        cr_assert_eq(item->number, (int32_t)n);
         cr_assert(!tiling->all_heads || item->head == -1);
         for (int64_t i = item->q_begin; i < item->q_end; i++)
             covered[(item->batch * heads + head) * n_q + i]++;

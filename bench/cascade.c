@@ -1,5 +1,6 @@
 /* What forks of one sequence cost to decode, with and without reading what they share once: time on
- * all cores, by the clock and by the processor, turn about, the shortest of several; and pages. */
+ * all cores, by the clock and by the processor, turn about, the shortest of several; pages; and
+ * what the device's peaks allow. */
 #include <clattn/layer.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,22 @@ static void take_turn(decode *d, int with)
             d->best[with][i] = taken[i];
 }
 
+/* Arithmetic is the same with and without; without, each fork reads all of its keys and values. */
+static void print_bounds(clattn_context *context, int64_t n_head, int64_t n_kv_head)
+{
+    clattn_device_measurement peak = {.struct_size = sizeof peak};
+    good(clattn_device_measure(context, &peak));
+    const double elements = 2.0 * FORKS * LONGEST * DIM;
+    const double products = 2e-6 * elements * (double)n_head / peak.fma_gflops;
+    const double reading = 4e-6 * elements * (double)n_kv_head / peak.read_gbytes;
+    const double once = reading * (PREFIX + FORKS * OWN) / (double)(FORKS * LONGEST);
+    const double without = reading > products ? reading : products;
+    printf("    at the peaks, %.0f GF/s and %.1f GB/s: products %.1f ms, reading for each fork "
+           "%.1f ms, once %.1f ms: at most %.1f times faster\n",
+           peak.fma_gflops, peak.read_gbytes, products, reading, once,
+           without / (once > products ? once : products));
+}
+
 static void measure(clattn_context *context, int64_t n_head, int64_t n_kv_head)
 {
     static int32_t pages[FORKS * LIMIT], lengths[FORKS];
@@ -133,6 +150,7 @@ static void measure(clattn_context *context, int64_t n_head, int64_t n_kv_head)
         FORKS, PREFIX, OWN, (int)n_head, (int)n_kv_head, DIM, 1e3 * d.best[0][0],
         1e3 * d.best[0][1], 1e3 * d.best[1][0], 1e3 * d.best[1][1], d.best[0][0] / d.best[1][0],
         d.best[0][1] / d.best[1][1], (int)info.used_pages, PAGE);
+    print_bounds(context, n_head, n_kv_head);
     for (int with = 0; with < 2; with++)
         clattn_plan_destroy(d.plan[with]);
     clattn_dispatcher_destroy(d.dispatcher);

@@ -1,5 +1,5 @@
 """libclattn.so through ctypes: a context, and attention on NumPy arrays of any strides. What a call
-means is written in clattn.h; the benchmarks and the ONNX tests share this module."""
+means is written in clattn's headers; the benchmarks and the ONNX tests share this module."""
 
 import ctypes
 
@@ -93,18 +93,37 @@ class Library:
             tensor.stride[dim] = stride // array.itemsize
         return number
 
-    def run(self, desc, slots):
-        """slots: arrays by the slot's name ("Q", "MASK"), each of the slot's shape, with any
-        strides; those that are written must not be broadcast."""
+    def bind(self, desc, slots, always):
+        """Bindings of arrays, laid out in the description, whose `slots` are those that don't take
+        part always."""
         bindings = (self.header.struct["clattn_host_binding"] * len(slots))()
         desc.slots = 0
         for binding, (name, array) in zip(bindings, slots.items()):
             binding.slot = self.lay_out(desc, name, array)
             binding.data = array.ctypes.data
-            if name not in PLAIN_SLOTS:
+            if name not in always:
                 desc.slots |= 1 << binding.slot
+        return bindings
+
+    def run(self, desc, slots):
+        """slots: arrays by the slot's name ("Q", "MASK"), each of the slot's shape, with any
+        strides; those that are written must not be broadcast."""
+        bindings = self.bind(desc, slots, PLAIN_SLOTS)
         self.require(self.calls.clattn_run(self.context, ctypes.byref(desc), bindings,
                                            len(slots)))
+
+    def prepared(self, call, desc, slots, always):
+        """A function without arguments that is the call, of clattn_run's kind, on these arrays, for
+        calling many times. `always`: names of slots that the description doesn't name."""
+        bindings, require = self.bind(desc, slots, always), self.require
+        given = self.context, ctypes.byref(desc), bindings, len(slots)
+        alive = (desc, slots)
+
+        def run(alive=alive):
+            status = call(*given)
+            if status:
+                require(status)
+        return run
 
     def attention(self, desc, *arrays):
         """A function without arguments that is clattn_attention on q, k, v and out, for calling

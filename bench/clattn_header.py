@@ -1,6 +1,6 @@
-"""clattn.h as ctypes sees it: structs, enumerations and constants, read from the header's own text,
-so that there is no second copy of them which could differ. check() has a C compiler confirm every
-size and offset."""
+"""A public header of clattn, and those that it includes, as ctypes sees them: structs, enumerations
+and constants, read from the headers' own text, so that there is no second copy of them which could
+differ. check() has a C compiler confirm every size and offset."""
 
 import ctypes
 import os
@@ -15,6 +15,7 @@ SCALARS = {
     **{f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}")
        for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+INCLUDE = re.compile(r"^#include <(clattn/\w+\.h)>", re.M)
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 DEFINE = re.compile(r"^#define\s+(CLATTN_\w+)\s+(\d+)\s*$", re.M)
 STATUS = re.compile(r"\bX\((CLATTN_\w+), (-?\d+),")
@@ -27,21 +28,35 @@ DECLARATOR = re.compile(r"^([*\s]|const\b)*(\w+)(?:\[(\w+)\])?$")
 
 
 class Header:
-    """`value`: constants by name; `struct`: ctypes.Structure classes by name."""
+    """`value`: constants by name; `struct`: ctypes.Structure classes by name. `path` ends in
+    clattn/NAME.h."""
 
     def __init__(self, path):
         self.path = os.path.abspath(path)
+        self.folder = os.path.dirname(os.path.dirname(self.path))
+        self.value, self.types, self.struct = {}, dict(SCALARS), {}
+        self.have_read = set()
+        self.read_file(self.path)
+
+    def read_file(self, path):
+        """What it includes first; each file once."""
+        if path in self.have_read:
+            return
+        self.have_read.add(path)
         with open(path, encoding="utf-8") as stream:
             text = COMMENT.sub(" ", stream.read())
-        self.value = {name: int(number) for name, number in DEFINE.findall(text)}
+        for included in INCLUDE.findall(text):
+            self.read_file(os.path.join(self.folder, included))
+        self.read(text)
+
+    def read(self, text):
+        self.value.update((name, int(number)) for name, number in DEFINE.findall(text))
         self.value.update((name, int(number)) for name, number in STATUS.findall(text))
-        self.types = dict(SCALARS)
         self.types.update((name, ctypes.c_void_p) for name in POINTER_TYPE.findall(text))
         for name, body, _ in ENUM.findall(text):
             self.value.update((item, int(number)) for item, number in ENUM_VALUE.findall(body))
             if name:
                 self.types[name] = ctypes.c_int
-        self.struct = {}
         for name, body in STRUCT.findall(text):
             self.struct[name] = self.types[name] = self.make_struct(name, body)
 
@@ -66,7 +81,8 @@ class Header:
 
     def check(self, compiler):
         """Raises where the compiler doesn't agree with a size or an offset."""
-        lines = [f'#include "{self.path}"']
+        include = f'#include "{self.path}"'
+        lines = []
         for name, mirror in self.struct.items():
             claims = [f"sizeof({name}) == {ctypes.sizeof(mirror)}"]
             claims += [f"offsetof({name}, {field}) == {getattr(mirror, field).offset}"
@@ -74,6 +90,6 @@ class Header:
             lines += [f'_Static_assert({claim}, "{claim}");' for claim in claims]
         for name, number in self.value.items():
             lines.append(f'_Static_assert({name} == {number}, "{name}");')
-        subprocess.run([*compiler.split(), "-std=c11", "-fsyntax-only", "-xc", "-"],
-                       input="\n".join(lines) + "\n", text=True, check=True)
-        return len(lines) - 1
+        command = [*compiler.split(), "-std=c11", "-fsyntax-only", f"-I{self.folder}", "-xc", "-"]
+        subprocess.run(command, input="\n".join([include, *lines, ""]), text=True, check=True)
+        return len(lines)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times attention in clattn, PyTorch, ONNX Runtime and OpenVINO on the same data, alternating in
 one run, checks that all compute the same, and says how many times as fast clattn is as the best
-of the others. docs/benchmarks.md describes the method and has the figures.
+of the others; gradients, linear projections, layers and additive attention beside PyTorch.
+docs/benchmarks.md describes the method and has the figures.
 
 Needs a build of clattn and the virtual environment of bench/setup_peers.sh, which it finds by
 itself. Exit status: 0 done, 1 something failed or results differ, 2 wrong usage."""
@@ -15,16 +16,8 @@ import sys
 
 import results
 import shapes
+from runtimes import OPENCL, PEERS, ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-PEERS = pathlib.Path(os.environ.get("CLATTN_PEERS") or CACHE / "clattn-peers")
-INTEL = PEERS / "intel-opencl"
-# What OpenCL to use: environment of clattn's process.
-OPENCL = {
-    "system": {},
-    "intel": {"OCL_ICD_VENDORS": str(INTEL / "vendors"), "LD_LIBRARY_PATH": str(INTEL / "lib")},
-}
 # What a runtime reads when it starts; the user's own value wins. PoCL: threads stay on their core,
 # and no signal handler; Intel's runtime and OpenMP (PyTorch): the first.
 SETTINGS = {
@@ -32,12 +25,12 @@ SETTINGS = {
                "SYCL_CPU_PLACES": "cores"},
     "PyTorch": {"OMP_PROC_BIND": "true"},
 }
-# Name, module that it needs, subject.
+# Name, module that it needs, subject, and what it computes.
 CONTENDERS = [
-    ("clattn", "numpy", "contender_clattn:Clattn"),
-    ("PyTorch", "torch", "contender_torch:Torch"),
-    ("ONNX Runtime", "onnxruntime", "contender_onnxruntime:OnnxRuntime"),
-    ("OpenVINO", "openvino", "contender_openvino:OpenVino"),
+    ("clattn", "numpy", "contender_clattn:Clattn", shapes.EVERYTHING),
+    ("PyTorch", "torch", "contender_torch:Torch", shapes.EVERYTHING),
+    ("ONNX Runtime", "onnxruntime", "contender_onnxruntime:OnnxRuntime", {"attention"}),
+    ("OpenVINO", "openvino", "contender_openvino:OpenVino", {"attention"}),
 ]
 
 
@@ -79,6 +72,9 @@ def parse_options(words):
         help="turns of each contender on each shape; default 7")
     add("--slice", type=positive(float), default=0.1, metavar="SECONDS",
         help="how long a turn is, but at least one call; default 0.1")
+    add("--clock", choices=("wall", "cpu"), default="wall",
+        help="cpu: processor time of all threads divided by their number, for a machine that has "
+        "other work, where threads of the peers then don't spin while they wait; default wall")
     add("--json", action="store_true",
         help="print a line of JSON for each shape and contender, and nothing else")
     add("--from", dest="files", action="append", metavar="FILE",
@@ -101,10 +97,10 @@ def chosen_shapes(options):
     suites = options.suite or ([] if options.shape else ["short", "prefill"])
     if "all" in suites:
         suites = list(shapes.SUITES)
-    made = {shape: suite for suite in suites for shape in shapes.SUITES[suite]}
+    made = {(shape.operation, shape): suite for suite in suites for shape in shapes.SUITES[suite]}
     for shape in options.shape or []:
-        made.setdefault(shape, shapes.suite_of(shape))
-    return [(suite, shape) for shape, suite in made.items()]
+        made.setdefault((shape.operation, shape), shapes.suite_of(shape))
+    return [(suite, shape) for (_, shape), suite in made.items()]
 
 
 def use_environment_of_peers():
@@ -116,25 +112,31 @@ def use_environment_of_peers():
         os.execv(python, [str(python), *sys.argv])
 
 
-def start(options):
-    """A process for each contender."""
+def start(options, chosen):
+    """A process for each contender that has one of the operations."""
     from turns import Contender
+    needed = {shape.operation for _, shape in chosen}
     wanted, started = options.contender or [name for name, *_ in CONTENDERS], []
-    for name, module, subject in CONTENDERS:
-        if name not in wanted:
+    for name, module, subject, operations in CONTENDERS:
+        if name not in wanted or not needed & operations:
             continue
         if not importlib.util.find_spec(module):
             raise ImportError(f"{name} needs Python's package {module}; --contender chooses others")
         settings = {**SETTINGS.get(name, {}), **os.environ}
         if name != "clattn":
             settings["OMP_NUM_THREADS"] = str(options.threads)
-            started.append(Contender(name, subject, {"threads": options.threads}, settings))
+            if options.clock == "cpu":
+                settings.setdefault("OMP_WAIT_POLICY", "passive")
+            started.append(Contender(name, subject, {"threads": options.threads}, settings,
+                                     operations))
             continue
         given = {"library": str(options.library), "device": options.device,
-                 "header": str(ROOT / "include/clattn/clattn.h")}
+                 "header": str(ROOT / "include/clattn/layer.h")}
         for opencl in options.opencl or ["system"]:
             label = name if opencl == "system" else f"{name}, {opencl}"
             started.append(Contender(label, subject, given, {**settings, **OPENCL[opencl]}))
+    if not started:
+        raise ValueError(f"none of {', '.join(wanted)} has what is to be compared")
     return started
 
 
@@ -150,17 +152,22 @@ def print_rows(rows, options, names):
 def compare(options):
     """Measures and prints; returns all rows, and whether all went well."""
     from measure import Comparison
-    contenders = start(options)
+    chosen = chosen_shapes(options)
+    contenders = start(options, chosen)
     comparison = Comparison(contenders, options)
     names = [one.name for one in contenders]
     own = [name for name in names if not comparison.about[name]["peer"]]
     if not options.json:
         for name in names:
             print(f"{name}: {comparison.about[name]['description']}")
-        print(f"\n{results.text_head(names, own)}")
-    found = []
-    for rows in comparison.run(chosen_shapes(options)):
+    found, form = [], None
+    for rows in comparison.run(chosen):
         found += rows
+        if not rows:
+            continue
+        if not options.json and results.shape_of(rows[0]).form != form:
+            form = results.shape_of(rows[0]).form
+            print(f"\n{results.text_head(form, names, own)}")
         print_rows(rows, options, (names, own))
     for contender in contenders:
         contender.close()
@@ -187,11 +194,13 @@ def write_outputs(rows, options):
     if options.table:
         path = pathlib.Path(options.table)
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        made = results.replace_between_marks(text, results.markdown(rows))
-        write_whole(path, made.encode())
+        write_whole(path, results.replace_between_marks(text, rows).encode())
     if options.plot:
         import plot
-        write_whole(options.plot, plot.draw(rows))
+        drawn = [row for row in rows if results.section_of(row) == "attention"]
+        if not drawn:
+            raise ValueError("--plot: there is no attention to draw")
+        write_whole(options.plot, plot.draw(drawn))
 
 
 def main():

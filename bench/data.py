@@ -75,6 +75,7 @@ class Check:
         count = min(shape.n_q, CHECKED_ROWS)
         self.rows = np.unique(np.linspace(0, shape.n_q - 1, count).astype(int))
         self.expected = expected_rows(shape, arrays, self.rows)
+        self.tolerance = TOLERANCE_ULP
         self.bound = TOLERANCE_ULP * ULP * float(np.abs(arrays[2]).max())
         # Queries that see no key: 0 with clattn, NaN with others.
         self.begin = max(0, shape.n_q - shape.n_kv) if shape.causal else 0
@@ -95,3 +96,9 @@ class Check:
                 self.first = output
             found = max(found, self.difference(output, self.first))
         return found / self.bound * TOLERANCE_ULP, found <= self.bound
+
+
+def problem(shape):
+    """Inputs, and the check of outputs."""
+    arrays = inputs(shape)
+    return arrays, Check(shape, arrays)

@@ -5,11 +5,16 @@ import platform
 import re
 import sys
 import time
+from typing import NamedTuple
 
 import data
 import results
+import training
 from load import Load
 from turns import Trouble, rounds
+
+# By operation: what makes the inputs of a shape, and what checks the results.
+PROBLEMS = {"attention": data.problem, **training.PROBLEMS}
 
 # The variants of a contender are tried one after the other, for so many turns each; no more than so
 # many go on to the rounds, and those only that are at most so many times as slow as the fastest.
@@ -56,21 +61,30 @@ def instruction_set():
     return "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else platform.machine()
 
 
+class Finalist(NamedTuple):
+    """A variant that takes part in the rounds."""
+    error: float
+    agrees: bool
+    memory: float | None  # bytes that a call needs beside its tensors, where that is counted
+
+
 class Comparison:
     def __init__(self, contenders, settings):
-        """contenders: of turns.py. settings: `rounds`, `slice`, `threads`."""
+        """contenders: of turns.py. settings: `rounds`, `slice`, `threads`, `clock`."""
         self.contenders = contenders
         self.settings = settings
+        self.turns = settings.slice, settings.threads if settings.clock == "cpu" else None
         self.about = {one.name: {"peer": not one.name.startswith("clattn"),
                                  "description": one.ask("describe"),
                                  "cpu": f"{cpu_name()} ({instruction_set()})",
-                                 "threads": settings.threads} for one in contenders}
+                                 "clock": settings.clock, "threads": settings.threads}
+                      for one in contenders}
         self.failed = False
 
     def try_variant(self, contender, variant, check):
         """Its seconds, error, and whether it is right; it is gone afterwards."""
         error, good = check.error(contender.ask("build", variant))
-        turns = list(rounds([(contender, variant)], QUALIFYING_TURNS, self.settings.slice))
+        turns = list(rounds([(contender, variant)], QUALIFYING_TURNS, *self.turns))
         contender.ask("drop", variant)
         return min(fastest for _, fastest, _ in turns), error, good
 
@@ -89,23 +103,31 @@ class Comparison:
             contender.ask("build", one)
         return {one: tried[one][1:] for one in right}
 
+    def finalists(self, contender, shape, arrays, check):
+        """By variant."""
+        chosen = self.choose(contender, shape, arrays, check)
+        return {one: Finalist(*found, contender.ask("memory", one) if shape.counts_memory else None)
+                for one, found in chosen.items()}
+
     def prepare(self, shape, progress):
-        """Finalists by contender. Who can't, or computes something else, has failed."""
-        arrays, made = data.inputs(shape), {}
-        check = data.Check(shape, arrays)
+        """Finalists by contender that has the operation. Who can't, or computes something else, has
+        failed."""
+        (arrays, check), made = PROBLEMS[shape.operation](shape), {}
         for contender in self.contenders:
+            if shape.operation not in contender.operations:
+                continue
             progress.step(shape, f"{contender.name}: prepares")
             try:
-                made[contender] = self.choose(contender, shape, arrays, check)
+                made[contender] = self.finalists(contender, shape, arrays, check)
             except Trouble as trouble:
                 self.failed = True
                 progress.note(f"{shape}: left out: {trouble}")
                 continue
-            for variant, (error, good) in made[contender].items():
-                if not good:
+            for variant, found in made[contender].items():
+                if not found.agrees:
                     self.failed = True
-                    progress.note(f"{shape}: {contender.name}, {variant}: differs by {error:.3g} "
-                                  f"ulp, more than {data.TOLERANCE_ULP}")
+                    progress.note(f"{shape}: {contender.name}, {variant}: differs by "
+                                  f"{found.error:.3g} ulp, more than {check.tolerance}")
         return made
 
     def measure(self, suite, shape, progress):
@@ -113,8 +135,10 @@ class Comparison:
         prepared, times = self.prepare(shape, progress), {}
         entries = [(contender, one) for contender, finalists in prepared.items()
                    for one in finalists]
+        if not entries:
+            return []
         load = Load([one.process.pid for one in self.contenders], time.monotonic)
-        turns = rounds(entries, self.settings.rounds, self.settings.slice)
+        turns = rounds(entries, self.settings.rounds, *self.turns)
         for number, ((contender, variant), *seconds) in enumerate(turns):
             times.setdefault(contender, {}).setdefault(variant, []).append(seconds)
             progress.step(shape, f"round {number // len(entries) + 1}/{self.settings.rounds}")
@@ -122,7 +146,10 @@ class Comparison:
         for contender, of_variants in times.items():
             row = results.make_row(suite, shape, contender.name, of_variants,
                                    {**self.about[contender.name], "others": others})
-            row["error_ulp"], row["agrees"] = prepared[contender][row["variant"]]
+            found = prepared[contender][row["variant"]]
+            row["error_ulp"], row["agrees"] = found.error, found.agrees
+            if found.memory is not None:
+                row["memory_bytes"] = found.memory
             rows.append(row)
         results.add_ratios(rows)
         return rows

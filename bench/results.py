@@ -4,14 +4,15 @@ Makes the rows, the ratios and the tables of them; knows no contender but by its
 import math
 import statistics
 
-from shapes import Shape
+from shapes import OPERATIONS
 
 BUSY = 0.1  # cores that other programs may use without disturbing
-EXTENTS = ("batch", "n_head", "n_kv_head", "n_q", "n_kv", "head_dim", "causal")
 
 
 def shape_of(row):
-    return Shape(*(int(row[key]) for key in EXTENTS))
+    """Rows of before there were other operations have none."""
+    of = OPERATIONS[row.get("operation", "attention")]
+    return of(*(int(row[key]) for key in of._fields))
 
 
 def make_row(suite, shape, name, times, about):
@@ -20,11 +21,9 @@ def make_row(suite, shape, name, times, about):
     variant = min(times, key=lambda one: min(times[one]))
     fastest, medians = zip(*times[variant])
     least, median = min(fastest), statistics.median(medians)
-    row = dict(zip(EXTENTS, shape), suite=suite, contender=name, variant=variant,
-               seconds_min=least, seconds_median=median, gflops=shape.operations() / least * 1e-9,
-               gbytes_per_s=shape.kv_bytes() / least * 1e-9, rounds=len(fastest), **about)
-    row["causal"] = bool(shape.causal)
-    return row
+    return dict(shape._asdict(), operation=shape.operation, suite=suite, contender=name,
+                variant=variant, seconds_min=least, seconds_median=median,
+                rate=shape.rate(least), rate_unit=shape.rate_unit, rounds=len(fastest), **about)
 
 
 def best_peer(rows, key):
@@ -102,8 +101,8 @@ def disturbance(rows):
 SHAPE_WIDTH, WIDTH = 26, 14
 
 
-def text_head(contenders, own):
-    cells = [f"{'B,H,HKV,SQ,SK,D,causal':<{SHAPE_WIDTH}}"]
+def text_head(form, contenders, own):
+    cells = [f"{form:<{SHAPE_WIDTH}}"]
     cells += [f"{name + ', ms':>{max(WIDTH, len(name) + 4)}}" for name in contenders]
     for name in own:
         cells += [f"{name:>{max(WIDTH, len(name))}}", f"{'ratio':>6}", f"{'median':>6}"]
@@ -144,18 +143,28 @@ def table_line(rows, contenders, own):
     for name in own:
         row = by_name.get(name, {})
         cells += [f"{row[key]:.2f}" if key in row else "-" for key in ("ratio", "ratio_median")]
-    return markdown_row(cells)
+    return markdown_row(cells + memory_cells(shape, [by_name.get(name, {}) for name in contenders]))
+
+
+def memory_cells(shape, rows):
+    """MB beside the tensors, of shapes of which that is counted."""
+    if not shape.counts_memory:
+        return []
+    return [f"{row['memory_bytes'] * 1e-6:.1f}" if row.get("memory_bytes") is not None else "-"
+            for row in rows]
 
 
 def suite_table(suite, rows):
     """A table of one suite, with what sums it up."""
     own = names(rows, peer=False)
     contenders = own + names(rows, peer=True)
-    unit = shape_of(rows[0]).rate_unit
-    head = ["B,H,HKV,SQ,SK,D,causal", *(f"{name}, {unit}" for name in contenders)]
+    shape = shape_of(rows[0])
+    head = [shape.form, *(f"{name}, {shape.rate_unit}" for name in contenders)]
     for name in own:
         of = "" if len(own) == 1 else f" of {name}"
         head += ["ratio" + of, "of medians"]
+    if shape.counts_memory:
+        head += [f"{name}, MB" for name in contenders]
     lines = [f"### {suite}", "", markdown_row(head),
              markdown_row(["---"] + ["---:"] * (len(head) - 1))]
     lines += [table_line(group, contenders, own) for group in by_shape(rows)]
@@ -164,9 +173,14 @@ def suite_table(suite, rows):
     return lines
 
 
+def clock_of(row):
+    return ", processor time" if row.get("clock") == "cpu" else ""
+
+
 def markdown(rows):
     """All tables, with who was compared on what."""
-    machines = dict.fromkeys(f"{row['cpu']}, {row['threads']} threads" for row in rows)
+    machines = dict.fromkeys(f"{row['cpu']}, {row['threads']} threads{clock_of(row)}"
+                             for row in rows)
     who = dict.fromkeys((row["contender"], row["description"]) for row in rows)
     lines = [f"Measured on: {'; '.join(machines)}. {disturbance(rows)}", ""]
     lines += [f"- {name}: {description}" for name, description in who]
@@ -175,12 +189,26 @@ def markdown(rows):
     return "\n".join(lines) + "\n"
 
 
-BEGIN, END = "<!-- compare.py writes from here -->\n", "<!-- to here -->\n"
+# Where a document has tables of one kind: its first and its last line, and the suites.
+SECTIONS = {
+    "attention": ("<!-- compare.py writes from here -->\n", "<!-- to here -->\n"),
+    "training": ("<!-- compare.py writes training from here -->\n", "<!-- training to here -->\n"),
+}
 
 
-def replace_between_marks(text, made):
-    """The document with what is between the marks replaced; `made` alone where it has no marks."""
-    begin, end = text.find(BEGIN), text.find(END)
-    if begin < 0 or end < begin:
-        return made
-    return text[:begin] + BEGIN + "\n" + made + "\n" + text[end:]
+def section_of(row):
+    return "attention" if shape_of(row).operation == "attention" else "training"
+
+
+def replace_between_marks(text, rows):
+    """The document with the tables of these rows between the marks of their section, others as they
+    were; the tables alone where it has no such marks."""
+    for name, (begin_mark, end_mark) in SECTIONS.items():
+        mine = [row for row in rows if section_of(row) == name]
+        begin, end = text.find(begin_mark), text.find(end_mark)
+        if not mine:
+            continue
+        if begin < 0 or end < begin:
+            return markdown(rows)
+        text = text[:begin] + begin_mark + "\n" + markdown(mine) + "\n" + text[end:]
+    return text

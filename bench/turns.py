@@ -16,6 +16,8 @@ import statistics
 import sys
 import time
 
+from shapes import EVERYTHING
+
 WARM_UP = 0.01  # seconds of calls that don't count, at the begin of a turn
 PR_SET_PDEATHSIG = 1
 
@@ -57,9 +59,29 @@ class Subject:
     def drop(self, variant):
         del self.calls[variant], self.reads[variant]
 
-    def time(self, variant, seconds):
-        """Calls for so long, but at least once; the seconds of the fastest and the median call."""
+    def kept_bytes(self, variant):
+        """Memory that it keeps between calls, beside inputs and outputs."""
+        return 0
+
+    def memory(self, variant):
+        """Bytes that a call needs beside inputs and outputs: what it keeps, and by how much the
+        process's resident memory is higher at its highest. None where Linux doesn't say it."""
+        try:
+            with open("/proc/self/clear_refs", "w", encoding="ascii") as stream:
+                stream.write("5")  # the highest is the present
+            before = resident_bytes("VmRSS")
+            self.calls[variant]()
+            return self.kept_bytes(variant) + max(0, resident_bytes("VmHWM") - before)
+        except OSError:
+            return None
+
+    def time(self, variant, seconds, threads=None):
+        """Calls for so long, but at least once; the seconds of the fastest and the median call.
+        With `threads` seconds are the processor time of all threads, divided by their number."""
         call, clock = self.calls[variant], time.perf_counter
+        if threads:
+            def clock():
+                return time.process_time() / threads
         gc.disable()
         begin = clock()
         call()
@@ -77,6 +99,13 @@ class Subject:
             times.append(now - before)
         gc.enable()
         return min(times), statistics.median(times)
+
+
+def resident_bytes(key):
+    """Of this process: VmRSS, now, or VmHWM, the most there was."""
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as stream:
+        line = next(line for line in stream if line.startswith(key + ":"))
+    return 1024 * int(line.split()[1])
 
 
 def die_with_parent():
@@ -113,8 +142,9 @@ def work(connection, module, name, arguments):
 class Contender:
     """A subject, "module:Class", in a process of its own. ask() lets it run until it answers."""
 
-    def __init__(self, name, subject, arguments=None, environment=None):
+    def __init__(self, name, subject, arguments=None, environment=None, operations=EVERYTHING):
         self.name = name
+        self.operations = operations
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
@@ -165,11 +195,12 @@ class Contender:
         self.connection.close()
 
 
-def rounds(entries, count, seconds):
-    """Lets every entry, a pair (contender, variant), have one turn of so many seconds in each of
-    `count` rounds; each round begins with another one. Yields entry, fastest, median."""
+def rounds(entries, count, seconds, threads=None):
+    """Lets every entry, a pair (contender, variant), have one turn of so many seconds, as Subject
+    has them, in each of `count` rounds; each round begins with another one. Yields entry, fastest,
+    median."""
     for number in range(count):
         first = number % len(entries)
         for entry in entries[first:] + entries[:first]:
             contender, variant = entry
-            yield entry, *contender.ask("time", variant, seconds)
+            yield entry, *contender.ask("time", variant, seconds, threads)

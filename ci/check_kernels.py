@@ -29,13 +29,13 @@ from collections import namedtuple
 Row = namedtuple("Row", "values wrong")
 MACROS = {
     "VEC": Row((1, 4, 8, 16), (0, 3, 32)),
-    "ROWS": Row((6,), (5,)),
-    "COLS": Row((2, 4), (3, {"COLS": 1, "BLOCK_N": 512})),
+    "ROWS": Row((6,), (5, 7)),
+    "COLS": Row((2, 4), (0, 3, {"COLS": 1, "BLOCK_N": 512})),
     "VALUE_COLS": Row((2, 4), (0,)),
     "BLOCK_M": Row((24, 48, 96), (0, 47)),
     "BLOCK_N": Row((64, 256), (0, 100, 1 << 20)),
     "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
-    "BLOCK_K": Row((160,), (100,)),
+    "BLOCK_K": Row((160,), (100, 6)),
     "FULL": Row((0, 1), (2,)),
     "STORAGE": Row((0, 1, 2, 6, 7), (3, 8, -1)),
     "SCALE_CHANNELS": Row((0, 32), (16,)),

@@ -1,8 +1,17 @@
 #!/bin/bash
 # Attention on real data, from a fresh clone: installs what is missing, builds, computes attention
-# on queries, keys and values of a language model, checks it, and draws one head. Stops with an
-# error at the first difference.
+# on queries, keys and values of a language model, checks it, and draws one head. With --all it
+# trains the two models of the examples as well, which takes a minute or two. Stops with an error at
+# the first difference.
+#
+#   ci/demo.sh [--all]
 . "$(dirname "$0")/lib.sh"
+
+set -o pipefail # a failure counts where its output is shown, too
+case "$*" in
+'' | --all) ;;
+*) echo "usage: ci/demo.sh [--all]" >&2; exit 2 ;;
+esac
 
 data=tests/data/minilm
 picture_case=short_layer5
@@ -37,6 +46,21 @@ show() {
     python3 ci/top_tokens.py "$out/$name/weights.npy" "$data/$name/case.json" "$@"
 }
 
+# draw NAME WEIGHTS COLUMNS: a picture of an example's weights, and where it is.
+draw() {
+    local folder=$out/$1
+    $tool heatmap --weights "$folder/$2.npy" --row-tokens "$folder/rows.json" \
+        --column-tokens "$folder/$3.json" --out "$folder/$2.png"
+    echo "$root/$folder/$2.png"
+}
+
+# train NAME LEAST: an example of training; fails where less than LEAST % are right in the end.
+train() {
+    build/examples/"$1" --out "$out/$1" | tee "$out/$1.txt"
+    awk -v least="$2" '/^exact match/ { right = $3 } END { exit !(right >= least) }' \
+        "$out/$1.txt" || { echo "less than $2 % are right" >&2; exit 1; }
+}
+
 heading 'Packages'
 ci/packages.sh
 echo 'all there'
@@ -66,4 +90,17 @@ heading "Heat-map of $picture_case, head $picture_head"
 show "$picture_case" --head "$picture_head" --top 3
 $tool heatmap --weights "$out/$picture_case/weights.npy" --head "$picture_head" \
     --tokens "$data/$picture_case/case.json" --out "$out/heatmap.png"
+
+if [ "${1:-}" = --all ]; then
+    heading 'Training: dates, by additive attention'
+    train align 99
+    heading 'Training: sequences backwards, by multi-head self-attention'
+    train copy 99
+    heading 'What they attend to, before and after'
+    for name in before after; do
+        draw align "$name-1" columns-1
+        draw align "$name-5" columns-5
+        draw copy "$name" columns
+    done
+fi
 printf '\nDone: %s cases computed and checked. The picture: %s\n' "$cases" "$root/$out/heatmap.png"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs the packages that are missing: `ci/packages.sh` for building and the demonstration,
-# `ci/packages.sh test` for the tests as well. On Debian and Ubuntu; elsewhere it names what is
-# missing.
+# `ci/packages.sh test` for the tests as well, `ci/packages.sh windows` (aarch64, musl, i686,
+# matrix, static, venv) for the scripts that need them; several groups may be named. On Debian and
+# Ubuntu; elsewhere it names what is missing.
 . "$(dirname "$0")/lib.sh"
 
 # when needed, how to see that it is there, Debian's package. One line each.
@@ -19,6 +20,7 @@ build module  libxxhash       libxxhash-dev
 build module  libcjson        libcjson-dev
 build module  cairo           libcairo2-dev
 build module  criterion       libcriterion-dev
+test  command git             git
 test  command g++             g++
 test  command cmake           cmake
 test  command clang           clang
@@ -26,26 +28,51 @@ test  command clang-format    clang-format
 test  command clang-tidy      clang-tidy
 test  command valgrind        valgrind
 test  command oclgrind        oclgrind
+windows command cmake                     cmake
+windows command x86_64-w64-mingw32-gcc    gcc-mingw-w64-x86-64-win32
+windows file    /usr/lib/wine/wine64      wine64
+aarch64 command aarch64-linux-gnu-gcc     gcc-aarch64-linux-gnu
+aarch64 file    /usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
+aarch64 command qemu-aarch64-static       qemu-user-static
+musl    command musl-gcc                  musl-tools
+i686    command i686-linux-gnu-gcc        gcc-i686-linux-gnu
+i686    file    /usr/i686-linux-gnu/include/stdio.h libc6-dev-i386-cross
+static  command clang-15                  clang-15
+static  file    /usr/lib/clc/amdgcn--amdhsa.bc libclc-15
+static  command llvm-spirv-15             llvm-spirv-15
+static  command spirv-val                 spirv-tools
+static  library libigc.so                 libigc1
+static  library libigdfcl.so              libigdfcl1
+static  library libigdgmm.so              libigdgmm12
+static  library libopencl-clang.so        libopencl-clang14
+static  python  pip                       python3-pip
+matrix  command oclgrind                  oclgrind
+matrix  command debootstrap               debootstrap
+matrix  python  pip                       python3-pip
+matrix  python  ensurepip                 python3-venv
+venv    python  ensurepip                 python3-venv
 '
 
 is_there() {
     local kind=$1 name=$2
     case $kind in
     command) command -v "$name" >/dev/null ;;
+    python) command -v python3 >/dev/null && python3 -m "$name" --version >/dev/null 2>&1 ;;
     module) command -v pkg-config >/dev/null && pkg-config --exists "$name" ;;
     header) command -v gcc >/dev/null &&
         echo "#include <$name>" | gcc -fsyntax-only -xc - 2>/dev/null ;;
+    file) [ -e "$name" ] ;;
     library) PATH=$PATH:/sbin ldconfig -p | grep -q "$name" ;;
     driver) [ -n "${OCL_ICD_VENDORS:-}" ] || compgen -G "/etc/OpenCL/vendors/$name" >/dev/null ;;
     esac
 }
 
-# Prints "kind name package" for what the given profile lacks.
+# missing GROUP...: prints "kind name package" for what they lack.
 missing() {
-    local profile=$1 when kind name package
+    local when kind name package
     while read -r when kind name package; do
         [ -n "$when" ] || continue
-        [ "$when" = build ] || [ "$profile" = test ] || continue
+        [[ " build $* " = *" $when "* ]] || continue
         is_there "$kind" "$name" || printf '%s %s %s\n' "$kind" "$name" "$package"
     done <<<"$packages"
 }
@@ -70,12 +97,14 @@ install() {
     rm -f "$log"
 }
 
-profile=${1:-build}
-lacking=$(missing "$profile")
+for group; do
+    grep -q "^$group " <<<"$packages" || { echo "packages.sh: $group: no such group" >&2; exit 2; }
+done
+lacking=$(missing "$@")
 if [ -n "$lacking" ] && command -v apt-get >/dev/null; then
     # shellcheck disable=SC2046 # one word a package
     install $(awk '{ print $3 }' <<<"$lacking")
-    lacking=$(missing "$profile")
+    lacking=$(missing "$@")
 fi
 if [ -n "$lacking" ]; then
     echo 'Missing on this system (what, and the name of the Debian package that has it):' >&2
@@ -83,7 +112,7 @@ if [ -n "$lacking" ]; then
     exit 1
 fi
 
-if [ "$profile" = test ]; then
+if [[ " $* " = *' test '* ]]; then
     version=$(clang-format --version | grep -oE '[0-9]+' | head -1)
     [ "$version" = 14 ] ||
         echo "note: format and static checks are those of clang 14, found $version"

@@ -1,8 +1,11 @@
 #!/bin/bash
-# All tests under AddressSanitizer and UndefinedBehaviorSanitizer, the unit tests under valgrind's
-# memcheck as well. Criterion runs each test in a child and drops that child's exit status, so the
-# checkers write log files, and any log is a failure. Defects planted in tests/sanitize prove first
-# that they would be seen.
+# Tests under AddressSanitizer and UndefinedBehaviorSanitizer, the unit tests under valgrind's
+# memcheck as well, and, shortly, the stress test of the dispatcher under ThreadSanitizer, which
+# ci/stress.sh runs long. The first three see what code of the host does, not what kernels compute:
+# tests of the suite `numbers`, whose host code others run too, are left out, and
+# tests/instrumented.h cuts what repeats. Criterion runs each test in a child and drops that child's
+# exit status, so the checkers write log files, and any log is a failure. Defects planted in
+# tests/sanitize prove first that they would be seen.
 . "$(dirname "$0")/lib.sh"
 
 logs=$root/build-asan/logs
@@ -48,7 +51,13 @@ must_be_seen() {
 
 test_with_sanitizers() {
     fresh_logs
-    with_sanitizers meson test -C build-asan --print-errorlogs --quiet -t 4 && logs_are_empty
+    with_sanitizers meson test -C build-asan --no-suite numbers --print-errorlogs --quiet -t 4 &&
+        logs_are_empty
+}
+
+# The plain build of it: Criterion's memory lies where ThreadSanitizer has its own.
+test_with_thread_sanitizer() {
+    CLATTN_STRESS_JOBS=20 with_thread_sanitizer build-thread/tests/device/stress_plain
 }
 
 test_with_memcheck() {
@@ -64,7 +73,8 @@ test_with_memcheck() {
 }
 
 build_tree build
-build_tree build-asan -Dbuildtype=debugoptimized -Db_sanitize=address,undefined
+# With -O2 the instrumented code takes half as long again to compile.
+build_tree build-asan -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize=address,undefined
 
 for program in leak write undefined; do
     must_be_seen with_sanitizers "build-asan/tests/sanitize/planted_$program"
@@ -72,9 +82,13 @@ done
 for program in leak write; do
     must_be_seen with_memcheck "build/tests/sanitize/planted_$program"
 done
+thread_tree stress_plain planted_race
+must_be_seen with_thread_sanitizer build-thread/tests/sanitize/planted_race
 echo 'planted defects are seen'
 
 test_with_sanitizers
-echo 'all tests: nothing found by AddressSanitizer and UndefinedBehaviorSanitizer'
+echo 'tests: nothing found by AddressSanitizer and UndefinedBehaviorSanitizer'
+test_with_thread_sanitizer
+echo 'stress test of the dispatcher: nothing found by ThreadSanitizer'
 test_with_memcheck
 echo 'unit tests: nothing found by memcheck'

@@ -1,37 +1,10 @@
 #!/bin/bash
-# Everything that is checked, from a fresh clone: the demonstration's set-up, then all tests. The
-# last line is "N passed, M failed"; the exit status is 0 only if M is 0.
+# Everything that is checked, from a fresh clone: the demonstration's set-up, then all tests, and
+# most of them once more under the sanitizers. The last line is "N passed, M failed"; the exit
+# status is 0 only if M is 0.
 . "$(dirname "$0")/lib.sh"
 
-passed=0
-failed=0
-failures=''
-
-# step NAME COMMAND...: runs it and counts it.
-step() {
-    local name=$1 start=$SECONDS
-    shift
-    heading "$name"
-    if "$@"; then
-        passed=$((passed + 1))
-        printf '%s: ok, %s s\n' "$name" $((SECONDS - start))
-    else
-        failed=$((failed + 1))
-        failures+="  $name"$'\n'
-        printf '%s: FAILED, %s s\n' "$name" $((SECONDS - start))
-    fi
-}
-
-# Adds what the single tests counted: see ci/count_tests.py.
-count() {
-    local result
-    result=$(python3 ci/count_tests.py "$1") || return 1
-    # shellcheck disable=SC2086 # two numbers
-    set -- $result
-    passed=$((passed + $1))
-    failed=$((failed + $2))
-    printf '%s passed, %s failed\n' "$1" "$2"
-}
+begin_steps
 
 formatting() {
     git ls-files -z '*.c' '*.h' '*.cl' |
@@ -44,10 +17,11 @@ clang_warnings() {
 }
 
 # What .clang-tidy asks for. clang-tidy counts on stderr what it found in the system's headers.
+# Files of Windows are compiled by ci/windows.sh.
 static_analysis() {
     local log=build-clang/clang-tidy.log
-    git ls-files -z '*.c' | xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build-clang --quiet \
-        >"$log" 2>"$log.stderr" ||
+    git ls-files -z '*.c' ':!*windows.c' |
+        xargs -0 -n 4 -P "$(nproc)" clang-tidy -p build-clang --quiet >"$log" 2>"$log.stderr" ||
         { cat "$log"; grep -v ' generated\.$' "$log.stderr"; return 1; }
 }
 
@@ -57,7 +31,7 @@ suite() {
 }
 
 heading 'Packages'
-ci/packages.sh test
+ci/packages.sh test windows musl i686
 echo 'all there'
 
 step 'formatting' formatting
@@ -67,12 +41,12 @@ step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
 step 'build, warnings are errors (clang)' clang_warnings
 step 'clang-tidy' static_analysis
 step 'tests' suite
-step 'every test ran' count build/meson-logs/testlog.json
+step 'every test ran' count_tests build/meson-logs/testlog.json
+step 'for Windows, under wine' ci/windows.sh
+step 'for musl, and for 32 bits' ci/cross.sh musl i686
 step 'small limits, and races' ci/matrix.sh --quick
 step 'random problems' ci/fuzz.sh
 step 'sanitizers and valgrind' ci/sanitize.sh
 step 'demonstration' ci/demo.sh
 
-[ -z "$failures" ] || printf '\nFailed:\n%s' "$failures"
-printf '\n%s passed, %s failed\n' "$passed" "$failed"
-[ "$failed" -eq 0 ]
+end_steps

@@ -3,10 +3,21 @@
 # memcheck as well, and, shortly, the stress test of the dispatcher under ThreadSanitizer, which
 # ci/stress.sh runs long. The first three see what code of the host does, not what kernels compute:
 # tests of the suite `numbers`, whose host code others run too, are left out, and
-# tests/instrumented.h cuts what repeats. Criterion runs each test in a child and drops that child's
+# tests/shortened.h cuts what repeats. Criterion runs each test in a child and drops that child's
 # exit status, so the checkers write log files, and any log is a failure. Defects planted in
 # tests/sanitize prove first that they would be seen.
+#
+#   ci/sanitize.sh            all of that
+#   ci/sanitize.sh --quick    the first two, on the unit tests and the suite `host`
 . "$(dirname "$0")/lib.sh"
+
+suites=(--no-suite numbers)
+quick=false
+case "$*" in
+'') ;;
+--quick) quick=true suites=(--suite unit --suite host) ;;
+*) echo "sanitize.sh: $*: expects nothing or --quick" >&2; exit 2 ;;
+esac
 
 logs=$root/build-asan/logs
 asan=log_path=$logs/asan:detect_leaks=1:check_initialization_order=1:strict_string_checks=1
@@ -51,7 +62,7 @@ must_be_seen() {
 
 test_with_sanitizers() {
     fresh_logs
-    with_sanitizers meson test -C build-asan --no-suite numbers --print-errorlogs --quiet -t 4 &&
+    with_sanitizers meson test -C build-asan "${suites[@]}" --print-errorlogs --quiet -t 4 &&
         logs_are_empty
 }
 
@@ -79,15 +90,18 @@ build_tree build-asan -Dbuildtype=debugoptimized -Doptimization=1 -Db_sanitize=a
 for program in leak write undefined; do
     must_be_seen with_sanitizers "build-asan/tests/sanitize/planted_$program"
 done
-for program in leak write; do
+$quick || for program in leak write; do
     must_be_seen with_memcheck "build/tests/sanitize/planted_$program"
 done
-thread_tree stress_plain planted_race
-must_be_seen with_thread_sanitizer build-thread/tests/sanitize/planted_race
+if ! $quick; then
+    thread_tree stress_plain planted_race
+    must_be_seen with_thread_sanitizer build-thread/tests/sanitize/planted_race
+fi
 echo 'planted defects are seen'
 
 test_with_sanitizers
 echo 'tests: nothing found by AddressSanitizer and UndefinedBehaviorSanitizer'
+$quick && exit
 test_with_thread_sanitizer
 echo 'stress test of the dispatcher: nothing found by ThreadSanitizer'
 test_with_memcheck

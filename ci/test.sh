@@ -1,8 +1,21 @@
 #!/bin/bash
-# Everything that is checked, from a fresh clone: the demonstration's set-up, then all tests, and
-# most of them once more under the sanitizers. The last line is "N passed, M failed"; the exit
-# status is 0 only if M is 0.
+# What is checked from a fresh clone. The last line is "N passed, M failed"; the exit status is 0
+# only if M is 0.
+#
+#   ci/test.sh          in minutes: all tests, of which the longest leave out what only repeats
+#                       (tests/shortened.h), those of the host's code under the sanitizers, every
+#                       kernel with every option once, small limits and races
+#   ci/test.sh --all    everything, about an hour on two cores: also clang's warnings, clang-tidy,
+#                       Windows, musl and 32 bits, random problems, all tests in full, and most of
+#                       them once more under the sanitizers
 . "$(dirname "$0")/lib.sh"
+
+all=false
+case "$*" in
+'') export CLATTN_SHORT_TESTS=1 ;;
+--all) all=true ;;
+*) echo "test.sh: $*: expects nothing or --all" >&2; exit 2 ;;
+esac
 
 begin_steps
 
@@ -31,22 +44,29 @@ suite() {
 }
 
 heading 'Packages'
-ci/packages.sh test windows musl i686
+ci/packages.sh test
+! $all || ci/packages.sh windows musl i686
 echo 'all there'
 
 step 'formatting' formatting
 step 'kernels in every combination of macros' ci/check_kernels.py
 step 'checks of that check' ci/check_kernels.py --self-test
 step 'build, warnings are errors (gcc)' build_tree build -Dwerror=true
-step 'build, warnings are errors (clang)' clang_warnings
-step 'clang-tidy' static_analysis
+if $all; then
+    step 'build, warnings are errors (clang)' clang_warnings
+    step 'clang-tidy' static_analysis
+fi
 step 'tests' suite
 step 'every test ran' count_tests build/meson-logs/testlog.json
-step 'for Windows, under wine' ci/windows.sh
-step 'for musl, and for 32 bits' ci/cross.sh musl i686
 step 'small limits, and races' ci/matrix.sh --quick
-step 'random problems' ci/fuzz.sh
-step 'sanitizers and valgrind' ci/sanitize.sh
+if $all; then
+    step 'for Windows, under wine' ci/windows.sh
+    step 'for musl, and for 32 bits' ci/cross.sh musl i686
+    step 'random problems' ci/fuzz.sh
+    step 'sanitizers and valgrind' ci/sanitize.sh
+else
+    step 'sanitizers, quickly' ci/sanitize.sh --quick
+fi
 step 'demonstration' ci/demo.sh
 
 end_steps

@@ -109,7 +109,7 @@ INLINE void bound_keys(decode *x)
 }
 
 /* A block of rows from queries to results, which are 0 where nothing is seen. */
-INLINE void attend_rows(decode *x, const clattn_base *base, __global const void *q)
+OUTLINE void attend_rows(decode *x, const clattn_base *base, __global const void *q)
 {
     bound_keys(x);
     clear_results(x);

@@ -63,8 +63,9 @@ INLINE vfloat scaled_elements(const rows_of *keys, int j, int d, int count)
     return load_vector(lane);
 }
 
-/* VEC dimensions, from `d` on, of key j; 0 beyond `end` keys and `head_dim`. */
-INLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_dim)
+/* VEC dimensions, from `d` on, of key j; 0 beyond `end` keys and `head_dim`. Called for each lane
+ * of an unrolled loop, which would be much code for a compiler. */
+OUTLINE vfloat key_elements(const rows_of *keys, int j, int end, int d, int head_dim)
 {
     const int past = j < keys->n_past ? 0 : 1;
     const int count = j < end ? head_dim - d : 0;

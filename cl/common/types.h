@@ -101,16 +101,22 @@ INLINE vfloat load_integers(__global const void *from, long index, uint dtype)
 }
 
 /* `count` (up to VEC) elements, `step` apart; 0 in lanes beyond. */
-INLINE vfloat gather_elements(__global const void *from, long index, long step, int count,
-                              uint dtype)
+SELDOM vfloat gather_singly(__global const void *from, long index, long step, int count, uint dtype)
 {
-    if (step == 1 && count >= VEC)
-        return load_elements(from, index, dtype);
     float lane[VEC];
     UNROLL_LANES
     for (int i = 0; i < VEC; i++)
         lane[i] = i < count ? load_element(from, index + i * step, dtype) : 0.0f;
     return load_vector(lane);
+}
+
+/* The same, vectors of elements side by side at once. */
+INLINE vfloat gather_elements(__global const void *from, long index, long step, int count,
+                              uint dtype)
+{
+    if (step == 1 && count >= VEC)
+        return load_elements(from, index, dtype);
+    return gather_singly(from, index, step, count, dtype);
 }
 
 #if VEC > 1

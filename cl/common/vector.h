@@ -72,6 +72,12 @@ typedef VECTOR_JOIN(ulong, HALF_VEC) vpairs; /* two lanes of vuint in one: the e
 /* For the larger parts of a kernel: runtimes that compile a kernel's body several times over (PoCL:
  * three times) then compile these once. */
 #define OUTLINE static __attribute__((noinline))
+/* For what goes lane by lane through long vectors, which is much code for what is rare. */
+#if VEC > 4
+#define SELDOM OUTLINE
+#else
+#define SELDOM INLINE
+#endif
 
 #if VEC > 1
 /* Stores that need no alignment. Not vstore: PoCL 3.1 makes it of halves, and LLVM then leaves 3

@@ -8,11 +8,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 #include "varieties.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define REPETITIONS  (INSTRUMENTED ? 10 : 200)
+#define REPETITIONS  (is_shortened() ? 10 : 200)
 #define PROBLEMS     20
 
 /* The last one is decoding over several splits of 512 keys, which are merged. */

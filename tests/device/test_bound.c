@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "rig.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 #include "tests/oracle/plain.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -138,7 +138,7 @@ static void draw(clattn_context *context, rig_problem *problem, errors *largest)
 static void keep_the_promise(clattn_context *context, const char *kernel)
 {
     for (size_t s = 0; s < COUNT(cases); s++)
-        for (size_t m = 0; m < COUNT(magnitudes); m += INSTRUMENTED ? 5 : 1) {
+        for (size_t m = 0; m < COUNT(magnitudes); m += is_shortened() ? 5 : 1) {
             errors largest = {0, 0, 0};
             rig_say("%s, shape %d, %s", kernel, (int)s, magnitudes[m].name);
             for (uint32_t n = 0; n < cases[s].draws; n++) {

@@ -8,7 +8,7 @@
 
 #include "functions_rig.h"
 #include "tests/for_attention.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define FORM         "int batch, int head, int q, int k, __global const float *params)\n"
@@ -159,10 +159,10 @@ static bool run_example(clattn_context *context, functions_set of, char *text,
     return ran;
 }
 
-/* Every text, or of kernels that are slow to compile the first and the last one. */
+/* Every text; in short, or of kernels that are slow to compile, the first and the last one. */
 static size_t step_of_texts(const char *kernel, size_t count)
 {
-    return is_for_lanes(kernel) ? count - 1 : 1;
+    return is_for_lanes(kernel) || is_shortened() ? count - 1 : 1;
 }
 
 static void examples_on(clattn_context *context, const char *kernel)
@@ -170,7 +170,7 @@ static void examples_on(clattn_context *context, const char *kernel)
     int ran = 0;
     for (size_t i = 0; i < COUNT(examples); i += step_of_texts(kernel, COUNT(examples))) {
         char *text = functions_read(FUNCTION_FOLDER, examples[i].file);
-        const size_t step = INSTRUMENTED && !is_for_few_queries(kernel) ? 2 : 1;
+        const size_t step = is_shortened() && !is_for_few_queries(kernel) ? 2 : 1;
         for (size_t n = 0; n < examples[i].sizes; n += step) {
             rig_say("%s, %s, size %d", kernel, examples[i].file, (int)n);
             ran += run_example(context, examples[i].functions, text, &sizes[n],

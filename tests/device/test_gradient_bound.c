@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "tests/fuzz/values.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 #include "tests/oracle/storage.h"
 #include "varieties.h"
 
@@ -162,7 +162,7 @@ Test(gradient_bound, every_kernel_keeps_the_promise)
 {
     variety_open_gradients();
     for (uint32_t n = 0; n < variety_targets; n++)
-        for (size_t option = 0; option < COUNT(options); option += INSTRUMENTED ? 3 : 1)
+        for (size_t option = 0; option < COUNT(options); option += is_shortened() ? 3 : 1)
             for (int storage = VARIETY_F32; storage <= VARIETY_BF16; storage++)
                 keep_the_promise(&variety_target[n], &options[option], (variety_storage)storage,
                                  &sizes[(option + (size_t)storage) % COUNT(sizes)]);

@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "tests/fuzz/random.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 #include "varieties.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define KINDS        5 /* of poison: NaN, infinities, 1e30, -1e30 */
-#define STEP         (INSTRUMENTED ? KINDS : 1)
+#define STEP         (is_shortened() ? KINDS : 1)
 
 /* Blocks of 48 queries, panels of 8 to 64 keys, blocks of 256 keys, splits of 512: one less, the
  * same, one more. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "rig.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 #include "tests/oracle/quantise.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -393,7 +393,7 @@ static void run_one(rig_cache *c)
 static void all_shapes(clattn_context *context, const char *kernel)
 {
     static const int64_t sizes[] = {16, 1, 64};
-    for (size_t n = 0; n < COUNT(shapes); n += INSTRUMENTED ? 4 : 1)
+    for (size_t n = 0; n < COUNT(shapes); n += is_shortened() ? 4 : 1)
         for (size_t t = 0; t < COUNT(types); t++)
             for (size_t i = (n + t) % 3; i < COUNT(sizes); i += n ? COUNT(sizes) : 1) {
                 rig_cache c = {.context = context,

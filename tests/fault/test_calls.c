@@ -6,7 +6,7 @@
 
 #include "faulty_opencl.h"
 #include "scenario.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 
 enum { MANY_CALLS = 5000, FAULT = CL_OUT_OF_RESOURCES };
 
@@ -22,7 +22,7 @@ static void check_outcome(const char *function, uint32_t call, outcome expected,
 /* Each call; of many, with AddressSanitizer, every fifth. */
 static uint32_t next_call(uint32_t call)
 {
-    return call + (INSTRUMENTED && call > 10 ? 5 : 1);
+    return call + (is_shortened() && call > 10 ? 5 : 1);
 }
 
 static void fail_each_call(const char *function, outcome expected)

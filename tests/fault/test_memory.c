@@ -7,7 +7,7 @@
 
 #include "faulty_opencl.h"
 #include "scenario.h"
-#include "tests/instrumented.h"
+#include "tests/shortened.h"
 
 enum { MANY_ALLOCATIONS = 20000 };
 
@@ -51,8 +51,9 @@ static void fail_each_allocation(bool cold)
     options.realloc = counting_realloc;
     cr_assert_eq(run_with_failing(&options, 0), CLATTN_OK, "%s", scenario_message());
     uint32_t failures = 0;
-    const uint32_t step = INSTRUMENTED ? 3 : 1;
-    for (uint32_t which = INSTRUMENTED && cold ? 2 : 1; which <= MANY_ALLOCATIONS; which += step) {
+    const uint32_t step = is_shortened() ? 3 : 1;
+    for (uint32_t which = is_shortened() && cold ? 2 : 1; which <= MANY_ALLOCATIONS;
+         which += step) {
         if (cold)
             scenario_forget_programs(&options);
         const clattn_status status = run_with_failing(&options, which);

@@ -168,48 +168,85 @@ static int64_t due_on(const clattn__job *job, uint32_t lane)
 /* Whether the lane leaves the job to others, as far as it has looked. */
 static bool is_left(const clattn__backlog *backlog, uint32_t lane, const clattn__job *job)
 {
-    return (job->left >> lane & 1) || (backlog->left[lane] >= CLATTN__MOST_LEFT && may_choose(job));
+    const uint32_t most = job->home == (int32_t)lane ? 2 * CLATTN__MOST_LEFT : CLATTN__MOST_LEFT;
+    return (job->left >> lane & 1) || (backlog->left[lane] >= most && may_choose(job));
 }
 
-/* The ready job that is due first, of those that aren't left to others. */
-static clattn__job *next_due(const clattn__backlog *backlog, uint32_t lane)
+/* Jobs that are considered in one walk through those that wait. */
+enum { CONSIDERED = 16 };
+
+/* The ready jobs that are due first, of those that aren't left to others, into due (at most
+ * `most`), in their order. Returns their number. */
+static uint32_t next_due(const clattn__backlog *backlog, uint32_t lane, clattn__job **due,
+                         uint32_t most)
 {
-    clattn__job *best = NULL;
-    for (clattn__job *at = backlog->waiting.first; at; at = at->next)
-        if ((!best || due_on(at, lane) < due_on(best, lane)) && is_ready(at, lane) &&
-            !is_left(backlog, lane, at))
-            best = at;
-    return best;
+    uint32_t count = 0;
+    for (clattn__job *at = backlog->waiting.first; at; at = at->next) {
+        if (count == most && due_on(at, lane) >= due_on(due[count - 1], lane))
+            continue;
+        if (!is_ready(at, lane) || is_left(backlog, lane, at))
+            continue;
+        uint32_t place = count < most ? count++ : count - 1;
+        for (; place > 0 && due_on(at, lane) < due_on(due[place - 1], lane); place--)
+            due[place] = due[place - 1];
+        due[place] = at;
+    }
+    return count;
 }
 
-/* Work of the jobs that go before this one, wherever. */
-static double work_ahead(const clattn__backlog *backlog, const clattn__job *job)
+/* Work of the jobs that go before each of these, wherever. */
+static void works_ahead(const clattn__backlog *backlog, clattn__job *const *due, uint32_t count,
+                        double *ahead)
 {
-    double work = 0;
+    for (uint32_t i = 0; i < count; i++)
+        ahead[i] = -due[i]->work; /* it will be counted, too */
     for (const clattn__job *at = backlog->waiting.first; at; at = at->next)
-        work += at != job && at->key <= job->key ? at->work : 0;
-    return work;
+        for (uint32_t i = 0; i < count; i++)
+            ahead[i] += at->key <= due[i]->key ? at->work : 0;
 }
 
-static bool should_take(const clattn__backlog *backlog, uint32_t lane, const clattn__job *job)
+static bool should_take(const clattn__backlog *backlog, uint32_t lane, const clattn__job *job,
+                        double ahead)
 {
     const double soon = backlog->launch_ns > 0 ? backlog->launch_ns : 1e300;
     const clattn__task task = task_of(job);
-    return !may_choose(job) || clattn__lane_should_take(backlog->lane, backlog->lane_count, lane,
-                                                        &task, work_ahead(backlog, job), soon);
+    return !may_choose(job) ||
+           clattn__lane_should_take(backlog->lane, backlog->lane_count, lane, &task, ahead, soon);
 }
 
-/* The job that is due first, but for those that another lane is about to take and will have done
- * clearly earlier. That stays so while this lane goes on to look: it has ever more to do. */
+/* The first of these that another lane isn't about to take and will have done clearly earlier;
+ * NULL: there is none. */
+static clattn__job *first_to_take(clattn__backlog *backlog, uint32_t lane, clattn__job *const *due,
+                                  uint32_t count)
+{
+    double ahead[CONSIDERED];
+    if (count && should_take(backlog, lane, due[0], 0)) /* more so behind others */
+        return due[0];
+    works_ahead(backlog, due, count, ahead);
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_left(backlog, lane, due[i])) /* it has left enough meanwhile */
+            continue;
+        if (should_take(backlog, lane, due[i], ahead[i] > 0 ? ahead[i] : 0))
+            return due[i];
+        due[i]->left |= (uint32_t)1 << lane;
+        backlog->left[lane]++;
+    }
+    return NULL;
+}
+
+/* The job that is due first, but for what is left to others. That stays so while this lane goes on
+ * to look: it has ever more to do. */
 static clattn__job *first_due(clattn__backlog *backlog, uint32_t lane)
 {
-    clattn__job *at = next_due(backlog, lane);
-    while (at && backlog->lane_count > 1 && !should_take(backlog, lane, at)) {
-        at->left |= (uint32_t)1 << lane;
-        backlog->left[lane]++;
-        at = next_due(backlog, lane);
-    }
-    return at;
+    clattn__job *due[CONSIDERED], *found = NULL;
+    uint32_t count;
+    if (backlog->lane_count == 1)
+        return next_due(backlog, lane, due, 1) ? due[0] : NULL;
+    do {
+        count = next_due(backlog, lane, due, CONSIDERED);
+        found = first_to_take(backlog, lane, due, count);
+    } while (!found && count == CONSIDERED);
+    return found;
 }
 
 /* Work that may go into one launch: as long as a launch may take, and with several lanes no more

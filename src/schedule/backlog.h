@@ -15,7 +15,8 @@
 #define CLATTN__HOME_NS ((int64_t)1000000)
 
 /* How many jobs a lane leaves to others, each time it looks for work, before it considers nothing
- * any more but what is bound to it: begun there, or behind something in flight there. */
+ * any more but what is at home there; and after as many again but what is bound to it: begun there,
+ * or behind something in flight there. */
 #define CLATTN__MOST_LEFT 64u
 
 /* While jobs meet, and this long afterwards, long ones go in parts. */

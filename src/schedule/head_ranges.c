@@ -39,10 +39,17 @@ void clattn__head_ranges_add(clattn__head_ranges *ranges, const uint64_t *ids, u
     }
 }
 
+/* By the rest where they begin with the same sequence, so that the order doesn't depend on qsort().
+ */
 static int by_first(const void *a, const void *b)
 {
     const clattn__head_range *x = a, *y = b;
-    return (x->first > y->first) - (x->first < y->first);
+    const uint64_t keys[][2] = {
+        {x->first, y->first}, {x->head, y->head}, {x->head_end, y->head_end}, {x->last, y->last}};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (keys[i][0] != keys[i][1])
+            return keys[i][0] < keys[i][1] ? -1 : 1;
+    return 0;
 }
 
 void clattn__head_ranges_close(clattn__head_ranges *ranges)

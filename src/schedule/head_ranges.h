@@ -12,7 +12,8 @@ typedef struct clattn__head_range {
 } clattn__head_range;
 
 typedef struct clattn__head_ranges {
-    clattn__head_range *range; /* (count) ascending by `first`; the memory is the caller's */
+    clattn__head_range *range; /* (count) ascending by `first`, then by heads; the memory is the
+                                  caller's */
     uint32_t count;            /* 0: no order with anybody */
     uint64_t least, most;      /* of all ids */
 } clattn__head_ranges;

@@ -96,7 +96,8 @@ bool clattn__lane_should_take(const clattn__lane_state *lanes, uint32_t count, u
     const double here = done_in(lanes, lane, task, 0);
     for (uint32_t i = 0; i < count; i++) {
         const double saved = moving_to(task, lane) - moving_to(task, i);
-        if (i != lane && may_have(lanes, task, i) && lanes[i].flights < CLATTN__MOST_FLIGHTS &&
+        if (i != lane && may_have(lanes, task, i) &&
+            (lanes[i].flights < CLATTN__MOST_FLIGHTS || saved > 0) &&
             clattn__lane_time(&lanes[i], ahead) < soon + (saved > 0 ? saved : 0) &&
             done_in(lanes, i, task, ahead) < margin(task, lane, i) * here)
             return false;

@@ -53,8 +53,9 @@ double clattn__lane_most_work(const clattn__lane_state *lane);
 
 /* Whether `lane` may take the work now: no other lane that can have it and begin it within `soon`
  * ns, after `ahead` of other work, would have it done clearly earlier; home, unless it would take
- * half as long again. Where moving its memory here takes longer than there, there is so much more
- * time to begin. */
+ * half as long again. One with CLATTN__MOST_FLIGHTS launches in flight can't begin it. Where moving
+ * its memory here takes longer than there, there is so much more time to begin, whatever is in
+ * flight. */
 bool clattn__lane_should_take(const clattn__lane_state *lanes, uint32_t count, uint32_t lane,
                               const clattn__task *task, double ahead, double soon);
 

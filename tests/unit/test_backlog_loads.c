@@ -298,7 +298,7 @@ static void arrive(sim *s)
     if (j->patience && (int64_t)expires < j->due)
         j->due = (int64_t)expires;
     const int32_t lane = clattn__backlog_pass(&s->backlog, &j->job);
-    if (lane < 0) {
+    if (lane < 0 || clattn__backlog_share(&s->backlog, (uint32_t)lane, j->work) < j->work) {
         clattn__backlog_add(&s->backlog, &j->job);
         return;
     }

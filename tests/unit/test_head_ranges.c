@@ -40,6 +40,27 @@ Test(head_ranges, neighbouring_sequences_are_one_interval)
     cr_assert_eq(ranges_of(memory, last, 2, 0, 1).count, 1);
 }
 
+/* Whatever the order in which they came, and however qsort() treats equals. */
+Test(head_ranges, order_of_intervals)
+{
+    static const clattn__head_range expected[] = {
+        {3, 3, 7, 9}, {5, 5, 0, 1}, {5, 5, 0, 2}, {5, 6, 0, 2}, {5, 5, 4, 6}};
+    enum { N = sizeof expected / sizeof expected[0] };
+    for (int begin = 0; begin < N; begin++)
+        for (int stride = 1; stride < N; stride++) {
+            clattn__head_range memory[N];
+            clattn__head_ranges ranges = {.range = memory, .count = N};
+            for (int i = 0; i < N; i++)
+                memory[i] = expected[(begin + i * stride) % N];
+            clattn__head_ranges_close(&ranges);
+            for (int i = 0; i < N; i++)
+                cr_assert(memory[i].last == expected[i].last &&
+                              memory[i].head == expected[i].head &&
+                              memory[i].head_end == expected[i].head_end,
+                          "%d of those from %d on, every %d.", i, begin, stride);
+        }
+}
+
 enum { SETS = 12, IDS = 24 };
 
 /* Against the definition: a table of which head queues each set has. */

@@ -68,6 +68,9 @@ Test(placement, lanes_by_what_must_be_moved)
     lane[0].flying = 2000;
     cr_assert(!clattn__lane_should_take(lane, 3, 1, &moved, 0, 1000),
               "it begins later than a launch's time, and is done before it could be moved");
+    lane[0].flights = CLATTN__MOST_FLIGHTS;
+    cr_assert(!clattn__lane_should_take(lane, 3, 1, &moved, 0, 1000),
+              "so it is if two launches must be done first");
     moved.moving = NULL;
     cr_assert(clattn__lane_should_take(lane, 3, 1, &moved, 0, 1000));
 }
@@ -219,15 +222,22 @@ Test(placement, nothing_is_left_to_a_lane_that_is_blocked)
     cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 1);
 }
 
+static uint32_t count_left(const clattn__job *job, uint32_t count, uint32_t lane)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++)
+        left += job[i].left >> lane & 1;
+    return left;
+}
+
 /* A look for work is short, whatever waits: after some that are left to another lane nothing is
- * considered but what is bound to this lane. */
+ * considered but what is bound to this lane, or at home on it. */
 Test(placement, few_are_left_to_others)
 {
     enum { N = 3 * CLATTN__MOST_LEFT };
     static clattn__backlog backlog;
     static clattn__job job[N];
     clattn__job *chosen[1];
-    uint32_t left = 0;
     clattn__backlog_init(&backlog, 2, 1e6);
     backlog.lane[0].speed = 1e3;
     for (uint32_t i = 0; i < N; i++) {
@@ -238,9 +248,7 @@ Test(placement, few_are_left_to_others)
     clattn__backlog_look(&backlog, 1);
     cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 0);
     cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 0, "nothing has changed");
-    for (int i = 0; i < N; i++)
-        left += job[i].left >> 1 & 1;
-    cr_assert_eq(left, CLATTN__MOST_LEFT);
+    cr_assert_eq(count_left(job, N, 1), CLATTN__MOST_LEFT);
     job[N - 1].lane = 1; /* it has begun there */
     cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 1);
     cr_assert_eq(chosen[0], &job[N - 1]);
@@ -250,6 +258,36 @@ Test(placement, few_are_left_to_others)
     clattn__backlog_look(&backlog, 1);
     cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 1);
     cr_assert_eq(chosen[0], &job[0], "it is considered anew");
+}
+
+/* Of what is at home on it, a lane leaves as many again. */
+Test(placement, home_is_left_last)
+{
+    enum { N = 3 * CLATTN__MOST_LEFT };
+    static clattn__backlog backlog;
+    static clattn__job job[N + 1];
+    clattn__head_range range;
+    clattn__job *chosen[1];
+    clattn__backlog_init(&backlog, 2, 1e6);
+    backlog.lane[0].speed = 1e3;
+    for (uint32_t i = 0; i < N; i++) {
+        job[i].work = 1000;
+        clattn__job_due(&job[i], 1000 + i, 0, UINT64_MAX);
+        clattn__backlog_add(&backlog, &job[i]);
+    }
+    clattn__job_due(&job[N], 5000000, 0, UINT64_MAX); /* the last, by more than home is worth */
+    job[N].work = 1000;
+    job[N].moving[0] = 1e6; /* its memory is here */
+    add_at_home(&backlog, &job[N], &range, 7, 1);
+    clattn__backlog_look(&backlog, 1);
+    cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 1);
+    cr_assert_eq(chosen[0], &job[N]);
+    cr_assert_eq(count_left(job, N, 1), CLATTN__MOST_LEFT);
+    for (uint32_t i = 0; i < N; i++)
+        job[i].home = 1;
+    clattn__backlog_look(&backlog, 1);
+    cr_assert_eq(clattn__backlog_pick(&backlog, 1, chosen, 1), 0);
+    cr_assert_eq(count_left(job, N, 1), 2 * CLATTN__MOST_LEFT, "a look is short all the same");
 }
 
 /* How much a launch may be where long ones are ended: by the slower of what was measured. */

@@ -192,6 +192,8 @@ bool clattn__lane_feed(clattn__lane *lane)
     clattn__job *jobs[MOST_TOGETHER];
     uint32_t looks = MOST_LOOKS;
     bool fed = false;
+    if (!clattn__backlog_has_room(&dispatcher->backlog, lane->index, 0))
+        return false;
     if (dispatcher->backlog.lane_count > 1)
         clattn__backlog_look(&dispatcher->backlog, lane->index);
     while (clattn__backlog_has_room(&dispatcher->backlog, lane->index, 0)) {

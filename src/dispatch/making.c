@@ -243,8 +243,8 @@ clattn_status clattn__making_reserve(const clattn__making *m)
     CLATTN__TRY(reserve_flight(m->lane));
     const clattn__env *env = &m->lane->dispatcher->context->env;
     for (uint32_t e = 0; e < m->event_count; e++) {
-        uint32_t launches = 1 + clattn__transfers_of(m, m->events[e]);
-        for (uint32_t i = 0; i < m->events[e]->entry_count; i++)
+        uint32_t launches = 1 + clattn__transfers_of(m, m->events[e]); /* a part, or a marker */
+        for (uint32_t i = 0; !m->in_parts && i < m->events[e]->entry_count; i++)
             launches += clattn__slices_of(m->lane, &m->events[e]->entry[i]);
         CLATTN__TRY(clattn__keep_reserve(env, &m->events[e]->commands, launches));
     }

@@ -93,6 +93,17 @@ static bool share_memory(const clattn_event *a, const clattn_event *b)
     return false;
 }
 
+/* Whether one of them writes what is in both. */
+static bool meet(const clattn_event *a, const clattn_event *b)
+{
+    for (uint32_t i = 0; i < a->entry_count; i++)
+        for (uint32_t j = 0; j < b->entry_count; j++)
+            if (clattn__spans_meet(a->entry[i].span, a->entry[i].span_count, b->entry[j].span,
+                                   b->entry[j].span_count))
+                return true;
+    return false;
+}
+
 /* Of one of the lists of the backlog, those that have begun on the lane. */
 static void spoil(const clattn__lane *lane, clattn__job *first, const clattn_event *failed)
 {
@@ -115,13 +126,30 @@ void clattn__transfer_failed(const clattn__lane *lane, const clattn_event *event
 
 /* ---- what it costs --------------------------------------------------------------------------- */
 
+/* Whether a span before this one, of step `entry`, has its bytes: steps share keys and values. */
+static bool is_counted(const clattn_event *event, uint32_t entry, const clattn__span *span)
+{
+    for (uint32_t i = 0; i <= entry; i++)
+        for (uint32_t s = 0; s < event->entry[i].span_count; s++) {
+            const clattn__span *before = &event->entry[i].span[s];
+            if (before == span)
+                return false;
+            if (before->object == span->object && before->begin <= span->begin &&
+                span->end <= before->end)
+                return true;
+        }
+    return false;
+}
+
 static uint64_t lacks(const clattn_event *event, const clattn__device *device)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < event->entry_count; i++)
         for (uint32_t s = 0; s < event->entry[i].span_count; s++) {
             const clattn__span *span = &event->entry[i].span[s];
-            bytes += clattn__memory_lacks(span->memory, device, span->begin, span->end);
+            const uint64_t lacking =
+                clattn__memory_lacks(span->memory, device, span->begin, span->end);
+            bytes += lacking && !is_counted(event, i, span) ? lacking : 0;
         }
     return bytes;
 }
@@ -135,14 +163,22 @@ void clattn__transfer_estimate(clattn_event *event)
         event->job.moving[i] = clattn__estimate_transfer(lacks(event, dispatcher->lane[i].device));
 }
 
-void clattn__transfer_estimate_sharers(const clattn_event *event)
+/* For all others that wait and of which this says that what they share has moved. */
+static void estimate_others(const clattn_event *event,
+                            bool (*has_moved)(const clattn_event *a, const clattn_event *b))
 {
     const clattn_dispatcher *dispatcher = event->dispatcher;
     const bool matters = dispatcher->distant && dispatcher->backlog.lane_count > 1;
     clattn__job *at = matters ? dispatcher->backlog.waiting.first : NULL;
     for (; at; at = at->next)
-        if (share_memory(clattn__event_of(at), event))
+        if (at != &event->job && has_moved(clattn__event_of(at), event))
             clattn__transfer_estimate(clattn__event_of(at));
+}
+
+void clattn__transfer_estimate_sharers(const clattn_event *event)
+{
+    /* where nothing was sent, what it only reads is where it was */
+    estimate_others(event, event->uploads.count ? share_memory : meet);
 }
 
 void clattn__transfer_forget(clattn_event *event)
@@ -153,7 +189,7 @@ void clattn__transfer_forget(clattn_event *event)
             clattn__memory_written(span->memory, NULL, span->begin, span->end);
         }
     clattn__transfer_estimate(event); /* it may wait again soon */
-    clattn__transfer_estimate_sharers(event);
+    estimate_others(event, share_memory);
 }
 
 /* ---- conflicts ------------------------------------------------------------------------------- */
@@ -163,16 +199,6 @@ static bool copies(const clattn__device *device, const clattn_event *event)
     for (uint32_t i = 0; i < event->entry_count; i++)
         for (uint32_t s = 0; s < event->entry[i].span_count; s++)
             if (clattn__memory_must_move(event->entry[i].span[s].memory, device))
-                return true;
-    return false;
-}
-
-static bool meet(const clattn_event *a, const clattn_event *b)
-{
-    for (uint32_t i = 0; i < a->entry_count; i++)
-        for (uint32_t j = 0; j < b->entry_count; j++)
-            if (clattn__spans_meet(a->entry[i].span, a->entry[i].span_count, b->entry[j].span,
-                                   b->entry[j].span_count))
                 return true;
     return false;
 }

@@ -17,7 +17,8 @@ uint32_t clattn__transfers_of(const clattn__making *m, const clattn_event *event
 /* Estimates for each lane how long it takes until what that lacks of the submission's memory is
  * there. */
 void clattn__transfer_estimate(clattn_event *event);
-/* The same for all that wait and share memory with one for which some was just moved. */
+/* The same for all others that wait, where what they share with the submission was just sent for it
+ * or is about to be written. */
 void clattn__transfer_estimate_sharers(const clattn_event *event);
 
 /* The submission has ended badly on the lane, perhaps because something didn't get there that was

@@ -138,6 +138,11 @@ static bool find_first(clattn_event *const *events, uint32_t count, clattn_event
     return true;
 }
 
+static clattn_status fail_late(uint64_t timeout_ns)
+{
+    return clattn__fail(CLATTN_ERR_TIMEOUT, "none is done after %" PRIu64 " ns", timeout_ns);
+}
+
 clattn_status clattn__event_wait_any(clattn_event *const *events, uint32_t count,
                                      uint64_t timeout_ns, uint32_t *index)
 {
@@ -145,13 +150,13 @@ clattn_status clattn__event_wait_any(clattn_event *const *events, uint32_t count
     if (status != CLATTN_PENDING)
         return status;
     clattn_event *first;
+    if (timeout_ns == 0) /* nobody has to watch for that */
+        return fail_late(timeout_ns);
     if (find_first(events, count, &first)) {
         (void)clattn__event_wait(first, timeout_ns);
         status = find_done(events, count, index);
     } else {
         status = wait_for_first(events, count, clattn__wait_end(timeout_ns), index);
     }
-    return status != CLATTN_PENDING
-               ? status
-               : clattn__fail(CLATTN_ERR_TIMEOUT, "none is done after %" PRIu64 " ns", timeout_ns);
+    return status != CLATTN_PENDING ? status : fail_late(timeout_ns);
 }

@@ -1,6 +1,9 @@
 /* See dispatch_rig.h. */
 #include "dispatch_rig.h"
 
+#include <dirent.h>
+#include <time.h>
+
 #include "failing_cl.h"
 
 static float number(uint32_t *state)
@@ -196,15 +199,24 @@ void unblock(blocker *b)
     cr_assert_eq(clattn_buffer_destroy(b->memory), CLATTN_OK);
 }
 
+bool divides(clattn_context_options *options, uint32_t parts)
+{
+    clattn_context *probe = NULL;
+    options->parts = parts;
+    const clattn_status status = clattn_context_create(options, &probe);
+    if (status == CLATTN_ERR_UNSUPPORTED)
+        return false;
+    cr_assert_eq(status, CLATTN_OK, "%s", clattn_error_message());
+    cr_assert_eq(clattn_context_destroy(probe), CLATTN_OK);
+    return true;
+}
+
 bool open_parts(heads *h, uint32_t parts)
 {
     clattn_context_options options;
-    clattn_context *probe = NULL;
     failing_cl_options(&options);
-    options.parts = parts;
-    if (clattn_context_create(&options, &probe) == CLATTN_ERR_UNSUPPORTED)
+    if (!divides(&options, parts))
         return false;
-    cr_assert_eq(clattn_context_destroy(probe), CLATTN_OK);
     open_heads(h, &options);
     expect_heads(h);
     forget_outputs(h);
@@ -215,4 +227,23 @@ uint32_t lane_in_flight(clattn_dispatcher *dispatcher)
 {
     const clattn_dispatcher_statistics made = statistics_of(dispatcher);
     return made.lane[0].in_flight ? 0 : 1;
+}
+
+uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+int threads_of_process(void)
+{
+    DIR *open = opendir("/proc/self/task");
+    int count = 0;
+    if (!open)
+        return 0;
+    while (readdir(open))
+        count++;
+    closedir(open);
+    return count;
 }

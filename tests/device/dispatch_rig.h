@@ -56,10 +56,16 @@ void block(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length);
 void block_in(heads *h, clattn_dispatcher *dispatcher, blocker *b, int64_t length,
               const clattn_submission *like, uint64_t sequence);
 void unblock(blocker *b);
+/* Whether the device can be divided into so many parts, which the options ask for from now on. */
+bool divides(clattn_context_options *options, uint32_t parts);
 /* Heads, expected and forgotten, on the system's OpenCL as failing_cl.h has it, the device in
  * parts; false: it can't be divided. */
 bool open_parts(heads *h, uint32_t parts);
 /* Of two lanes the one on which something is in flight. */
 uint32_t lane_in_flight(clattn_dispatcher *dispatcher);
+/* Of a clock that never goes back. */
+uint64_t now_ns(void);
+/* How many there are, and a constant; 0: this system doesn't say. */
+int threads_of_process(void);
 
 #endif

@@ -272,9 +272,12 @@ typedef struct quiet {
     clattn_dispatcher *dispatcher;
 } quiet;
 
-/* Each step of a job by itself; reads `count` numbers of its result. */
-static void run_alone(const quiet *alone, stress_kind kind, int head, float *result, size_t count)
+/* Each step of a job by itself; reads `count` numbers of its result. Returns the launches of the
+ * last one. */
+static uint32_t run_alone(const quiet *alone, stress_kind kind, int head, float *result,
+                          size_t count)
 {
+    clattn_event_profile profile = {.struct_size = sizeof profile};
     stress_job job;
     clattn_submission submission;
     stress_job_make(alone->work, &alone->place, kind, head, 0, &job);
@@ -282,15 +285,19 @@ static void run_alone(const quiet *alone, stress_kind kind, int head, float *res
     submission.step_count = 1;
     cr_assert(stress_place_forget(&alone->place));
     for (uint32_t i = 0; i < job.steps; i++) {
+        clattn_event *event = NULL;
         submission.steps = &job.step[i];
-        cr_assert_eq(clattn_submit(alone->dispatcher, &submission, NULL), CLATTN_OK, "%s",
+        cr_assert_eq(clattn_submit(alone->dispatcher, &submission, &event), CLATTN_OK, "%s",
                      clattn_error_message());
-        cr_assert_eq(clattn_dispatcher_finish(alone->dispatcher), CLATTN_OK);
+        cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_OK);
+        cr_assert_eq(clattn_event_get_profile(event, &profile), CLATTN_OK);
+        clattn_event_release(event);
     }
     cr_assert_eq(clattn_buffer_read(alone->place.memory, 0, result, count * sizeof *result),
                  CLATTN_OK);
     for (size_t i = 0; i < count; i++)
         cr_assert(result[i] == result[i], "a result is missing");
+    return profile.launches;
 }
 
 static void expect_jobs(stress_work *work)
@@ -299,10 +306,10 @@ static void expect_jobs(stress_work *work)
     cr_assert(stress_place_open(work, &alone.place), "%s", clattn_error_message());
     work->prompt_expected = floats(RESULT);
     work->chain_expected = floats((size_t)HEADS * CHAINED * DIM);
-    run_alone(&alone, STRESS_PROMPT, 0, work->prompt_expected, RESULT);
+    work->prompt_launches = run_alone(&alone, STRESS_PROMPT, 0, work->prompt_expected, RESULT);
     for (int head = 0; head < HEADS; head++)
-        run_alone(&alone, STRESS_CHAIN, head, work->chain_expected + head * CHAINED * DIM,
-                  CHAINED * DIM);
+        (void)run_alone(&alone, STRESS_CHAIN, head, work->chain_expected + head * CHAINED * DIM,
+                        CHAINED * DIM);
     clattn_dispatcher_destroy(alone.dispatcher);
     cr_assert_eq(clattn_buffer_destroy(alone.place.memory), CLATTN_OK);
 }

@@ -21,6 +21,7 @@ typedef struct stress_work {
     heads h;
     bool mixed; /* devices of different kinds: results are within a bound, not equal */
     clattn_plan *prompt_plan, *sum_plan;
+    uint32_t prompt_launches;                      /* that a prompt is when it isn't divided */
     clattn_buffer *prompt;                         /* Q, K, V */
     clattn_buffer *terms;                          /* X and Y of the sum */
     float *prompt_expected, *chain_expected, *sum; /* as they are in stress_place.memory */

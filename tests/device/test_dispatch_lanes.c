@@ -11,12 +11,9 @@ Test(dispatch_lanes, two_lanes)
     clattn_context_options options;
     clattn_dispatcher_options few;
     clattn_event *events[HEADS * 4];
-    clattn_context *probe = NULL;
     clattn_context_options_init(&options);
-    options.parts = 2;
-    if (clattn_context_create(&options, &probe) == CLATTN_ERR_UNSUPPORTED)
+    if (!divides(&options, 2))
         cr_skip_test("the device can't be divided: %s", clattn_error_message());
-    cr_assert_eq(clattn_context_destroy(probe), CLATTN_OK);
     open_heads(&h, &options);
     expect_heads(&h);
     forget_outputs(&h);
@@ -245,5 +242,37 @@ Test(dispatch_lanes, what_another_one_had_sent_counts)
         cr_assert_eq(clattn_buffer_destroy(own[i]), CLATTN_OK);
     cr_assert_eq(clattn_buffer_destroy(keys), CLATTN_OK);
     clattn_plan_destroy(plan);
+    close_heads(&h);
+}
+
+/* Keys and values that all steps share have to be sent once: the lane with a copy has that done,
+ * and the steps, before the other one is through with what it has. */
+Test(dispatch_lanes, what_steps_share_is_sent_once)
+{
+    heads h;
+    blocker b = {0};
+    head_step of[HEADS];
+    clattn_step steps[HEADS];
+    clattn_submission submission;
+    open_copies(&h);
+    const uint32_t first = failing_cl_lanes();
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    failing_cl_hold(first);
+    block(&h, dispatcher, &b, 100); /* about 0.11 ms, by the estimate */
+    cr_assert_eq(statistics_of(dispatcher).lane[0].in_flight, 1);
+    memset(of, 0, sizeof of);
+    for (int head = 0; head < HEADS; head++) {
+        steps[head] = step_of(&h, head, &of[head]);
+        of[head].bindings[1].offset = of[head].bindings[2].offset = 0; /* 9 us at 10 GB/s */
+    }
+    clattn_submission_init(&submission);
+    submission.steps = steps;
+    submission.step_count = HEADS;
+    cr_assert_eq(clattn_submit(dispatcher, &submission, NULL), CLATTN_OK, "%s",
+                 clattn_error_message());
+    cr_assert_eq(statistics_of(dispatcher).lane[1].submissions, 1);
+    failing_cl_release(first);
+    unblock(&b);
+    clattn_dispatcher_destroy(dispatcher);
     close_heads(&h);
 }

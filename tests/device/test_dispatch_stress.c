@@ -25,6 +25,7 @@ typedef struct worker {
     uint32_t submitted, ran, cancelled, expired, lost;
     uint32_t events_lost; /* those that waited for what was lost included */
     uint32_t timeouts, expected_calls;
+    uint32_t divided; /* prompts that ran in parts */
     uint32_t failures;
     char first[400]; /* failure: of which job, what and why */
 } worker;
@@ -128,9 +129,17 @@ static clattn_status wait_for(worker *w, uint32_t at, clattn_event *event)
     return clattn_event_wait(event, below(w, 3) ? UINT64_MAX : UINT64_MAX - 1);
 }
 
+static bool is_divided(const worker *w, const stress_job *job, clattn_event *event)
+{
+    clattn_event_profile profile = {.struct_size = sizeof profile};
+    return job->kind == STRESS_PROMPT && clattn_event_get_profile(event, &profile) == CLATTN_OK &&
+           profile.launches > w->work->prompt_launches;
+}
+
 static clattn_status end(worker *w, uint32_t at, const stress_job *job, const flight *f)
 {
     const clattn_status status = wait_for(w, at, f->event);
+    w->divided += is_divided(w, job, f->event);
     count(w, at, job, status, f->event);
     check_second(w, at, status, f);
     clattn_event_release(f->event);
@@ -218,6 +227,7 @@ static void join(worker *w, worker *all)
     all->ran += w->ran;
     all->events_lost += w->events_lost;
     all->timeouts += w->timeouts;
+    all->divided += w->divided;
     all->expected_calls += w->expected_calls;
 }
 
@@ -228,6 +238,7 @@ static void check_statistics(const worker *all, const clattn_dispatcher_statisti
         shared += made->lane[i].shared;
     cr_assert(all->ran > all->submitted / 2, "%u of %u ran", all->ran, all->submitted);
     cr_assert(all->timeouts > 0, "no wait was given up");
+    cr_assert(all->divided > 0, "no prompt went in parts");
     cr_assert(shared > 0, "nothing shared launches");
     cr_assert_eq(made->finished + made->cancelled + made->expired + made->failed,
                  made->submissions);
@@ -273,22 +284,11 @@ Test(dispatch_stress, one_lane)
     stress(NULL, false);
 }
 
-/* False: the device can't be divided. */
-static bool divides(clattn_context_options *options)
-{
-    clattn_context *context = NULL;
-    options->parts = 2;
-    if (clattn_context_create(options, &context) == CLATTN_ERR_UNSUPPORTED)
-        return false;
-    cr_assert_eq(clattn_context_destroy(context), CLATTN_OK);
-    return true;
-}
-
 Test(dispatch_stress, two_lanes)
 {
     clattn_context_options options;
     clattn_context_options_init(&options);
-    if (!divides(&options))
+    if (!divides(&options, 2))
         cr_skip_test("the device can't be divided: %s", clattn_error_message());
     stress(&options, false);
 }
@@ -297,7 +297,7 @@ Test(dispatch_stress, a_lane_is_lost)
 {
     clattn_context_options options;
     failing_cl_options(&options);
-    if (!divides(&options))
+    if (!divides(&options, 2))
         cr_skip_test("the device can't be divided: %s", clattn_error_message());
     stress(&options, true);
 }

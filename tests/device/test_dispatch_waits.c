@@ -57,13 +57,6 @@ static void close_scene(scene *s)
     close_heads(&s->h);
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static void sleep_ms(long ms)
 {
     const struct timespec time = {.tv_nsec = ms * 1000000};
@@ -118,6 +111,24 @@ Test(dispatch_waits, all_runs_out)
         cr_assert_eq(clattn_event_wait_all(s.event, 2, UINT64_MAX), CLATTN_OK);
         close_scene(&s);
     }
+}
+
+/* Who only looks starts no thread that would see the end. */
+Test(dispatch_waits, a_look_needs_no_thread)
+{
+    const int none = threads_of_process();
+    if (none == 0)
+        cr_skip_test("this system doesn't count threads");
+    scene s;
+    uint32_t index = 99;
+    open_scene(&s, 0);
+    const int before = threads_of_process();
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(clattn_event_wait_any(s.event, 2, 0, &index), CLATTN_ERR_TIMEOUT);
+    cr_assert_eq(threads_of_process(), before);
+    cr_assert_eq(clattn_event_wait_any(s.event, 2, 1, &index), CLATTN_ERR_TIMEOUT);
+    cr_assert_eq(threads_of_process(), before + DISPATCHERS, "who waits has them started");
+    close_scene(&s);
 }
 
 /* ---- woken ----------------------------------------------------------------------------------- */
@@ -364,6 +375,7 @@ int main(void)
 {
     dispatch_waits_any_runs_out();
     dispatch_waits_all_runs_out();
+    dispatch_waits_a_look_needs_no_thread();
     dispatch_waits_any_of_what_missed_its_deadline();
     dispatch_waits_any_is_woken();
     dispatch_waits_any_of_one_direct_dispatcher();

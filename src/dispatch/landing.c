@@ -32,6 +32,7 @@ static void account(clattn__lane *lane, const clattn__flight *flight, bool good)
         clattn__lane_part_landed(&dispatcher->backlog.lane[lane->index], flight->part, ns);
     clattn__lane_landed(&dispatcher->backlog.lane[lane->index], flight->work, ns,
                         lane->flight_count == 0);
+    dispatcher->backlog.lane[lane->index].began = clattn__now_ns(); /* the next one */
 }
 
 /* How the submission has ended; `failure` (CLATTN_OK: none) is that of the last command of its

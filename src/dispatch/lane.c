@@ -1,6 +1,7 @@
 /* The life of a lane, and the ring of what is in flight on it. */
 #include "dispatch/lane.h"
 
+#include "base/clock.h"
 #include "dispatch/dispatcher.h"
 
 /* About what it takes to wake a thread. */
@@ -68,7 +69,7 @@ void clattn__lane_flies(clattn__lane *lane, const clattn__enqueued *what, double
     clattn__event_ref(what->closer);
     for (uint32_t i = 0; i < jobs && job; i++, job = job->previous)
         made.entries += clattn__event_of(job)->entry_count;
-    lane->dispatcher->backlog.lane[lane->index].flights++;
+    clattn__lane_launched(&lane->dispatcher->backlog.lane[lane->index], jobs, clattn__now_ns());
     lane->flight[(lane->flight_first + lane->flight_count++) % lane->flight_capacity] = made;
     lane->done.launches += what->launches;
     lane->done.submissions += jobs;

@@ -164,7 +164,8 @@ static uint32_t pick(const clattn__lane *lane, clattn__job **jobs, uint32_t *loo
     clattn__backlog *backlog = &lane->dispatcher->backlog;
     while (*looks > 0) {
         const uint32_t count = clattn__backlog_pick(backlog, lane->index, jobs, MOST_TOGETHER);
-        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family))
+        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family) ||
+            !clattn__backlog_is_worth(backlog, lane->index, jobs, count, clattn__now_ns()))
             return 0;
         if (!pass_over(lane, jobs[0]))
             return drop_blocked(lane, jobs, count);

@@ -202,7 +202,7 @@ static int32_t open_lane(const passage *way)
     }
     if (atomic_load(&event->doom) != CLATTN_OK) /* what it waits for has failed meanwhile */
         return -1;
-    const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job);
+    const int32_t lane = clattn__backlog_pass(&dispatcher->backlog, &event->job, event->submitted);
     if (lane >= 0 && dispatcher->distant &&
         clattn__transfer_conflicts(&dispatcher->lane[lane], event))
         return -1;

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* Submissions a launch, on average, from which on the next ones are worth waiting for. */
+#define COMPANY 2.0
+
 static void append(clattn__job_list *list, clattn__job *job)
 {
     job->next = NULL;
@@ -35,6 +38,7 @@ void clattn__job_due(clattn__job *job, uint64_t now, int32_t priority, uint64_t 
     const int32_t most = CLATTN__MAX_PRIORITY;
     const int32_t clamped = priority > most ? most : priority < -most ? -most : priority;
     job->lead = clamped * CLATTN__PRIORITY_NS;
+    job->hurries = expires != UINT64_MAX;
     job->key = (int64_t)now - job->lead;
     if (expires <= INT64_MAX && (int64_t)expires < job->key)
         job->key = (int64_t)expires;
@@ -118,13 +122,28 @@ bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uin
            clattn__lane_time(state, 0) < backlog->launch_ns;
 }
 
+bool clattn__backlog_is_worth(const clattn__backlog *backlog, uint32_t lane,
+                              clattn__job *const *jobs, uint32_t count, uint64_t now)
+{
+    const clattn__lane_state *state = &backlog->lane[lane];
+    double work = 0;
+    if (!jobs[0]->family || state->flights == 0 || state->together < COMPANY)
+        return true;
+    bool hurries = false;
+    for (uint32_t i = 0; i < count; i++) {
+        work += jobs[i]->work;
+        hurries = hurries || jobs[i]->hurries;
+    }
+    return hurries || work >= state->speed * clattn__lane_remaining(state, now);
+}
+
 void clattn__backlog_arrived(clattn__backlog *backlog, uint64_t now)
 {
     if (clattn__backlog_count(backlog))
         backlog->crowded_till = now + CLATTN__CROWDED_NS;
 }
 
-int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job)
+int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job, uint64_t now)
 {
     if (backlog->waiting.count || job->waits)
         return -1;
@@ -136,7 +155,8 @@ int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job)
     const int32_t lane =
         job->tied >= 0 ? job->tied : clattn__lane_choose(backlog->lane, backlog->lane_count, &task);
     const bool open = lane >= 0 && !is_barred(job, (uint32_t)lane) &&
-                      clattn__backlog_has_room(backlog, (uint32_t)lane, job->family);
+                      clattn__backlog_has_room(backlog, (uint32_t)lane, job->family) &&
+                      clattn__backlog_is_worth(backlog, (uint32_t)lane, &job, 1, now);
     return open ? lane : -1;
 }
 

@@ -30,6 +30,7 @@ typedef struct clattn__job {
     int64_t lead;    /* of its priority, ns */
     uint64_t family; /* jobs of the same can share launches; 0: it shares with none */
     double work;     /* that is not launched yet */
+    bool hurries;    /* it must have begun at some time */
     uint32_t waits;  /* events it waits for that are not even launched */
     uint32_t before; /* jobs of its head queues that must go first */
     int32_t tied;    /* lane on which those before it are in flight; -1: any will do */
@@ -64,19 +65,19 @@ typedef struct clattn__backlog {
 void clattn__backlog_init(clattn__backlog *backlog, uint32_t lane_count, double launch_ns);
 
 /* When a job is due that came at `now` with this priority (clamped to +-CLATTN__MAX_PRIORITY) and
- * must have begun by `expires` (UINT64_MAX: no such time). Sets key and lead. */
+ * must have begun by `expires` (UINT64_MAX: no such time). Sets key, lead and hurries. */
 void clattn__job_due(clattn__job *job, uint64_t now, int32_t priority, uint64_t expires);
 
-/* Adds a job behind all others. ranges, work, family, waits, key, lead, barred and order are set,
- * moving where there are several lanes; the caller may change moving while the job waits. The rest
- * is begun. */
+/* Adds a job behind all others. ranges, work, family, waits, key, lead, hurries, barred and order
+ * are set, moving where there are several lanes; the caller may change moving while the job waits.
+ * The rest is begun. */
 void clattn__backlog_add(clattn__backlog *backlog, clattn__job *job);
 
 /* A new job, not added yet, came at `now`: does it meet others? */
 void clattn__backlog_arrived(clattn__backlog *backlog, uint64_t now);
 /* The lane that a new job, not added yet, may go to at once, past an empty backlog; -1: it has to
  * wait. */
-int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job);
+int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job, uint64_t now);
 /* Enters that job as launched. */
 void clattn__backlog_passed(clattn__backlog *backlog, clattn__job *job, uint32_t lane);
 
@@ -84,6 +85,11 @@ void clattn__backlog_passed(clattn__backlog *backlog, clattn__job *job, uint32_t
  * and, where launches can be shared, one to run and one to follow at most, so that what comes
  * meanwhile comes together. */
 bool clattn__backlog_has_room(const clattn__backlog *backlog, uint32_t lane, uint64_t family);
+/* Whether these, which can share a launch, should go now. Where launches have been of several jobs
+ * lately, one that is to follow another waits for company till it takes as long as what is left of
+ * that; but not what must have begun at some time. */
+bool clattn__backlog_is_worth(const clattn__backlog *backlog, uint32_t lane,
+                              clattn__job *const *jobs, uint32_t count, uint64_t now);
 
 /* What the lane should launch next, into chosen (capacity): the job that is due first, and those of
  * its family that fit into the time of a launch, but for what is better left to another lane. What

@@ -28,6 +28,14 @@ static void measured(double *of, double work, double ns, double slower, double f
     *of += (speed < *of ? slower : faster) * (speed - *of);
 }
 
+void clattn__lane_launched(clattn__lane_state *lane, uint32_t jobs, uint64_t now)
+{
+    if (lane->flights++ == 0)
+        lane->began = now;
+    if (jobs)
+        lane->together += FRESH * (jobs - lane->together);
+}
+
 void clattn__lane_landed(clattn__lane_state *lane, double work, double ns, bool last)
 {
     lane->flying -= work;
@@ -56,6 +64,12 @@ double clattn__lane_part_weight(const clattn__lane_state *lane, double work)
 double clattn__lane_time(const clattn__lane_state *lane, double work)
 {
     return (lane->flying + work) / lane->speed;
+}
+
+double clattn__lane_remaining(const clattn__lane_state *lane, uint64_t now)
+{
+    const double all = clattn__lane_time(lane, 0), ran = (double)(now - lane->began);
+    return now > lane->began ? (ran < all ? all - ran : 0) : all;
 }
 
 double clattn__lane_most_work(const clattn__lane_state *lane)

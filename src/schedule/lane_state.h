@@ -19,7 +19,9 @@ typedef struct clattn__lane_state {
     double ceiling_ns; /* how long a launch may take at most; 0: as long as it likes */
     uint32_t units;    /* items that it executes at a time, at least 1 */
     double flying;     /* work launched and not done */
-    uint32_t flights;  /* in how many launches; counted up by whoever launches */
+    uint32_t flights;  /* in how many launches */
+    uint64_t began;    /* ns; when the first of them began, about */
+    double together;   /* submissions that a launch ends, if any, on average; older ones fade */
     bool dead;         /* its device failed: it gets nothing more */
 } clattn__lane_state;
 
@@ -33,6 +35,12 @@ typedef struct clattn__task {
 } clattn__task;
 
 void clattn__lane_state_init(clattn__lane_state *lane);
+
+/* Another launch is in flight since `now`, with which `jobs` submissions end; none with a part of a
+ * longer one. `flying` is the caller's matter. */
+void clattn__lane_launched(clattn__lane_state *lane, uint32_t jobs, uint64_t now);
+/* Nanoseconds until the lane has done what is in flight, by how long that has been running. */
+double clattn__lane_remaining(const clattn__lane_state *lane, uint64_t now);
 
 /* `work` of what is in flight is done, and was being done for `ns` (0: not known). The speed is an
  * average in which older measurements fade. `last`: nothing is left in flight. */

@@ -111,3 +111,54 @@ Test(backlog, parts_by_their_own_speed)
     clattn__lane_part_landed(lane, 10, 0);
     cr_assert_float_eq(lane->part_speed, 0.5, 1e-6);
 }
+
+/* Where launches were of several lately, a second one waits till it is as long as the first, so
+ * that what comes meanwhile comes together; elsewhere, and where nothing is in flight, it doesn't.
+ */
+Test(backlog, company_is_waited_for)
+{
+    enum { N = 8 };
+    const uint64_t now = 7000000;
+    clattn__backlog backlog;
+    clattn__job job[N], *chosen[N];
+    memset(job, 0, sizeof job);
+    clattn__backlog_init(&backlog, 1, 1e6);
+    clattn__lane_state *lane = &backlog.lane[0];
+    for (uint32_t i = 0; i < N; i++) {
+        chosen[i] = &job[i];
+        job[i].family = 3;
+        job[i].work = 1e4;
+    }
+    lane->flying = 3.5e4;
+    clattn__lane_launched(lane, 1, now);
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now), "nobody knows of others");
+    for (int i = 0; i < 20; i++) {
+        lane->flights = 0;
+        clattn__lane_launched(lane, 4, now);
+        clattn__lane_launched(lane, 0, now); /* parts say nothing about that */
+    }
+    lane->flights = 1;
+    cr_assert(!clattn__backlog_is_worth(&backlog, 0, chosen, 1, now));
+    cr_assert(!clattn__backlog_is_worth(&backlog, 0, chosen, 3, now));
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 4, now), "it is as long");
+    cr_assert(!clattn__backlog_is_worth(&backlog, 0, chosen, 1, now + 24999));
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now + 25000), "as what is left");
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now + 900000), "that takes long");
+    job[0].work = 1e5;
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now), "long ones need none");
+    job[0].work = 1e4;
+    cr_assert_eq(clattn__backlog_pass(&backlog, &job[0], now), -1, "nor does it pass the backlog");
+    clattn__job_due(&job[0], 1000, 0, 5000);
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now), "it has a deadline");
+    clattn__job_due(&job[0], 1000, 0, UINT64_MAX);
+    cr_assert(!clattn__backlog_is_worth(&backlog, 0, chosen, 1, now));
+    job[0].family = 0;
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now), "it shares with nobody");
+    job[0].family = 3;
+    lane->flights = 0;
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now));
+    for (int i = 0; i < 20; i++)
+        clattn__lane_launched(lane, 1, now);
+    lane->flights = 1;
+    cr_assert(clattn__backlog_is_worth(&backlog, 0, chosen, 1, now), "they have gone");
+}

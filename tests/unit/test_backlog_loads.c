@@ -181,7 +181,7 @@ static void put(sim *s, uint32_t lane, double work, sim_job *const *done, uint32
     f->count = count;
     for (uint32_t i = 0; i < count; i++)
         f->done[i] = done[i];
-    s->backlog.lane[lane].flights++;
+    clattn__lane_launched(&s->backlog.lane[lane], count, s->now);
     s->busy_until[lane] = f->ends;
     s->longest = f->took > s->longest ? f->took : s->longest;
 }
@@ -232,7 +232,8 @@ static bool launch_one(sim *s, uint32_t lane)
         return false;
     clattn__backlog_look(&s->backlog, lane);
     const uint32_t count = clattn__backlog_pick(&s->backlog, lane, chosen, BATCH);
-    if (count == 0 || !clattn__backlog_has_room(&s->backlog, lane, chosen[0]->family))
+    if (count == 0 || !clattn__backlog_has_room(&s->backlog, lane, chosen[0]->family) ||
+        !clattn__backlog_is_worth(&s->backlog, lane, chosen, count, s->now))
         return false;
     sim_job *j = of(chosen[0]);
     check_order(s, j, lane);
@@ -276,6 +277,7 @@ static void land(sim *s, uint32_t lane)
     if (f->part > 0)
         clattn__lane_part_landed(&s->backlog.lane[lane], f->part, (double)f->took);
     clattn__lane_landed(&s->backlog.lane[lane], f->work, (double)f->took, last);
+    s->backlog.lane[lane].began = s->now;
     for (uint32_t i = 0; i < f->count; i++) {
         sim_job *j = f->done[i];
         j->finishes++;
@@ -297,7 +299,7 @@ static void arrive(sim *s)
     j->due = due_now(s, j);
     if (j->patience && (int64_t)expires < j->due)
         j->due = (int64_t)expires;
-    const int32_t lane = clattn__backlog_pass(&s->backlog, &j->job);
+    const int32_t lane = clattn__backlog_pass(&s->backlog, &j->job, s->now);
     if (lane < 0 || clattn__backlog_share(&s->backlog, (uint32_t)lane, j->work) < j->work) {
         clattn__backlog_add(&s->backlog, &j->job);
         return;

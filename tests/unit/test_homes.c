@@ -130,7 +130,7 @@ Test(homes, followers_of_a_stolen_head_queue_are_no_steals)
     for (int i = 1; i <= FOLLOWERS; i++)
         clattn__backlog_done(&q.backlog, &q.job[i]);
     clattn__lane_landed(&q.backlog.lane[1], FOLLOWERS * 1e5, FOLLOWERS * 1e5, true);
-    cr_assert_eq(clattn__backlog_pass(&q.backlog, &q.job[0]), 1);
+    cr_assert_eq(clattn__backlog_pass(&q.backlog, &q.job[0], 0), 1);
     clattn__backlog_passed(&q.backlog, &q.job[0], 0);
     cr_assert_eq(q.backlog.steals, 4, "back again");
 }

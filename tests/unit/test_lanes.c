@@ -151,7 +151,7 @@ static void launch(world *w, uint32_t lane, clattn__job *const *jobs, uint32_t c
     t->took = (uint64_t)(t->work / w->speed[lane]) + 1;
     t->ends = start + t->took + (uint64_t)t->moving;
     w->longest = t->ends - start > w->longest ? t->ends - start : w->longest;
-    w->backlog.lane[lane].flights++;
+    clattn__lane_launched(&w->backlog.lane[lane], count, w->now);
     w->last[lane]++;
 }
 
@@ -182,7 +182,8 @@ static void feed(world *w, uint32_t lane)
     clattn__backlog_look(&w->backlog, lane);
     while (clattn__backlog_has_room(&w->backlog, lane, 0)) {
         const uint32_t count = clattn__backlog_pick(&w->backlog, lane, jobs, TOGETHER);
-        if (count == 0 || !clattn__backlog_has_room(&w->backlog, lane, jobs[0]->family))
+        if (count == 0 || !clattn__backlog_has_room(&w->backlog, lane, jobs[0]->family) ||
+            !clattn__backlog_is_worth(&w->backlog, lane, jobs, count, w->now))
             break;
         if (!pass_over(w, lane, jobs[0]))
             launch(w, lane, jobs, drop_blocked(w, lane, jobs, count));
@@ -196,7 +197,7 @@ static void arrive(world *w)
     clattn__job *job = &p->job;
     clattn__job_due(job, w->now, 0, UINT64_MAX);
     estimate_moving(w, p);
-    const int32_t lane = clattn__backlog_pass(&w->backlog, job);
+    const int32_t lane = clattn__backlog_pass(&w->backlog, job, w->now);
     if (lane >= 0 && !conflicts(w, p, (uint32_t)lane)) {
         launch(w, (uint32_t)lane, &job, 1);
         job->order = w->added;
@@ -211,6 +212,7 @@ static void land(world *w, uint32_t lane)
     const trip *t = &w->trip[lane][w->first[lane]++];
     clattn__lane_landed(&w->backlog.lane[lane], t->work, (double)t->took,
                         w->first[lane] == w->last[lane]);
+    w->backlog.lane[lane].began = w->now;
     for (uint32_t i = 0; i < t->count; i++) {
         t->of[i]->ended = true;
         w->ended++;

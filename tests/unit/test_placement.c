@@ -315,7 +315,7 @@ Test(placement, parts_while_jobs_meet)
     clattn__backlog_init(&backlog, 1, 1e6);
     clattn__backlog_arrived(&backlog, now);
     cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, now), 1e7, 1, "it is alone");
-    cr_assert_eq(clattn__backlog_pass(&backlog, &first), 0);
+    cr_assert_eq(clattn__backlog_pass(&backlog, &first, now), 0);
     clattn__backlog_passed(&backlog, &first, 0);
     clattn__backlog_arrived(&backlog, now + 10);
     clattn__backlog_add(&backlog, &second);

@@ -42,10 +42,16 @@ bool clattn__lane_is_brief(const clattn__lane *lane)
     return clattn__lane_time(&lane->dispatcher->backlog.lane[lane->index], 0) < BRIEF_NS;
 }
 
+/* Others have work for the cores, which stay awake, and a thread that looks keeps them from it. */
+static bool is_crowded(const clattn_dispatcher *dispatcher)
+{
+    return clattn__now_ns() < dispatcher->backlog.crowded_till;
+}
+
 clattn_status clattn__lane_wait(clattn__lane *lane, uint32_t index)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
-    const bool asleep = clattn__lane_is_brief(lane);
+    const bool asleep = clattn__lane_is_brief(lane) || is_crowded(dispatcher);
     struct _cl_event *last =
         lane->flight[(lane->flight_first + index) % lane->flight_capacity].what.last;
     /* it may land meanwhile */

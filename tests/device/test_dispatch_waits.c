@@ -131,6 +131,34 @@ Test(dispatch_waits, a_look_needs_no_thread)
     close_scene(&s);
 }
 
+/* While submissions meet, the thread of a lane sleeps: one that looked would take the cores from
+ * those that work. Waits that look do so for a millisecond. */
+Test(dispatch_waits, a_crowd_is_waited_for_asleep)
+{
+    enum { FEW = 30 };
+    heads h;
+    blocker b = {0};
+    clattn_context_options options;
+    failing_cl_options(&options);
+    open_heads(&h, &options);
+    const uint32_t lane = failing_cl_lanes();
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    failing_cl_hold(lane);
+    block(&h, dispatcher, &b, 1500);
+    const uint32_t before = failing_cl_status_asked();
+    clattn_event *held = submit_head(&h, dispatcher, 1, NULL, 0);
+    sleep_ms(30);
+    const uint32_t asked = failing_cl_status_asked() - before;
+    cr_assert_eq(statistics_of(dispatcher).waiting, 1);
+    cr_assert(asked <= FEW, "%u looks", asked);
+    failing_cl_release(lane);
+    cr_assert_eq(clattn_event_wait(held, UINT64_MAX), CLATTN_OK);
+    clattn_event_release(held);
+    unblock(&b);
+    clattn_dispatcher_destroy(dispatcher);
+    close_heads(&h);
+}
+
 /* ---- woken ----------------------------------------------------------------------------------- */
 
 /* Who is woken looks by himself after 100 ms. To be woken takes less than this, on a machine that
@@ -376,6 +404,7 @@ int main(void)
     dispatch_waits_any_runs_out();
     dispatch_waits_all_runs_out();
     dispatch_waits_a_look_needs_no_thread();
+    dispatch_waits_a_crowd_is_waited_for_asleep();
     dispatch_waits_any_of_what_missed_its_deadline();
     dispatch_waits_any_is_woken();
     dispatch_waits_any_of_one_direct_dispatcher();

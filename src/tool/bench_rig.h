@@ -21,6 +21,8 @@ typedef struct bench_piece {
 } bench_piece;
 
 double bench_now(void);
+/* Processor time of the calling thread. */
+double bench_thread_now(void);
 
 enum { BENCH_RIG_DIM = 64 };
 

@@ -31,4 +31,19 @@ static inline float addend_at(__global const clattn_problem_row *row, const clat
                         row->dtype[CLATTN_T_B]);
 }
 
+/* Writes element (batch, i, j) of the result: the sum with B added, to what is there, if asked to.
+ */
+static inline void write_sum(__global const clattn_problem_row *row, const clattn_base *base,
+                             __global const void *addend, __global void *result, int batch, int i,
+                             int j, float sum)
+{
+    const long at = result_at(row, base, batch, i, j);
+    const uint dtype = row->dtype[CLATTN_T_RESULT];
+    if (row->product & (CLATTN_P_OF_COLUMNS | CLATTN_P_OF_ROWS))
+        sum += addend_at(row, base, addend, row->product & CLATTN_P_OF_ROWS ? i : j);
+    if (row->product & CLATTN_P_ADD)
+        sum += load_element(result, at, dtype);
+    store_element(sum, result, at, dtype);
+}
+
 #endif

@@ -48,15 +48,9 @@ linear_reference(__global const void *left, __global const void *right, __global
     const clattn_work_item item = items[first + get_group_id(0)];
     __global const clattn_problem_row *row = &rows[item.row];
     const int width = item.k_end - item.k_begin, height = item.q_end - item.q_begin;
-    const uint dtype = row->dtype[CLATTN_T_RESULT];
     for (int n = (int)get_local_id(0); n < width * height; n += WG_SIZE) {
         const int i = item.q_begin + n / width, j = item.k_begin + n % width;
-        const long at = result_at(row, &base, item.batch, i, j);
-        float x = product(row, &base, left, right, item.batch, i, j);
-        if (row->product & (CLATTN_P_OF_COLUMNS | CLATTN_P_OF_ROWS))
-            x += addend_at(row, &base, addend, row->product & CLATTN_P_OF_ROWS ? i : j);
-        if (row->product & CLATTN_P_ADD)
-            x += load_element(result, at, dtype);
-        store_element(x, result, at, dtype);
+        write_sum(row, &base, addend, result, item.batch, i, j,
+                  product(row, &base, left, right, item.batch, i, j));
     }
 }

@@ -40,7 +40,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     };
     if (product.wanted)
         clattn__launch_add(variant, &row);
-    clattn__product_add_sums(problem, variant);
+    clattn__product_add_sums(problem, variant, &variant->config);
 }
 
 #define KERNEL(stem, of)                                                                           \

@@ -150,7 +150,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         clattn__product_add_pack(problem, variant);
     if (product.wanted)
         clattn__launch_add(variant, &row);
-    clattn__product_add_sums(problem, variant);
+    clattn__product_add_sums(problem, variant, &variant->config);
 }
 
 #define KERNEL(stem, of, numbers)                                                                  \

@@ -19,6 +19,7 @@ static const struct {
     {"DIM_MAX", offsetof(clattn__config, dim_max)},
     {"FULL", offsetof(clattn__config, full)},
     {"STORAGE", offsetof(clattn__config, storage)},
+    {"STAGES", offsetof(clattn__config, stages)},
     {"SCALE_CHANNELS", offsetof(clattn__config, scale_channels)},
     {"SCORE_FUNCTION", offsetof(clattn__config, score_function)},
     {"MASK_FUNCTION", offsetof(clattn__config, mask_function)},

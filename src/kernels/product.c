@@ -188,10 +188,12 @@ void clattn__product_add_pack(const clattn__problem *problem, clattn__variant *v
         .tensors = {CLATTN_T_RIGHT, CLATTN_T_K_PANELS, CLATTN_T_COUNT},
     };
     clattn__launch_add(variant, &row);
-    variant->launch[variant->launch_count - 1].config.cols = 0;
+    variant->launch[variant->launch_count - 1].config =
+        (clattn__config){.vec = variant->config.vec, .group_size = variant->config.group_size};
 }
 
-void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *variant)
+void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *variant,
+                              const clattn__config *config)
 {
     const clattn__launch_row row = {
         .file = "linear/linear_sums.cl",
@@ -204,6 +206,5 @@ void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *v
         return;
     clattn__launch_add(variant, &row);
     clattn__launch *launch = &variant->launch[variant->launch_count - 1];
-    launch->config =
-        (clattn__config){.vec = variant->config.vec, .group_size = variant->config.group_size};
+    launch->config = (clattn__config){.vec = config->vec, .group_size = config->group_size};
 }

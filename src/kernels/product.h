@@ -33,10 +33,13 @@ void clattn__product_place(const clattn__problem *problem, clattn__variant *vari
  */
 void clattn__product_place_panels(const clattn__problem *problem, clattn__variant *variant);
 
-/* The launch that fills them. vec is the only number of the configuration that it uses. */
+/* The launch that fills them. vec and group_size are the numbers of the configuration that it uses.
+ */
 void clattn__product_add_pack(const clattn__problem *problem, clattn__variant *variant);
 
-/* The launch that sums dy for the gradient by b, where that is asked for. */
-void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *variant);
+/* The launch that sums dy for the gradient by b, where that is asked for. vec and group_size are
+ * the numbers of `config` that it uses. */
+void clattn__product_add_sums(const clattn__problem *problem, clattn__variant *variant,
+                              const clattn__config *config);
 
 #endif

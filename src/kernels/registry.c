@@ -16,9 +16,11 @@ extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
 extern const clattn__kernel clattn__gradient_simd;
 extern const clattn__kernel clattn__gradient_reference;
-extern const clattn__kernel clattn__linear_simd, clattn__linear_reference;
-extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_reference;
-extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_reference;
+extern const clattn__kernel clattn__linear_simd, clattn__linear_tile, clattn__linear_reference;
+extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_tile;
+extern const clattn__kernel clattn__linear_x_reference;
+extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_tile;
+extern const clattn__kernel clattn__linear_w_reference;
 extern const clattn__kernel clattn__linear_pack;
 extern const clattn__kernel clattn__additive_simd;
 extern const clattn__kernel clattn__additive_reference;
@@ -41,10 +43,13 @@ static const clattn__kernel *const kernels[] = {
     &clattn__top_k_simd,
     &clattn__top_k_reference,
     &clattn__linear_simd,
+    &clattn__linear_tile,
     &clattn__linear_reference,
     &clattn__linear_x_simd,
+    &clattn__linear_x_tile,
     &clattn__linear_x_reference,
     &clattn__linear_w_simd,
+    &clattn__linear_w_tile,
     &clattn__linear_w_reference,
     &clattn__linear_pack,
     &clattn__additive_simd,

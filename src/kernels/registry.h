@@ -27,6 +27,7 @@ typedef struct clattn__config {
     uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
     uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
     uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */
+    uint32_t stages;         /* STAGES: slices of matrices in local memory */
     uint32_t scale_channels; /* SCALE_CHANNELS: elements that share a scale, 0: a row */
     uint32_t score_function; /* SCORE_FUNCTION, MASK_FUNCTION: 1 if the caller's text is */
     uint32_t mask_function;

@@ -272,6 +272,7 @@ void linear_run(clattn_context *context, linear_trial *t)
 /* Each family of kernels: of the three passes, and of packing. */
 const char *const linear_families[LINEAR_FAMILIES] = {
     "linear_simd,linear_x_simd,linear_w_simd",
+    "linear_tile,linear_x_tile,linear_w_tile",
     "linear_reference,linear_x_reference,linear_w_reference",
 };
 

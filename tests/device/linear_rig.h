@@ -53,7 +53,7 @@ void linear_run_packed(clattn_context *context, linear_trial *t);
 void linear_check(const linear_trial *t);
 
 /* Each family of kernels, of the three passes. */
-#define LINEAR_FAMILIES 2
+#define LINEAR_FAMILIES 3
 extern const char *const linear_families[LINEAR_FAMILIES];
 clattn_context *linear_open(size_t family);
 

@@ -93,13 +93,17 @@ Test(linear, gives_the_same_bits_in_every_company)
         cr_assert_arr_eq(one[0], all[row], sizeof one[0], "row %d", row);
     }
     rig_close(context);
-    context = linear_open(1);
     desc.rows = ROWS;
     const clattn_host_binding other[] = {
         {CLATTN_SLOT_X, 0, x}, {CLATTN_SLOT_W, 0, w}, {CLATTN_SLOT_Y, 0, again}};
-    linear_good(clattn_linear(context, &desc, other, 3));
-    cr_assert_arr_eq(again, all, sizeof all, "linear_reference adds in another order");
-    rig_close(context);
+    for (size_t family = 1; family < LINEAR_FAMILIES; family++) {
+        context = linear_open(family);
+        memset(again, 0, sizeof again);
+        linear_good(clattn_linear(context, &desc, other, 3));
+        cr_assert_arr_eq(again, all, sizeof all, "%s adds in another order",
+                         linear_families[family]);
+        rig_close(context);
+    }
 }
 
 /* ---- extents of 2^31 - 1 ----------------------------------------------------------------------

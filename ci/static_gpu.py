@@ -32,11 +32,11 @@ TABLE = ROOT / "ci/static_gpu.tsv"
 Family = namedtuple("Family", "name files macros spills scratch occupancy")
 FAMILIES = [
     Family("reference",
-           r"\w+_reference|gradient_rows|gradient_sink|additive_rows|linear_sums|merge|append|"
-           r"rotary|shift|copy_present",
+           r"\w+_reference|gradient_rows|gradient_sink|additive_rows|linear_sums|merge",
            {"VEC": 1, "WG_SIZE": 64}, None, None, None),
     Family("tile", r"\w+_tile", {"VEC": 4, "STORAGE": 0}, 0, None, None),
-    Family("pack", r"linear_pack", {"VEC": 4, "WG_SIZE": 1}, 0, None, None),
+    Family("rows", r"append|rotary|shift|copy_present", {"VEC": 1, "WG_SIZE": 64}, 0, 0, None),
+    Family("pack", r"linear_pack", {"VEC": 4, "WG_SIZE": 64}, 0, None, None),
     Family("merge", r"merge_splits", {"VEC": 4}, None, None, None),
     Family("measure", r"empty|fma_peak|read_bandwidth",
            {"VEC": 4, "WG_SIZE": 64, "CHAINS": 8}, 0, 0, 50),

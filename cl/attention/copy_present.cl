@@ -1,23 +1,36 @@
-/* Past and new keys or values, one after the other, into PRESENT_K and PRESENT_V. */
+/* Past and new keys or values, one after the other, into PRESENT_K and PRESENT_V. An item is tokens
+ * of one head. */
 #include "common/item.h"
+#include "common/row_lanes.h"
 #include "common/types.h"
 
-static void copy_rows(const rows_of *from, const clattn_work_item *item,
+/* Rows of an item that are past ones, 0, or new ones, 1: `now`, a constant. */
+INLINE void copy_part(const rows_of *from, const int now, const clattn_work_item *item,
                       __global const clattn_problem_row *row, int tensor, int dim,
-                      __global void *to, long begin)
+                      __global void *to, long to_begin)
 {
     __global const clattn_tensor_row *t = &row->tensor[tensor];
-    for (int j = item->k_begin; j < item->k_end; j++) {
-        const int past = j < from->n_past ? 0 : 1;
-        const long source = from->begin[past] + j * from->step[past];
-        for (int d = 0; d < dim; d++)
+    const int begin = now ? max(item->k_begin, from->n_past) : item->k_begin;
+    const int end = now ? item->k_end : min(item->k_end, from->n_past);
+    for (int n = ROW_TEAM; n < end - begin; n += ROW_TEAMS) {
+        const int j = begin + n;
+        const long source = from->begin[now] + j * from->step[now];
+        for (int d = ROW_LANE; d < dim; d += ROW_LANES)
             store_element(
-                load_element(from->memory[past], source + d * from->inner[past], from->dtype[past]),
-                to, begin + j * t->stride[2] + d * t->stride[3], row->dtype[tensor]);
+                load_element(from->memory[now], source + d * from->inner[now], from->dtype[now]),
+                to, to_begin + j * t->stride[2] + d * t->stride[3], row->dtype[tensor]);
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+INLINE void copy_rows(const rows_of *from, const clattn_work_item *item,
+                      __global const clattn_problem_row *row, int tensor, int dim,
+                      __global void *to, long begin)
+{
+    copy_part(from, 0, item, row, tensor, dim, to, begin);
+    copy_part(from, 1, item, row, tensor, dim, to, begin);
+}
+
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 copy_present(__global const void *k, __global const void *past_k, __global void *present_k,
              __global const void *v, __global const void *past_v, __global void *present_v,
              const clattn_base base, __global const clattn_problem_row *rows,

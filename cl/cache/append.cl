@@ -10,7 +10,7 @@
 /* ---- integers -------------------------------------------------------------------------------- */
 
 /* The largest absolute value of x (count); NaN if one isn't finite. */
-INLINE float largest_size(const float *x, int count)
+INLINE float largest_size(ROW_MEMORY const float *x, int count)
 {
     vfloat most = 0.0f, odd = 0.0f; /* odd becomes NaN with the first that isn't finite */
     int d = 0;
@@ -27,64 +27,93 @@ INLINE float largest_size(const float *x, int count)
     return check == 0.0f ? largest : NAN;
 }
 
-/* Writes x (count) as integers of which the largest is `limit`, from element `at` on; returns their
- * scale. What isn't finite makes the scale NaN, and so shows. */
-INLINE float quantise(const float *x, int count, const rows_of *to, long at)
+/* How numbers become integers of up to `limit`: times `inverse`; `odd`: one isn't finite, all are
+ * 0.
+ */
+typedef struct steps {
+    float inverse;
+    int limit, odd;
+} steps;
+
+INLINE int integer_of(float x, steps by)
 {
-    const int limit = to->dtype[1] == CLATTN_D_I8 ? 127 : 7;
-    const float most = largest_size(x, count);
-    const float inverse = most >= LEAST ? limit / most : 0.0f;
+    return by.odd ? 0 : clamp((int)rint(x * by.inverse), -by.limit, by.limit);
+}
+
+/* Writes x (count) as integers of which the largest is the limit, from element `at` on; returns
+ * their scale. What isn't finite makes the scale NaN, and so shows. Where two are in a byte, `at`
+ * and `count` are even, and elements are side by side. */
+INLINE float quantise(ROW_MEMORY const float *x, int count, const rows_of *to, long at)
+{
     __global uchar *bytes = (__global uchar *)to->memory[1];
-    for (int d = 0; d < count; d++, at += to->inner[1]) {
-        const int n = isnan(most) ? 0 : clamp((int)rint(x[d] * inverse), -limit, limit);
-        if (to->dtype[1] == CLATTN_D_I8)
-            bytes[at] = (uchar)n;
-        else
-            bytes[at / 2] = (uchar)(at & 1 ? (bytes[at / 2] & 15) | n << 4 : n & 15);
-    }
-    return most >= LEAST ? most / limit : most * 0.0f;
+    const float most = largest_size(x, count);
+    steps by = {0.0f, to->dtype[1] == CLATTN_D_I8 ? 127 : 7, isnan(most)};
+    if (most >= LEAST)
+        by.inverse = by.limit / most;
+    if (to->dtype[1] == CLATTN_D_I8)
+        for (int d = ROW_LANE; d < count; d += ROW_LANES)
+            bytes[at + d * to->inner[1]] = (uchar)integer_of(x[d], by);
+    else
+        for (int d = 2 * ROW_LANE; d < count; d += 2 * ROW_LANES)
+            bytes[(at + d) / 2] =
+                (uchar)((integer_of(x[d], by) & 15) | integer_of(x[d + 1], by) << 4);
+    return most >= LEAST ? most / by.limit : most * 0.0f;
 }
 
 /* Row j and its scales. */
-INLINE void quantise_row(const float *x, const rows_of *to, int j, int dim)
+INLINE void quantise_row(ROW_MEMORY const float *x, const rows_of *to, int j, int dim)
 {
     __global float *scale = (__global float *)to->scales + scale_begin(to, j);
     const long begin = row_begin(to, j);
     const int size = to->scale_channels ? to->scale_channels : dim;
-    for (int d = 0; d < dim; d += size, scale += to->scale_inner)
-        *scale = quantise(x + d, min(size, dim - d), to, begin + d * to->inner[1]);
+    for (int d = 0; d < dim; d += size, scale += to->scale_inner) {
+        const float by = quantise(x + d, min(size, dim - d), to, begin + d * to->inner[1]);
+        if (ROW_LANE == 0)
+            *scale = by;
+    }
 }
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
-/* What happens to rows on their way. */
-typedef struct way {
-    norm by_norm;
-    rotation by_angle;
-    places at_place;
-} way;
+/* What is appended to pages isn't in pages. */
+INLINE rows_of new_rows(__global const clattn_problem_row *row, const clattn_base *base, int tensor,
+                        __global const void *memory, int batch, int head, __global const int *pages)
+{
+    rows_of of = rows_init(row, base, 0, tensor, memory, tensor, batch, head, 0, pages);
+    of.begin[1] += batch * of.page_step;
+    return of;
+}
+
+INLINE rows_of pages_of(__global const clattn_problem_row *row, const clattn_base *base, int tensor,
+                        __global void *memory, int batch, int head, __global const int *pages,
+                        int scales_tensor, __global float *scales)
+{
+    rows_of of = rows_init(row, base, 0, tensor, memory, tensor, batch, head, 0, pages);
+    rows_scale(&of, row, base, scales, scales_tensor, batch, head, 0);
+    return of;
+}
 
 /* Tokens of an item, `position` that of token 0. */
-INLINE void append_rows(const rows_of *from, const rows_of *to, const way *by, int begin, int end,
-                        int position, int dim)
+INLINE void append_rows(const rows_of *from, const rows_of *to, const way *by,
+                        const places *at_place, int begin, int end, int position, int dim,
+                        ROW_MEMORY float *x)
 {
-    float x[ROW_MOST];
-    for (int i = begin; i < end; i++) {
-        load_row(from->memory[1], from->begin[1] + i * from->step[1], from->inner[1],
-                 from->dtype[1], dim, x);
-        if (by->by_norm.on)
-            normalise_row(&by->by_norm, dim, x);
-        if (by->by_angle.angles)
-            rotate_row(&by->by_angle, place_of(&by->at_place, i), x);
-        if (to->scales)
+    for (int n = 0; n < end - begin; n += ROW_TEAMS) {
+        const int i = row_of_team(begin, end, n), here = n + ROW_TEAM < end - begin;
+        if (here)
+            load_row(from->memory[1], from->begin[1] + i * from->step[1], from->inner[1],
+                     from->dtype[1], dim, x);
+        turn_row(by, here, by->by_angle.angles ? place_of(at_place, i) : 0, dim, x);
+        if (here && to->scales)
             quantise_row(x, to, position + i, dim);
-        else
-            write_row(x, dim, 1.0f, (__global void *)to->memory[1], row_begin(to, position + i),
+        else if (here)
+            store_row(x, dim, (__global void *)to->memory[1], row_begin(to, position + i),
                       to->inner[1], to->dtype[1]);
+        ROW_BARRIER();
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 append(__global const void *k, __global const void *v, __global void *present_k,
        __global void *present_v, __global float *k_scales, __global float *v_scales,
        __global const float *angles, __global const void *rms_weight,
@@ -93,33 +122,29 @@ append(__global const void *k, __global const void *v, __global void *present_k,
        __global const clattn_problem_row *rows, __global const clattn_work_item *items, uint first,
        uint count)
 {
-    if (get_group_id(0) >= count)
-        return;
-    const clattn_work_item item = items[first + get_group_id(0)];
-    __global const clattn_problem_row *row = &rows[item.row];
-    const int b = item.batch, g = item.head;
-    rows_of keys = rows_init(row, &base, 0, CLATTN_T_K, k, CLATTN_T_K, b, g, 0, pages);
-    rows_of values = rows_init(row, &base, 0, CLATTN_T_V, v, CLATTN_T_V, b, g, 0, pages);
-    rows_of to_keys =
-        rows_init(row, &base, 0, CLATTN_T_PRESENT_K, present_k, CLATTN_T_PRESENT_K, b, g, 0, pages);
-    rows_of to_values =
-        rows_init(row, &base, 0, CLATTN_T_PRESENT_V, present_v, CLATTN_T_PRESENT_V, b, g, 0, pages);
-    keys.begin[1] += b * keys.page_step; /* the new ones aren't in pages */
-    values.begin[1] += b * values.page_step;
-    rows_scale(&to_keys, row, &base, k_scales, CLATTN_T_K_SCALES, b, g, 0);
-    rows_scale(&to_values, row, &base, v_scales, CLATTN_T_V_SCALES, b, g, 0);
-    const int limit = (int)min((long)row->page_size * row->page_limit, (long)INT_MAX);
-    const int position = clamp(positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
-                                         b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
-                               0, limit);
-    const int end =
-        min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
-    way by;
-    by.by_norm = norm_init(row, &base, rms_weight, g);
-    by.by_angle = rotation_init(row, &base, angles);
-    by.at_place = places_init(row, &base, token_positions, b, 0, position);
-    append_rows(&keys, &to_keys, &by, item.k_begin, end, position, row->head_dim);
-    by.by_norm.on = 0;
-    by.by_angle.angles = 0;
-    append_rows(&values, &to_values, &by, item.k_begin, end, position, row->value_dim);
+    ROW_ARRAY(x);
+    if (get_group_id(0) < count) {
+        const clattn_work_item item = items[first + get_group_id(0)];
+        __global const clattn_problem_row *row = &rows[item.row];
+        const int b = item.batch, g = item.head;
+        const int limit = (int)min((long)row->page_size * row->page_limit, (long)INT_MAX);
+        const int position = clamp(positions[tensor_start(row, &base, CLATTN_T_POSITIONS) +
+                                             b * row->tensor[CLATTN_T_POSITIONS].stride[0]],
+                                   0, limit);
+        const int end =
+            min(min(item.k_end, keys_of(row, &base, kv_lengths, b).count), limit - position);
+        const places at_place = places_init(row, &base, token_positions, b, 0, position);
+        const way by = {norm_init(row, &base, rms_weight, g), rotation_init(row, &base, angles)};
+        const way as_it_is = {{0}, {0}};
+        /* One after the other, so that lanes needn't have registers for both. */
+        const rows_of keys = new_rows(row, &base, CLATTN_T_K, k, b, g, pages);
+        const rows_of to_keys = pages_of(row, &base, CLATTN_T_PRESENT_K, present_k, b, g, pages,
+                                         CLATTN_T_K_SCALES, k_scales);
+        append_rows(&keys, &to_keys, &by, &at_place, item.k_begin, end, position, row->head_dim, x);
+        const rows_of values = new_rows(row, &base, CLATTN_T_V, v, b, g, pages);
+        const rows_of to_values = pages_of(row, &base, CLATTN_T_PRESENT_V, present_v, b, g, pages,
+                                           CLATTN_T_V_SCALES, v_scales);
+        append_rows(&values, &to_values, &as_it_is, &at_place, item.k_begin, end, position,
+                    row->value_dim, x);
+    }
 }

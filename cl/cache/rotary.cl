@@ -1,14 +1,5 @@
-/* RMS normalisation and rotary embedding of queries or keys. An item is tokens of one head, a token
- * a work-item. */
+/* RMS normalisation and rotary embedding of queries or keys. An item is tokens of one head. */
 #include "common/rotate.h"
-
-/* WG_SIZE: work-items of a group. */
-#ifndef WG_SIZE
-#define WG_SIZE 1
-#endif
-#if WG_SIZE < 1
-#error "WG_SIZE must be at least 1"
-#endif
 
 /* The position of a batch entry's token 0: as given, or where it stands among the keys. Where each
  * token has its own it isn't used. */
@@ -24,6 +15,32 @@ static long first_position(__global const clattn_problem_row *row, const clattn_
     return row->offset;
 }
 
+/* Where tokens of a head come from and go to. */
+typedef struct tokens_of_head {
+    __global const void *from;
+    __global void *to;
+    long begin[2], step[2], inner[2]; /* elements, from and to: of token 0, to the next ones */
+    uint dtype[2];
+} tokens_of_head;
+
+static inline tokens_of_head tokens_init(__global const clattn_problem_row *row,
+                                         const clattn_base *base, __global const void *from,
+                                         __global void *to, int batch, int head, int token)
+{
+    tokens_of_head of;
+    of.from = from;
+    of.to = to;
+    for (int i = 0; i < 2; i++) {
+        const int tensor = i ? CLATTN_T_ROTATED_Q : CLATTN_T_PLAIN_Q;
+        __global const clattn_tensor_row *t = &row->tensor[tensor];
+        of.begin[i] = tensor_begin(row, base, tensor, batch, head) + token * t->stride[2];
+        of.step[i] = t->stride[2];
+        of.inner[i] = t->stride[3];
+        of.dtype[i] = row->dtype[tensor];
+    }
+    return of;
+}
+
 __kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 rotary(__global const void *plain, __global const float *angles, __global const void *rms_weight,
        __global const int *positions, __global const int *token_positions,
@@ -31,32 +48,29 @@ rotary(__global const void *plain, __global const float *angles, __global const 
        const clattn_base base, __global const clattn_problem_row *rows,
        __global const clattn_work_item *items, uint first, uint count)
 {
-    if (get_group_id(0) >= count)
-        return;
-    const clattn_work_item item = items[first + get_group_id(0)];
-    __global const clattn_problem_row *row = &rows[item.row];
-    __global const clattn_tensor_row *from = &row->tensor[CLATTN_T_PLAIN_Q];
-    __global const clattn_tensor_row *to = &row->tensor[CLATTN_T_ROTATED_Q];
-    const int b = item.batch, h = item.head, dim = row->head_dim;
-    const tokens queries = queries_of(row, &base, q_lengths, b);
-    const norm by_norm = norm_init(row, &base, rms_weight, h);
-    const rotation by_angle = rotation_init(row, &base, angles);
-    const places at_place =
-        places_init(row, &base, token_positions, b, queries.first,
-                    first_position(row, &base, positions, kv_lengths, b, queries.count));
-    const long begin = tensor_begin(row, &base, CLATTN_T_PLAIN_Q, b, h);
-    const long to_begin = tensor_begin(row, &base, CLATTN_T_ROTATED_Q, b, h);
-    const int end = min(item.q_end, queries.count);
-    for (int i = item.q_begin + (int)get_local_id(0); i < end; i += WG_SIZE) {
-        float x[ROW_MOST];
-        const long at = queries.first + i;
-        load_row(plain, begin + at * from->stride[2], from->stride[3], row->dtype[CLATTN_T_PLAIN_Q],
-                 dim, x);
-        if (by_norm.on)
-            normalise_row(&by_norm, dim, x);
-        if (by_angle.angles)
-            rotate_row(&by_angle, place_of(&at_place, i), x);
-        write_row(x, dim, 1.0f, rotated, to_begin + at * to->stride[2], to->stride[3],
-                  row->dtype[CLATTN_T_ROTATED_Q]);
+    ROW_ARRAY(x);
+    if (get_group_id(0) < count) {
+        const clattn_work_item item = items[first + get_group_id(0)];
+        __global const clattn_problem_row *row = &rows[item.row];
+        const int b = item.batch, dim = row->head_dim;
+        const tokens queries = queries_of(row, &base, q_lengths, b);
+        const tokens_of_head of =
+            tokens_init(row, &base, plain, rotated, b, item.head, queries.first);
+        const way by = {norm_init(row, &base, rms_weight, item.head),
+                        rotation_init(row, &base, angles)};
+        const places at_place =
+            places_init(row, &base, token_positions, b, queries.first,
+                        first_position(row, &base, positions, kv_lengths, b, queries.count));
+        const int end = min(item.q_end, queries.count);
+        for (int n = 0; n < end - item.q_begin; n += ROW_TEAMS) {
+            const int i = row_of_team(item.q_begin, end, n);
+            const int here = n + ROW_TEAM < end - item.q_begin;
+            if (here)
+                load_row(of.from, of.begin[0] + i * of.step[0], of.inner[0], of.dtype[0], dim, x);
+            turn_row(&by, here, by.by_angle.angles ? place_of(&at_place, i) : 0, dim, x);
+            if (here)
+                store_row(x, dim, of.to, of.begin[1] + i * of.step[1], of.inner[1], of.dtype[1]);
+            ROW_BARRIER();
+        }
     }
 }

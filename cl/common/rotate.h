@@ -1,10 +1,12 @@
-/* A row of queries or keys on its way: read, RMS normalised, rotated by its position; write_row of
- * types.h writes it. It is in private memory, x (ROW_MOST). The bits are the same for every VEC,
- * and so wherever a row is normalised and rotated. */
+/* A row of queries or keys on its way: read, RMS normalised, rotated by its position, written. It
+ * is in x (ROW_MOST), which one work-item has, or several as row_lanes.h has it: each does vectors
+ * or pairs ROW_LANES apart, and sums, which are short, for itself. The bits are the same for every
+ * VEC and WG_SIZE, and so wherever a row is normalised and rotated. */
 #ifndef CLATTN_ROTATE_H
 #define CLATTN_ROTATE_H
 
 #include "common/item.h"
+#include "common/row_lanes.h"
 #include "common/types.h"
 
 /* Most elements of a row: a multiple of SQUARES. */
@@ -13,16 +15,39 @@
 /* Sums that the sum of squares is made of: part of the numerics contract. */
 #define SQUARES 16
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* Rows of a group, those of teams of 16 in different banks. To be declared in the kernel. */
+#if WG_SIZE > 1
+#define ROW_STEP (ROW_MOST + ROW_LANES)
+#define ROW_ARRAY(x)                                                                               \
+    __local float x##_rows[ROW_TEAMS * ROW_STEP] __attribute__((aligned(64)));                     \
+    __local float *const x = x##_rows + ROW_TEAM * ROW_STEP
+#else
+#define ROW_ARRAY(x) float x[ROW_MOST]
+#endif
 
+/* ---- reading and writing --------------------------------------------------------------------- */
+
+/* With zeros up to a multiple of SQUARES. */
 INLINE void load_row(__global const void *from, long begin, long step, uint dtype, int dim,
-                     float *x)
+                     ROW_MEMORY float *x)
 {
-    int d = 0;
-    for (; step == 1 && d + VEC <= dim; d += VEC)
+    const int whole = step == 1 ? dim / VEC * VEC : 0;
+    for (int d = ROW_LANE * VEC; d < whole; d += ROW_LANES * VEC)
         store_vector(load_elements(from, begin + d, dtype), x + d);
-    for (; d < dim; d++)
+    for (int d = whole + ROW_LANE; d < dim; d += ROW_LANES)
         x[d] = load_element(from, begin + d * step, dtype);
+    for (int d = dim + ROW_LANE; d < (dim + SQUARES - 1) / SQUARES * SQUARES; d += ROW_LANES)
+        x[d] = 0.0f;
+}
+
+INLINE void store_row(ROW_MEMORY const float *x, int dim, __global void *to, long begin, long step,
+                      uint dtype)
+{
+    const int whole = step == 1 ? dim / VEC * VEC : 0;
+    for (int d = ROW_LANE * VEC; d < whole; d += ROW_LANES * VEC)
+        store_elements(load_vector(x + d), to, begin + d, dtype);
+    for (int d = whole + ROW_LANE; d < dim; d += ROW_LANES)
+        store_element(x[d], to, begin + d * step, dtype);
 }
 
 /* ---- RMS normalisation ----------------------------------------------------------------------- */
@@ -52,7 +77,7 @@ INLINE norm norm_init(__global const clattn_problem_row *row, const clattn_base 
 
 /* The sum of squares of `by` times x (dim), which has zeros up to a multiple of SQUARES. Each sum
  * is of elements SQUARES apart, ascending; then the sums are added in halves. */
-INLINE float sum_of_squares(const float *x, int dim, float by)
+INLINE float sum_of_squares(ROW_MEMORY const float *x, int dim, float by)
 {
     vfloat sum[SQUARES / VEC];
     float lane[SQUARES];
@@ -78,7 +103,7 @@ typedef struct rms {
 
 /* 1 / sqrt(mean of the squares + epsilon). Rows whose squares don't fit float32 are made smaller
  * first; one that is not finite becomes NaN. */
-INLINE rms rms_of(const float *x, int dim, float epsilon)
+INLINE rms rms_of(ROW_MEMORY const float *x, int dim, float epsilon)
 {
     const float least = 0x1p-70f;
     float mean = sum_of_squares(x, dim, 1.0f) / dim + epsilon;
@@ -92,12 +117,9 @@ INLINE rms rms_of(const float *x, int dim, float epsilon)
     return of;
 }
 
-INLINE void normalise_row(const norm *by, int dim, float *x)
+INLINE void normalise_row(const norm *by, rms of, int dim, ROW_MEMORY float *x)
 {
-    for (int d = dim; d % SQUARES != 0; d++)
-        x[d] = 0.0f;
-    const rms of = rms_of(x, dim, by->epsilon);
-    for (int d = 0; d < dim; d += VEC) {
+    for (int d = ROW_LANE * VEC; d < dim; d += ROW_LANES * VEC) {
         vfloat v = of.smaller * load_vector(x + d) * of.factor;
         if (by->weight)
             v *=
@@ -164,7 +186,7 @@ INLINE long place_of(const places *of, int i)
 #if VEC > 1
 /* VEC pairs from pair n on, whose angles are at `angle`, cosine and sine side by side. */
 INLINE void rotate_pairs(const rotation *by, __global const float *angle, float sign, int n,
-                         float *x)
+                         ROW_MEMORY float *x)
 {
     const vfloat l = load_vector(angle), r = load_vector(angle + VEC);
     const vfloat c = (vfloat)(l.even, r.even), s = sign * (vfloat)(l.odd, r.odd);
@@ -188,24 +210,51 @@ INLINE void rotate_pairs(const rotation *by, __global const float *angle, float 
 #endif
 
 /* By the angles of a position, clamped to those that there are; below 0: backwards. */
-INLINE void rotate_row(const rotation *by, long position, float *x)
+INLINE void rotate_row(const rotation *by, long position, ROW_MEMORY float *x)
 {
     const long at = min(position < 0 ? -position : position, (long)by->last);
     const float sign = position < 0 ? -1.0f : 1.0f;
     __global const float *angle = by->angles + at * by->position_step;
     const int apart = by->interleaved ? 1 : by->pairs;
-    int n = 0;
+    int whole = 0;
 #if VEC > 1
-    for (; by->pair_step == 2 && by->sine == 1 && n + VEC <= by->pairs; n += VEC)
+    whole = by->pair_step == 2 && by->sine == 1 ? by->pairs / VEC * VEC : 0;
+    for (int n = ROW_LANE * VEC; n < whole; n += ROW_LANES * VEC)
         rotate_pairs(by, angle + 2 * n, sign, n, x);
 #endif
-    for (; n < by->pairs; n++) {
+    for (int n = whole + ROW_LANE; n < by->pairs; n += ROW_LANES) {
         const float c = angle[n * by->pair_step], s = sign * angle[n * by->pair_step + by->sine];
         const int d = by->interleaved ? 2 * n : n;
         const float a = x[d], b = x[d + apart];
         x[d] = ROTATED_FIRST(a, b, c, s);
         x[d + apart] = ROTATED_SECOND(a, b, c, s);
     }
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+/* What happens to rows on their way. */
+typedef struct way {
+    norm by_norm;
+    rotation by_angle;
+} way;
+
+/* A row that was loaded, if it is there; barriers are for all work-items of the group, whatever is
+ * asked for. */
+INLINE void turn_row(const way *by, int here, long position, int dim, ROW_MEMORY float *x)
+{
+    const int normalised = here && by->by_norm.on;
+    rms of = {1.0f, 1.0f};
+    ROW_BARRIER();
+    if (normalised)
+        of = rms_of(x, dim, by->by_norm.epsilon);
+    ROW_BARRIER();
+    if (normalised)
+        normalise_row(&by->by_norm, of, dim, x);
+    ROW_BARRIER();
+    if (here && by->by_angle.angles)
+        rotate_row(&by->by_angle, position, x);
+    ROW_BARRIER();
 }
 
 #endif

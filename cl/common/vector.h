@@ -97,6 +97,10 @@ INLINE __attribute__((overloadable)) void store_vector(vfloat x, __global float 
 {
     ((__global loose_vfloat *)to)->x = x;
 }
+INLINE __attribute__((overloadable)) void store_vector(vfloat x, __local float *to)
+{
+    ((__local loose_vfloat *)to)->x = x;
+}
 INLINE __attribute__((overloadable)) void store_vector(vint x, int *to)
 {
     ((loose_vint *)to)->x = x;

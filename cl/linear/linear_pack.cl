@@ -1,8 +1,9 @@
 /* Packs the right matrix of a product into panels, see common/product.h. An item is some columns,
- * whole panels. */
+ * whole panels, of which lanes have vectors, and teams depths. */
 #define COLS (16 / VEC)
 #include "common/panels.h"
 #include "common/product.h"
+#include "common/row_lanes.h"
 
 /* One piece of the right matrix from an item's first column on. */
 typedef struct source {
@@ -30,9 +31,9 @@ INLINE void pack_square(const source *s, int n, int k, __global float *lanes)
 /* Panels are `step` elements apart. */
 OUTLINE void pack_columns(const source *s, __global float *panels, long step)
 {
-    for (int n = 0; n < s->width; n += VEC) {
+    for (int n = ROW_LANE * VEC; n < s->width; n += ROW_LANES * VEC) {
         __global float *lanes = panels + n / CLATTN_PANEL * step + n % CLATTN_PANEL;
-        for (int k = 0; k < s->depth; k += min(VEC, s->depth - k))
+        for (uint k = ROW_TEAM * VEC; k < (uint)s->depth; k += ROW_TEAMS * VEC)
             pack_square(s, n, k, lanes + (long)k * CLATTN_PANEL);
     }
 }
@@ -41,14 +42,14 @@ OUTLINE void pack_columns(const source *s, __global float *panels, long step)
  * of two apart are in each other's place in a cache. */
 OUTLINE void pack_rows_of_columns(const source *s, __global float *panels, long step)
 {
-    for (int k = 0; k < s->depth; k++)
-        for (int n = 0; n < s->width; n += VEC)
+    for (uint k = ROW_TEAM; k < (uint)s->depth; k += ROW_TEAMS)
+        for (int n = ROW_LANE * VEC; n < s->width; n += ROW_LANES * VEC)
             store_vector(
                 gather_elements(s->from, s->begin + k * s->inner + n, 1, s->columns - n, s->dtype),
                 panels + n / CLATTN_PANEL * step + (long)k * CLATTN_PANEL + n % CLATTN_PANEL);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 linear_pack(__global const void *right, __global float *panels, const clattn_base base,
             __global const clattn_problem_row *rows, __global const clattn_work_item *items,
             uint first, uint count)

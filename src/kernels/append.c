@@ -10,15 +10,15 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
 {
     (void)problem;
     config->vec = clattn__row_vector(caps);
-    config->group_size = 1;
+    config->group_size = clattn__row_lanes(caps);
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row row = {
+    const clattn__launch_row row = {
         .file = "cache/append.cl",
         .function = "append",
-        .tiling = {CLATTN__OVER_KEYS, .block = CLATTN__ROW_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = clattn__row_block(variant->config.group_size)},
         .tensors = {CLATTN_T_K, CLATTN_T_V, CLATTN_T_PRESENT_K, CLATTN_T_PRESENT_V,
                     CLATTN_T_K_SCALES, CLATTN_T_V_SCALES, CLATTN_T_ANGLES, CLATTN_T_RMS_WEIGHT,
                     CLATTN_T_KV_LENGTHS, CLATTN_T_PAGES, CLATTN_T_POSITIONS,

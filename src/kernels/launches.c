@@ -3,8 +3,9 @@
 
 #include "kernels/launches.h"
 
-/* Keys of an item of copy_present. */
+/* Keys of an item of copy_present; work-items of its groups, and keys, where they are lanes. */
 #define COPY_BLOCK 512
+#define COPY_LANES 64
 
 /* In the order of OPTION_PARAMETERS. */
 static const uint8_t option_tensors[] = {
@@ -108,17 +109,21 @@ void clattn__place_stats(const clattn__problem *problem, clattn__variant *varian
     scratch->offset = clattn__take_workspace(variant, extent[CLATTN__BATCH] * scratch->stride[0]);
 }
 
+/* Lanes share rows, as they do elsewhere. */
 void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row row = {
+    const uint32_t lanes = variant->config.group_size >= COPY_LANES ? COPY_LANES : 1;
+    const clattn__launch_row row = {
         .packs = true,
         .file = "attention/copy_present.cl",
         .function = "copy_present",
-        .tiling = {CLATTN__OVER_KEYS, .block = COPY_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = lanes > 1 ? COPY_LANES : COPY_BLOCK},
         .tensors = {CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_PRESENT_K, CLATTN_T_V, CLATTN_T_PAST_V,
                     CLATTN_T_PRESENT_V, CLATTN_T_COUNT},
     };
-    if (has_any(problem,
-                CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V)))
-        clattn__launch_add(variant, &row);
+    if (!has_any(problem,
+                 CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_PRESENT_V)))
+        return;
+    clattn__launch_add(variant, &row);
+    variant->launch[variant->launch_count - 1].config.group_size = lanes;
 }

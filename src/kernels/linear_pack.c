@@ -1,6 +1,7 @@
 /* Packing weights once, for all linear operations that read them: any device. */
 #include "kernels/launches.h"
 #include "kernels/product.h"
+#include "kernels/row_groups.h"
 
 extern const clattn__kernel clattn__linear_pack;
 
@@ -9,7 +10,7 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
 {
     (void)problem;
     config->vec = caps->vector_width >= 16 ? 16 : caps->vector_width >= 8 ? 8 : 4;
-    config->group_size = 1;
+    config->group_size = clattn__row_lanes(caps);
 }
 
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,

@@ -1,5 +1,5 @@
 /* RMS normalisation and rotary embedding: an operation of its own, and what attention begins with
- * where it does it for its queries. One token of one head a work-item. Any device. */
+ * where it does it for its queries. Any device. */
 #include "kernels/launches.h"
 #include "kernels/row_groups.h"
 
@@ -30,18 +30,25 @@ static void workspace(const clattn__problem *problem, const clattn__caps *caps,
     place_slot(variant, CLATTN_T_ROTATED_Q, CLATTN_SLOT_OUT);
 }
 
-static void launches(const clattn__problem *problem, clattn__variant *variant)
+/* Its configuration is not the variant's, where attention begins with it. */
+static void add_launch(clattn__variant *variant, const clattn__config *config)
 {
-    static const clattn__launch_row row = {
+    const clattn__launch_row row = {
         .file = "cache/rotary.cl",
         .function = "rotary",
-        .tiling = {CLATTN__OVER_QUERIES, .block = CLATTN__ROW_BLOCK},
+        .tiling = {CLATTN__OVER_QUERIES, .block = clattn__row_block(config->group_size)},
         .tensors = {CLATTN_T_PLAIN_Q, CLATTN_T_ANGLES, CLATTN_T_RMS_WEIGHT, CLATTN_T_POSITIONS,
                     CLATTN_T_TOKEN_POSITIONS, CLATTN_T_Q_LENGTHS, CLATTN_T_KV_LENGTHS,
                     CLATTN_T_ROTATED_Q, CLATTN_T_COUNT},
     };
-    (void)problem;
     clattn__launch_add(variant, &row);
+    variant->launch[variant->launch_count - 1].config = *config;
+}
+
+static void launches(const clattn__problem *problem, clattn__variant *variant)
+{
+    (void)problem;
+    add_launch(variant, &variant->config);
 }
 
 /* (batch, n_head, n_q, head_dim) scratch, ragged (total_q, n_head, head_dim), at `offset`. */
@@ -74,10 +81,9 @@ void clattn__add_query_rotation(const clattn__problem *problem, const clattn__ca
     place_slot(variant, CLATTN_T_PLAIN_Q, CLATTN_SLOT_Q);
     place_rotated(problem, variant, CLATTN_T_ROTATED_Q, offset);
     place_rotated(problem, variant, CLATTN_T_Q, offset);
-    launches(problem, variant);
-    clattn__launch *launch = &variant->launch[variant->launch_count - 1];
-    launch->config =
-        (clattn__config){.vec = clattn__row_vector(caps), .group_size = clattn__row_lanes(caps)};
+    const clattn__config config = {.vec = clattn__row_vector(caps),
+                                   .group_size = clattn__row_lanes(caps)};
+    add_launch(variant, &config);
 }
 
 const clattn__kernel clattn__rotary = {

@@ -4,12 +4,11 @@
 
 #include "kernels/registry.h"
 
-/* Rows of an item, and of a work-group where work-items are lanes. */
-#define CLATTN__ROW_BLOCK 64
-
 /* Elements of a row at a time: VEC. */
 uint32_t clattn__row_vector(const clattn__caps *caps);
-/* Work-items of a group, a row each: WG_SIZE. */
+/* Work-items of a group, which share rows as cl/common/row_lanes.h has it: WG_SIZE. */
 uint32_t clattn__row_lanes(const clattn__caps *caps);
+/* Rows of an item, for groups of so many work-items. */
+int64_t clattn__row_block(uint32_t group_size);
 
 #endif

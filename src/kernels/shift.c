@@ -14,10 +14,10 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
-    static const clattn__launch_row row = {
+    const clattn__launch_row row = {
         .file = "cache/shift.cl",
         .function = "shift",
-        .tiling = {CLATTN__OVER_KEYS, .block = CLATTN__ROW_BLOCK},
+        .tiling = {CLATTN__OVER_KEYS, .block = clattn__row_block(variant->config.group_size)},
         .tensors = {CLATTN_T_PRESENT_K, CLATTN_T_ANGLES, CLATTN_T_KV_LENGTHS, CLATTN_T_PAGES,
                     CLATTN_T_POSITIONS, CLATTN_T_SHIFTS, CLATTN_T_COUNT},
     };

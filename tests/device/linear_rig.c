@@ -56,7 +56,7 @@ static void lay_out(linear_array *a, linear_arrangement form)
     a->count = 2 * MARGIN + (a->extent[0] + 1) * (a->stride[0] + 1);
     if (form == BACKWARDS) {
         a->stride[1] = -a->stride[1];
-        a->origin += (rows - 1) * columns;
+        a->origin += rows > 0 ? (rows - 1) * columns : 0;
     }
 }
 
@@ -285,6 +285,20 @@ clattn_context *linear_open(size_t family)
     options.kernel = linear_families[family];
     linear_good(clattn_context_create(&options, &context));
     return context;
+}
+
+bool linear_runs(clattn_context *context, size_t family)
+{
+    clattn_linear_desc desc;
+    clattn_plan *plan;
+    clattn_linear_desc_init(&desc);
+    desc.batch = desc.rows = desc.in = desc.out = 1;
+    const clattn_status status = clattn_plan_linear(context, &desc, &plan);
+    if (status == CLATTN_OK)
+        clattn_plan_destroy(plan);
+    cr_assert(status == CLATTN_OK || (family == 0 && status == CLATTN_ERR_UNSUPPORTED), "%s: %s",
+              linear_families[family], clattn_error_message());
+    return status == CLATTN_OK;
 }
 
 /* A buffer with what an array has. */

@@ -56,6 +56,8 @@ void linear_check(const linear_trial *t);
 #define LINEAR_FAMILIES 3
 extern const char *const linear_families[LINEAR_FAMILIES];
 clattn_context *linear_open(size_t family);
+/* Whether the device takes it: only the first, which is for CPUs, may be declined. */
+bool linear_runs(clattn_context *context, size_t family);
 
 void linear_good(clattn_status status);
 

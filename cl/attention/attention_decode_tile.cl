@@ -30,7 +30,7 @@ INLINE void write_part_vector(float4 o, int d, int dim, __global float *to)
 }
 
 /* The work-item's rows to partial results, if they are there. */
-INLINE void write_parts(const tile *x, const results *of, int part, __global float *parts)
+INLINE void write_parts(const tile *x, const sums *of, int part, __global float *parts)
 {
 #pragma unroll 1
     for (int n = 0; n < ROWS; n++) {
@@ -41,8 +41,7 @@ INLINE void write_parts(const tile *x, const results *of, int part, __global flo
                                          query_of_row(x, r), part);
 #pragma unroll 1
         for (int c = 0; c < VALUE_COLS; c++)
-            write_part_vector(result_at(of, n, c), (c * GRID_X + x->x) * VEC, x->row->value_dim,
-                              to);
+            write_part_vector(sum_at(of, n, c), (c * GRID_X + x->x) * VEC, x->row->value_dim, to);
     }
 }
 
@@ -54,7 +53,8 @@ attention_decode_tile(__global const void *q, __global const void *k, __global c
                       __global const clattn_problem_row *rows,
                       __global const clattn_work_item *items, uint first, uint count)
 {
-    TILE_ARRAYS;
+    TILE_ARRAYS(STAGE, G_LINES);
+    SOFTMAX_ARRAYS;
     if (get_group_id(0) < count) {
         const clattn_work_item item = items[first + get_group_id(0)];
         __global const clattn_problem_row *row = &rows[item.row];
@@ -64,6 +64,8 @@ attention_decode_tile(__global const void *q, __global const void *k, __global c
         const int there = item.k_begin < keys_of(row, &base, kv_lengths, item.batch).count;
         results of;
         tile x = TILE_OF(item.batch, item.head, item.head * row->group, 0);
+        x.parts = tile_parts;
+        x.factors = tile_factors;
         x.packed = 1;
         x.rows = row->group * row->n_q;
         begin_tile(&x, &of);
@@ -86,8 +88,8 @@ attention_decode_tile(__global const void *q, __global const void *k, __global c
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         if (!merged)
-            write_rows(&x, &of, out);
+            write_queries(&x, &of.of, x.factors, CLATTN_T_OUT, row->value_dim, out);
         else if (there)
-            write_parts(&x, &of, split, parts);
+            write_parts(&x, &of.of, split, parts);
     }
 }

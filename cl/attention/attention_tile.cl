@@ -10,12 +10,15 @@ attention_tile(__global const void *q, __global const void *k, __global const vo
                OPTION_PARAMETERS, const clattn_base base, __global const clattn_problem_row *rows,
                __global const clattn_work_item *items, uint first, uint count)
 {
-    TILE_ARRAYS;
+    TILE_ARRAYS(STAGE, G_LINES);
+    SOFTMAX_ARRAYS;
     if (get_group_id(0) < count) {
         const clattn_work_item item = items[first + get_group_id(0)];
         __global const clattn_problem_row *row = &rows[item.row];
         results of;
         tile x = TILE_OF(item.batch, item.head / row->group, item.head, item.q_begin);
+        x.parts = tile_parts;
+        x.factors = tile_factors;
         x.packed = 0;
         x.rows = item.q_end - item.q_begin;
         begin_tile(&x, &of);
@@ -32,6 +35,6 @@ attention_tile(__global const void *q, __global const void *k, __global const vo
                 write_sums(&x, end, lse, stats);
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        write_rows(&x, &of, out);
+        write_queries(&x, &of.of, x.factors, CLATTN_T_OUT, row->value_dim, out);
     }
 }

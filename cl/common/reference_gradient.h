@@ -7,14 +7,8 @@
 #ifndef CLATTN_REFERENCE_GRADIENT_H
 #define CLATTN_REFERENCE_GRADIENT_H
 
+#include "common/gradient.h"
 #include "common/reference.h"
-
-/* Tensors that every such kernel reads, as parameters and arguments of functions. */
-#define GRADIENT_PARAMETERS                                                                        \
-    __global const void *q, __global const void *k, __global const void *past_k,                   \
-        __global const void *v, __global const void *past_v, __global const void *grad_out,        \
-        __global const float *gradient_rows
-#define GRADIENT_ARGUMENTS q, k, past_k, v, past_v, grad_out, gradient_rows
 
 /* One query, and what its gradients are made of. */
 typedef struct query_gradient {

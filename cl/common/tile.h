@@ -1,6 +1,7 @@
 /* A tile of attention on a work-group whose work-items are lanes: BLOCK_M rows, each a query of a
- * head, against blocks of BLOCK_N keys, with the online softmax (Milakov and Gimelshein 2018; Dao
- * et al. 2022).
+ * head, against blocks of BLOCK_N columns, keys, with the online softmax (Milakov and Gimelshein
+ * 2018; Dao et al. 2022). For what keys get of gradients it is the other way round, KEYS_ARE_ROWS:
+ * see tile_gradient.h.
  *
  * The group is a grid of GRID_Y rows by GRID_X columns of work-items. What they do with a block of
  * keys, between barriers:
@@ -35,15 +36,19 @@
 #ifndef WG_SIZE
 #define WG_SIZE 64
 #endif
+/* KEYS_ARE_ROWS: 1 where rows are keys, and columns queries. */
+#ifndef KEYS_ARE_ROWS
+#define KEYS_ARE_ROWS 0
+#endif
 /* ROWS: rows of a work-item; a multiple of 4. */
 #ifndef ROWS
 #define ROWS 4
 #endif
-/* COLS: vectors of keys of a work-item. */
+/* COLS: vectors of columns of a work-item. */
 #ifndef COLS
 #define COLS 1
 #endif
-/* VALUE_COLS: vectors of value dimensions of a work-item. */
+/* VALUE_COLS: vectors of dimensions of its results that a work-item has. */
 #ifndef VALUE_COLS
 #define VALUE_COLS 2
 #endif
@@ -51,15 +56,15 @@
 #ifndef BLOCK_M
 #define BLOCK_M 32
 #endif
-/* BLOCK_N: keys of a block. */
+/* BLOCK_N: columns of a block. */
 #ifndef BLOCK_N
 #define BLOCK_N 32
 #endif
-/* BLOCK_K: dimensions of a slice of queries and keys; a multiple of 4. */
+/* BLOCK_K: dimensions of a slice of rows and columns; a multiple of 4. */
 #ifndef BLOCK_K
 #define BLOCK_K 16
 #endif
-/* DIM_MAX: bound of value_dim; that of head_dim is the interface's. */
+/* DIM_MAX: bound of value_dim; that of head_dim is the interface's. Of gradients it is of both. */
 #ifndef DIM_MAX
 #define DIM_MAX 64
 #endif
@@ -102,29 +107,43 @@
 #error "DIM_MAX must be BLOCK_N * VALUE_COLS / COLS"
 #endif
 
-/* Elements from line to line of local memory: a vector more than rows or keys, so that lines begin
- * in different banks. */
-#define Q_STEP (BLOCK_M + VEC)
-#define K_STEP (BLOCK_N + VEC)
-#define P_STEP (BLOCK_M + VEC)
-/* Queries and keys of a slice, and then values. */
-#define STAGE      (BLOCK_K * (Q_STEP + K_STEP))
+#if KEYS_ARE_ROWS
+#define QUERIES BLOCK_N
+#define KEYS    BLOCK_M
+#else
+#define QUERIES BLOCK_M
+#define KEYS    BLOCK_N
+#endif
+
+/* Elements from line to line of local memory: a vector more than rows or columns, so that lines
+ * begin in different banks. */
+#define M_STEP (BLOCK_M + VEC)
+#define N_STEP (BLOCK_N + VEC)
+#define P_STEP M_STEP
+/* Rows and columns of a slice, and then values. */
+#define STAGE      (BLOCK_K * (M_STEP + N_STEP))
 #define STAGE_KEYS (STAGE / DIM_MAX)
 #define VALUE_KEYS (STAGE_KEYS < BLOCK_N ? STAGE_KEYS : BLOCK_N)
 #if STAGE < DIM_MAX
-#error "slices of queries and keys have no room for a value"
+#error "slices of rows and columns have no room for a value"
 #endif
 
-/* Vectors of a row or key in a slice. */
+/* Vectors of a row or column in a slice. */
 #define PIECES (BLOCK_K / VEC)
 
-/* The arrays of a tile, to be declared in the kernel. */
-#define TILE_ARRAYS                                                                                \
-    __local float tile_stage[STAGE] __attribute__((aligned(16)));                                  \
+/* Lines of queries, keys, values, and of GRAD_OUT where there are gradients: where each begins. */
+#define Q_LINES   0
+#define K_LINES   QUERIES
+#define V_LINES   (QUERIES + KEYS)
+#define G_LINES   (QUERIES + 2 * KEYS)
+#define ALL_LINES (2 * QUERIES + 2 * KEYS)
+
+/* The arrays of a tile, to be declared in the kernel; `stage`: STAGE or more, `lines`: G_LINES or
+ * ALL_LINES. */
+#define TILE_ARRAYS(stage, lines)                                                                  \
+    __local float tile_stage[stage] __attribute__((aligned(16)));                                  \
     __local float tile_p[BLOCK_N * P_STEP] __attribute__((aligned(16)));                           \
-    __local float tile_parts[WG_SIZE] __attribute__((aligned(16)));                                \
-    __local float tile_factors[BLOCK_M] __attribute__((aligned(16)));                              \
-    __local long tile_lines[BLOCK_M + 2 * BLOCK_N];                                                \
+    __local long tile_lines[lines];                                                                \
     __local int tile_odd
 
 /* What a group works on, the same for all its work-items but the last three lines. */
@@ -145,18 +164,22 @@ typedef struct tile {
     int head, first;  /* of the first row; 0 where rows are packed */
     int packed;       /* a constant. 1: rows are queries of all heads of the group, head by head */
     int rows;         /* those that are there */
+    int columns;      /* KEYS_ARE_ROWS: queries that are there */
     tokens queries;   /* of the batch entry */
     __local float *stage;   /* (STAGE) */
     __local float *p;       /* (BLOCK_N, P_STEP) */
-    __local float *parts;   /* (PARTS, BLOCK_M) */
-    __local float *factors; /* (BLOCK_M) */
-    __local long *q_lines;  /* (BLOCK_M) element where each row begins, -1: it is one of zeros */
-    __local long *k_lines;  /* (BLOCK_N) the same of keys */
-    __local long *v_lines;  /* (BLOCK_N) and of values */
+    __local float *parts;   /* (PARTS, BLOCK_M) of the softmax alone */
+    __local float *factors; /* (BLOCK_M) the same */
+    __local long *lines;    /* elements where lines begin, -1: it is one of zeros */
     __local int *odd;       /* 1: a value wasn't finite */
     int me;                 /* of the work-items */
     int own, part;          /* row of the softmax, and which of those that it belongs to */
     int x, y;               /* in the grid */
+    /* Of gradients alone, see tile_gradient.h. */
+    __global const void *grad_out; /* memory object */
+    __local float *row_values;     /* (3, QUERIES) */
+    __local int *seen;             /* (2, QUERIES) */
+    __local float *ds;             /* (BLOCK_N, P_STEP) */
 } tile;
 
 /* A tile in the kernel that declares TILE_ARRAYS and has its arguments by their usual names. */
@@ -168,16 +191,9 @@ typedef struct tile {
         .params = params, .seed = seed, .pages = pages, .k_scales = k_scales,                      \
         .v_scales = v_scales, .batch = batch_, .group = group_, .head = head_, .first = first_,    \
         .queries = queries_of(row, &base, q_lengths, batch_), .stage = tile_stage, .p = tile_p,    \
-        .parts = tile_parts, .factors = tile_factors, .q_lines = tile_lines,                       \
-        .k_lines = tile_lines + BLOCK_M, .v_lines = tile_lines + BLOCK_M + BLOCK_N,                \
-        .odd = &tile_odd, .token = keys_of(row, &base, kv_lengths, batch_).first                   \
+        .lines = tile_lines, .odd = &tile_odd,                                                     \
+        .token = keys_of(row, &base, kv_lengths, batch_).first                                     \
     }
-
-/* The results of a work-item, in registers. */
-typedef struct results {
-    float4 o[ROWS][VALUE_COLS];
-    float m, l; /* of row `own`: running maximum, and sum of its part */
-} results;
 
 #define LOCAL_VECTOR(pointer) (*(__local float4 *)(pointer))
 
@@ -188,7 +204,8 @@ INLINE int quotient_of(int r, int n)
     return (int)(((float)r + 0.5f) / (float)n);
 }
 
-/* Packed rows beyond the last have its head and its query. */
+/* Of a row that is a query, or where KEYS_ARE_ROWS a column. Packed ones beyond the last have its
+ * head and its query. */
 INLINE int head_of_row(const tile *x, int r)
 {
     return x->packed ? x->head + quotient_of(min(r, x->rows - 1), x->row->n_q) : x->head;
@@ -200,10 +217,10 @@ INLINE int query_of_row(const tile *x, int r)
     return x->packed ? last - quotient_of(last, n_q) * n_q : x->first + r;
 }
 
-/* Whether row r is there, and a query of its batch entry. */
-INLINE int is_row(const tile *x, int r)
+/* Whether query r is there, and one of its batch entry. */
+INLINE int is_query(const tile *x, int r)
 {
-    return r < x->rows && query_of_row(x, r) < x->queries.count;
+    return r < (KEYS_ARE_ROWS ? x->columns : x->rows) && query_of_row(x, r) < x->queries.count;
 }
 
 INLINE pairs pairs_of_row(const tile *x, int r)
@@ -211,6 +228,17 @@ INLINE pairs pairs_of_row(const tile *x, int r)
     return pairs_init(x->row, x->base, x->batch, head_of_row(x, r), x->mask, x->bias, x->alibi,
                       x->q_lengths, x->kv_lengths, x->block_count, x->block_index, x->params,
                       x->seed, x->pages, x->k_scales, x->v_scales);
+}
+
+/* What a work-item knows of itself. */
+INLINE void place_item(tile *x)
+{
+    const uint me = (uint)get_local_id(0);
+    x->me = me;
+    x->own = me % BLOCK_M;
+    x->part = me / BLOCK_M;
+    x->x = me % GRID_X;
+    x->y = me / GRID_X;
 }
 
 #endif

@@ -1,99 +1,22 @@
-/* Scores, softmax and values of a tile, block of keys by block of keys, and its results; see
- * tile.h. */
+/* Scores, softmax and values of a tile of queries, block of keys by block of keys, and its results;
+ * see tile.h. */
 #ifndef CLATTN_TILE_ATTENTION_H
 #define CLATTN_TILE_ATTENTION_H
 
-#include "common/tile_stage.h"
+#include "common/tile_product.h"
 
-/* ---- scores ---------------------------------------------------------------------------------- */
+/* The arrays of the softmax, to be declared in the kernel beside TILE_ARRAYS. */
+#define SOFTMAX_ARRAYS                                                                             \
+    __local float tile_parts[WG_SIZE] __attribute__((aligned(16)));                                \
+    __local float tile_factors[BLOCK_M] __attribute__((aligned(16)))
 
-/* How often a work-item whose rows are all beyond the last goes through a loop of `count`. */
-INLINE int if_rows(const tile *x, int count)
-{
-    return x->y * ROWS < x->rows ? count : 0;
-}
-
-/* s (keys, rows of 4) += products of a slice. */
-INLINE void product_slice(const tile *x, float4 s[COLS * VEC][ROWS / 4])
-{
-    __local const float *q = x->stage + x->y * ROWS;
-    __local const float *k = x->stage + BLOCK_K * Q_STEP + x->x * COLS * VEC;
-#pragma unroll 1
-    for (int d = 0; d < if_rows(x, BLOCK_K); d++, q += Q_STEP, k += K_STEP) {
-        float4 a[ROWS / 4];
-#pragma unroll
-        for (int r = 0; r < ROWS / 4; r++)
-            a[r] = LOCAL_VECTOR(q + r * 4);
-#pragma unroll
-        for (int c = 0; c < COLS; c++) {
-            const float4 b = LOCAL_VECTOR(k + c * VEC);
-#pragma unroll
-            for (int r = 0; r < ROWS / 4; r++) {
-                s[c * VEC][r] = fma(a[r], (float4)(b.s0), s[c * VEC][r]);
-                s[c * VEC + 1][r] = fma(a[r], (float4)(b.s1), s[c * VEC + 1][r]);
-                s[c * VEC + 2][r] = fma(a[r], (float4)(b.s2), s[c * VEC + 2][r]);
-                s[c * VEC + 3][r] = fma(a[r], (float4)(b.s3), s[c * VEC + 3][r]);
-            }
-        }
-    }
-}
-
-/* Products of all rows with the keys from `start` on, before `end`, into p. Ends without a
- * barrier. */
-INLINE void score_block(const tile *x, int start, int end)
-{
-    float4 s[COLS * VEC][ROWS / 4];
-    find_keys(x, start, end);
-#pragma unroll
-    for (int c = 0; c < COLS * VEC; c++)
-#pragma unroll
-        for (int r = 0; r < ROWS / 4; r++)
-            s[c][r] = (float4)(0.0f);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int d = 0; d < x->row->head_dim; d += BLOCK_K) {
-        stage_slice(x, start, d);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        product_slice(x, s);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-#pragma unroll
-    for (int c = 0; c < COLS * VEC; c++)
-#pragma unroll
-        for (int r = 0; r < ROWS / 4; r++)
-            LOCAL_VECTOR(x->p + (x->x * COLS * VEC + c) * P_STEP + x->y * ROWS + r * 4) = s[c][r];
-}
+/* What a work-item has of the results, in registers. */
+typedef struct results {
+    sums of;
+    float m, l; /* of row `own`: running maximum, and sum of its part */
+} results;
 
 /* ---- softmax --------------------------------------------------------------------------------- */
-
-/* The work-item's row: which keys its query sees. */
-typedef struct bounds {
-    int from, to;
-} bounds;
-
-INLINE float4 load_column(__local const float *p)
-{
-    return (float4)(p[0], p[P_STEP], p[2 * P_STEP], p[3 * P_STEP]);
-}
-
-INLINE void store_column(float4 x, __local float *p)
-{
-    p[0] = x.s0;
-    p[P_STEP] = x.s1;
-    p[2 * P_STEP] = x.s2;
-    p[3 * P_STEP] = x.s3;
-}
-
-#if FULL
-/* Dropout of weights of query i with keys `key` + lane, `key` a multiple of 4. */
-INLINE float4 drop_lanes(const pairs *of, float4 w, int i, int key)
-{
-    vuint word[4];
-    random_words(word, key / 64, key % 16, i, of->head, of->batch, of->key);
-    const int n = key / 16 % 4;
-    const vuint drawn = n < 2 ? (n == 0 ? word[0] : word[1]) : (n == 2 ? word[2] : word[3]);
-    return drawn < (vuint)(of->row->drop_below) ? (float4)(0.0f) : w * of->row->kept;
-}
-#endif
 
 /* From products to scores, in place, and the largest of them. */
 INLINE float finish_part(const tile *x, bounds see, int start)
@@ -171,18 +94,6 @@ INLINE void softmax_block(const tile *x, bounds see, int start, results *to)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-INLINE void load_rows(__local const float *from, float to[ROWS])
-{
-#pragma unroll
-    for (int r = 0; r < ROWS; r += 4) {
-        const float4 x = LOCAL_VECTOR(from + r);
-        to[r] = x.s0;
-        to[r + 1] = x.s1;
-        to[r + 2] = x.s2;
-        to[r + 3] = x.s3;
-    }
-}
-
 INLINE void rescale(const tile *x, results *to)
 {
     float factor[ROWS];
@@ -191,28 +102,7 @@ INLINE void rescale(const tile *x, results *to)
     for (int r = 0; r < ROWS; r++)
 #pragma unroll
         for (int c = 0; c < VALUE_COLS; c++)
-            to->o[r][c] *= factor[r];
-}
-
-/* `careful`, a constant: weights of -0 are left out. */
-INLINE void value_slice(const tile *x, int key, int count, const int careful, results *to)
-{
-    __local const float *p = x->p + key * P_STEP + x->y * ROWS;
-    __local const float *v = x->stage + x->x * VEC;
-#pragma unroll 1
-    for (int j = 0; j < count; j++, p += P_STEP, v += DIM_MAX) {
-        float w[ROWS];
-        load_rows(p, w);
-#pragma unroll
-        for (int c = 0; c < VALUE_COLS; c++) {
-            const float4 e = LOCAL_VECTOR(v + c * GRID_X * VEC);
-#pragma unroll
-            for (int r = 0; r < ROWS; r++) {
-                const int left_out = careful && as_uint(w[r]) == 0x80000000u;
-                to->o[r][c] = fma((float4)(w[r]), left_out ? (float4)(0.0f) : e, to->o[r][c]);
-            }
-        }
-    }
+            to->of.o[r][c] *= factor[r];
 }
 
 /* Weights in p times `keys` values from `start` on. */
@@ -220,67 +110,22 @@ INLINE void value_block(const tile *x, int start, int keys, results *to)
 {
     for (int key = 0; key < keys; key += VALUE_KEYS) {
         const int count = min(VALUE_KEYS, keys - key);
-        stage_values(x, start, key, count);
+        stage_values(x, OF_VALUES, start, key, count);
         barrier(CLK_LOCAL_MEM_FENCE);
         if (key == 0)
             rescale(x, to);
-        /* One loop after the other, one of them for nothing: a branch would double the sums. */
-        const int odd = *x->odd;
-        value_slice(x, key, if_rows(x, odd ? 0 : count), 0, to);
-        value_slice(x, key, if_rows(x, odd ? count : 0), 1, to);
-        barrier(CLK_LOCAL_MEM_FENCE);
+        add_values(x, x->p + key * P_STEP, count, &to->of);
     }
-}
-
-/* ---- keys, block by block -------------------------------------------------------------------- */
-
-/* Where a group is in the keys that its rows may see. */
-typedef struct walk {
-    run r;
-    int from, to; /* bounds of all rows */
-    int start;    /* of the block of keys, a multiple of BLOCK_N; `to`: that was the last */
-} walk;
-
-/* To the first block of the next run; `first`, a constant, of the first. The list of blocks is that
- * of any row. */
-INLINE void next_run_of(const tile *x, const int first, walk *w)
-{
-    int found = first && w->from < w->to;
-    w->r.begin = w->from;
-    w->r.end = w->to;
-    if (x->row->flags & CLATTN_F_BLOCKS) {
-        const pairs of = pairs_of_row(x, 0);
-        found = next_run(&of, &w->r, query_of_row(x, 0), w->from, w->to);
-    }
-    w->start = found ? w->r.begin / BLOCK_N * BLOCK_N : w->to;
-}
-
-INLINE walk walk_init(const tile *x, int from, int to)
-{
-    walk w;
-    w.r = run_init();
-    w.from = from;
-    w.to = to;
-    next_run_of(x, 1, &w);
-    return w;
-}
-
-INLINE void next_block(const tile *x, walk *w)
-{
-    if (w->r.end - w->start > BLOCK_N) /* the sum may be beyond what an int holds */
-        w->start += BLOCK_N;
-    else
-        next_run_of(x, 0, w);
 }
 
 /* A block of keys; `see`: what row `own` sees of all keys. */
 INLINE void attend_block(const tile *x, bounds see, const walk *w, results *to)
 {
-    see.from = max(see.from, w->r.begin);
-    see.to = min(see.to, w->r.end);
-    score_block(x, w->start, w->r.end);
+    find_keys(x, w->start, w->r.end);
     barrier(CLK_LOCAL_MEM_FENCE);
-    softmax_block(x, see, w->start, to);
+    product_block(x, OF_SCORES, w->start, x->p);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    softmax_block(x, bounds_within(see, &w->r), w->start, to);
     value_block(x, w->start, min(BLOCK_N, w->r.end - w->start), to);
 }
 
@@ -290,33 +135,20 @@ INLINE void attend_block(const tile *x, bounds see, const walk *w, results *to)
 INLINE void attend_keys(const tile *x, const pairs *of, int from, int to, results *of_rows)
 {
     walk w = walk_init(x, from, to);
-    bounds see = {0, 0};
-    if (is_row(x, x->own)) {
-        see.from = keys_from(of, query_of_row(x, x->own));
-        see.to = keys_to(of, query_of_row(x, x->own));
-    }
+    const bounds see = bounds_of_query(x, of, x->own);
     while (w.start < w.to) {
         attend_block(x, see, &w, of_rows);
         next_block(x, &w);
     }
 }
 
-/* What a work-item knows of itself, and a group that has seen nothing yet; ends with a barrier. */
+/* A group that has seen nothing yet; ends with a barrier. */
 INLINE void begin_tile(tile *x, results *to)
 {
-    const uint me = (uint)get_local_id(0);
-    x->me = me;
-    x->own = me % BLOCK_M;
-    x->part = me / BLOCK_M;
-    x->x = me % GRID_X;
-    x->y = me / GRID_X;
+    place_item(x);
     to->m = -INFINITY;
     to->l = 0.0f;
-#pragma unroll
-    for (int r = 0; r < ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < VALUE_COLS; c++)
-            to->o[r][c] = (float4)(0.0f);
+    clear_sums(&to->of);
     find_queries(x);
     if (x->me == 0)
         *x->odd = 0;
@@ -335,61 +167,6 @@ INLINE float sum_of_parts(const tile *x, float l)
     for (int part = 0; part < PARTS; part++)
         sum += x->parts[part * BLOCK_M + x->own];
     return sum;
-}
-
-/* Whether row r has results to be written. */
-INLINE int is_written(const tile *x, int r)
-{
-    return x->row->flags & CLATTN_F_RAGGED ? is_row(x, r) : r < x->rows;
-}
-
-/* 4 elements of a row, `count` of which are there. */
-INLINE void write_vector(float4 x, __global void *to, long at, long step, int count, uint dtype)
-{
-    if (step == 1 && count >= VEC) {
-        store_elements(x, to, at, dtype);
-        return;
-    }
-#pragma unroll 1
-    for (int c = 0; c < min(count, VEC); c++)
-        store_element(c < 2 ? (c == 0 ? x.s0 : x.s1) : (c == 2 ? x.s2 : x.s3), to, at + c * step,
-                      dtype);
-}
-
-/* Vector c of row r of the work-item, neither of them a constant. */
-INLINE float4 result_at(const results *of, int r, int c)
-{
-    float4 o = 0.0f;
-#pragma unroll
-    for (int i = 0; i < ROWS; i++)
-#pragma unroll
-        for (int j = 0; j < VALUE_COLS; j++)
-            o = r == i && c == j ? of->o[i][j] : o;
-    return o;
-}
-
-/* The work-item's rows, times their factors, to OUT, if they are there; of ragged sequences those
- * alone that are queries of the batch entry. */
-INLINE void write_rows(const tile *x, const results *of, __global void *out)
-{
-    __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_OUT];
-    const int dim = x->row->value_dim;
-#pragma unroll 1
-    for (int n = 0; n < ROWS; n++) {
-        const int r = x->y * ROWS + n;
-        if (!is_written(x, r))
-            continue;
-        const float factor = x->factors[r];
-        const long begin =
-            tensor_begin(x->row, x->base, CLATTN_T_OUT, x->batch, head_of_row(x, r)) +
-            (x->queries.first + query_of_row(x, r)) * t->stride[2];
-#pragma unroll 1
-        for (int c = 0; c < VALUE_COLS; c++) {
-            const int d = (c * GRID_X + x->x) * VEC;
-            write_vector(result_at(of, n, c) * factor, out, begin + d * t->stride[3], t->stride[3],
-                         dim - d, x->row->dtype[CLATTN_T_OUT]);
-        }
-    }
 }
 
 /* LSE and STATS of row `own`. */

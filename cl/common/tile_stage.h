@@ -25,30 +25,36 @@ INLINE rows_of values_of_tile(const tile *x)
 
 /* ---- lines: where rows, keys and values begin, once for all of their slices ------------------ */
 
+/* Of Q or GRAD_OUT: `tensor`, a constant. */
+INLINE void find_query_lines(const tile *x, const int tensor, __local long *lines)
+{
+    __global const clattn_tensor_row *t = &x->row->tensor[tensor];
+    for (int r = x->me; r < QUERIES; r += WG_SIZE)
+        lines[r] = is_query(x, r)
+                       ? tensor_begin(x->row, x->base, tensor, x->batch, head_of_row(x, r)) +
+                             (x->queries.first + query_of_row(x, r)) * t->stride[2]
+                       : -1;
+}
+
 INLINE void find_queries(const tile *x)
 {
-    __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_Q];
-    for (int r = x->me; r < BLOCK_M; r += WG_SIZE)
-        x->q_lines[r] =
-            is_row(x, r) ? tensor_begin(x->row, x->base, CLATTN_T_Q, x->batch, head_of_row(x, r)) +
-                               (x->queries.first + query_of_row(x, r)) * t->stride[2]
-                         : -1;
+    find_query_lines(x, CLATTN_T_Q, x->lines + Q_LINES);
 }
 
 /* Keys or values from `start` on, and before `end`. */
 INLINE void find_lines(const tile *x, const rows_of *of, int start, int end, __local long *lines)
 {
 #pragma unroll 1
-    for (int j = x->me; j < BLOCK_N; j += WG_SIZE)
+    for (int j = x->me; j < KEYS; j += WG_SIZE)
         lines[j] = j < end - start ? row_begin(of, start + j) : -1;
 }
 
 INLINE void find_keys(const tile *x, int start, int end)
 {
     const rows_of keys = keys_of_tile(x);
-    find_lines(x, &keys, start, end, x->k_lines);
+    find_lines(x, &keys, start, end, x->lines + K_LINES);
     const rows_of values = values_of_tile(x);
-    find_lines(x, &values, start, end, x->v_lines);
+    find_lines(x, &values, start, end, x->lines + V_LINES);
 }
 
 /* ---- elements -------------------------------------------------------------------------------- */
@@ -62,16 +68,17 @@ typedef struct source {
     int begin, end;
 } source;
 
-/* Those of the keys (values) from `start` on that are past ones, and new ones. */
-INLINE source source_of(const tile *x, int start, int past, __global const void *memory, int tensor)
+/* Lines of keys from `start` on that are past ones, and new ones, `kind` 1 and 2; of queries, 0,
+ * all are. */
+INLINE source source_of(const tile *x, int start, int kind, __global const void *memory, int tensor)
 {
-    const int border = clamp(x->row->n_past - start, 0, BLOCK_N);
+    const int border = kind ? clamp(x->row->n_past - start, 0, KEYS) : QUERIES;
     source of;
     of.memory = memory;
     of.inner = x->row->tensor[tensor].stride[3];
     of.dtype = x->row->dtype[tensor];
-    of.begin = past ? 0 : border;
-    of.end = past ? border : BLOCK_N;
+    of.begin = kind == 2 ? border : 0;
+    of.end = kind == 2 ? KEYS : border;
     return of;
 }
 
@@ -99,21 +106,37 @@ INLINE float element_of(const source *of, long line, int d, int dim)
 
 /* ---- slices ---------------------------------------------------------------------------------- */
 
-/* Queries, past keys or new keys of a slice: `kind` 0, 1 or 2. */
-INLINE source source_of_kind(const tile *x, int start, int kind)
+/* Which two tensors are multiplied: Q and K, or GRAD_OUT and V. */
+#define OF_SCORES 0
+#define OF_VALUES 1
+
+/* Queries, past keys or new keys of a slice, or what belongs to them: `kind` 0, 1 or 2. */
+INLINE source source_of_kind(const tile *x, int product, int start, int kind)
 {
-    source of = source_of(x, start, kind == 1,
-                          kind == 0   ? x->q
-                          : kind == 1 ? x->past_k
-                                      : x->k,
-                          kind == 0   ? CLATTN_T_Q
-                          : kind == 1 ? CLATTN_T_PAST_K
-                                      : CLATTN_T_K);
-    if (kind == 0) {
-        of.begin = 0;
-        of.end = BLOCK_M;
+    const int of_values = product == OF_VALUES;
+    __global const void *memory = of_values ? x->grad_out : x->q;
+    int tensor = of_values ? CLATTN_T_GRAD_OUT : CLATTN_T_Q;
+    if (kind == 1) {
+        memory = of_values ? x->past_v : x->past_k;
+        tensor = of_values ? CLATTN_T_PAST_V : CLATTN_T_PAST_K;
+    } else if (kind == 2) {
+        memory = of_values ? x->v : x->k;
+        tensor = of_values ? CLATTN_T_V : CLATTN_T_K;
     }
-    return of;
+    return source_of(x, start, kind, memory, tensor);
+}
+
+INLINE __local const long *lines_of_kind(const tile *x, int product, int kind)
+{
+    const int of_values = product == OF_VALUES;
+    if (kind == 0)
+        return x->lines + (of_values ? G_LINES : Q_LINES);
+    return x->lines + (of_values ? V_LINES : K_LINES);
+}
+
+INLINE int depth_of(const tile *x, int product)
+{
+    return product == OF_SCORES ? x->row->head_dim : x->row->value_dim;
 }
 
 /* What elements of a vector from dimension d on of key or value j are multiplied with. A loop of
@@ -143,17 +166,17 @@ INLINE float scale_of_value(const tile *x, int j, int d, long line)
 #endif
 
 /* A slice of queries and of keys from `start` on, from dimension d on: transposed, so that rows and
- * keys are side by side. What is loaded from one memory object is loaded together: what is the same
- * for all work-items then needs no registers of theirs. */
-INLINE void stage_slice(const tile *x, int start, int d)
+ * columns are side by side. What is loaded from one memory object is loaded together: what is the
+ * same for all work-items then needs no registers of theirs. */
+INLINE void stage_slice(const tile *x, int product, int start, int d)
 {
-    const int dim = x->row->head_dim;
+    const int dim = depth_of(x, product);
 #pragma unroll 1
     for (int kind = 0; kind < 3; kind++) {
-        const source of = source_of_kind(x, start, kind);
-        const int step = kind == 0 ? Q_STEP : K_STEP;
-        __local const long *lines = kind == 0 ? x->q_lines : x->k_lines;
-        __local float *to = x->stage + (kind == 0 ? 0 : BLOCK_K * Q_STEP);
+        const source of = source_of_kind(x, product, start, kind);
+        const int are_rows = (kind == 0) != KEYS_ARE_ROWS, step = are_rows ? M_STEP : N_STEP;
+        __local const long *lines = lines_of_kind(x, product, kind);
+        __local float *to = x->stage + (are_rows ? 0 : BLOCK_K * M_STEP);
 #pragma unroll 1
         for (uint i = of.begin * PIECES + x->me; i < (uint)of.end * PIECES; i += WG_SIZE) {
             const int line = i / PIECES, piece = i % PIECES * VEC, at = d + piece;
@@ -175,22 +198,24 @@ INLINE void stage_slice(const tile *x, int start, int d)
     }
 }
 
-/* Values `key` to `key` + `count` - 1 of those from `start` on, at most VALUE_KEYS. */
-INLINE void stage_values(const tile *x, int start, int key, int count)
+/* Columns `first` to `first` + `count` - 1 of those from `start` on, at most VALUE_KEYS, of one of
+ * the tensors of a product, a constant: keys or values, or where KEYS_ARE_ROWS queries or GRAD_OUT.
+ */
+INLINE void stage_values(const tile *x, const int product, int start, int first, int count)
 {
-    const int dim = x->row->value_dim;
+    const int dim = depth_of(x, product);
     int odd = 0;
 #pragma unroll 1
-    for (int now = 0; now < 2; now++) {
-        const source of =
-            source_of(x, start, !now, now ? x->v : x->past_v, now ? CLATTN_T_V : CLATTN_T_PAST_V);
-        const int begin = max(of.begin - key, 0), end = clamp(of.end - key, 0, count);
+    for (int kind = KEYS_ARE_ROWS ? 0 : 1; kind < (KEYS_ARE_ROWS ? 1 : 3); kind++) {
+        const source of = source_of_kind(x, product, start, kind);
+        __local const long *lines = lines_of_kind(x, product, kind);
+        const int begin = max(of.begin - first, 0), end = clamp(of.end - first, 0, count);
 #pragma unroll 1
         for (uint i = begin * (DIM_MAX / VEC) + x->me; i < (uint)end * (DIM_MAX / VEC);
              i += WG_SIZE) {
-            const int d = i % (DIM_MAX / VEC) * VEC, j = key + i / (DIM_MAX / VEC);
-            const long line = x->v_lines[j];
-            const float scale = now ? VALUE_SCALE(x, start + j, d, line) : 1.0f;
+            const int d = i % (DIM_MAX / VEC) * VEC, j = first + i / (DIM_MAX / VEC);
+            const long line = lines[j];
+            const float scale = kind == 2 ? VALUE_SCALE(x, start + j, d, line) : 1.0f;
             if (is_vector(&of, line, dim - d)) {
                 const float4 e = elements_of(&of, line + d) * scale;
                 odd |= any((as_int4(e) & 0x7fffffff) >= 0x7f800000);

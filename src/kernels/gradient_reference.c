@@ -3,19 +3,16 @@
  * those of biases and sinks. */
 #include "kernels/dim_max.h"
 #include "kernels/launches.h"
-
-/* Queries or keys of a work-group where work-items are lanes. */
-#define LANES 64
+#include "kernels/row_groups.h"
 
 extern const clattn__kernel clattn__gradient_reference;
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    const bool lanes = caps->family == CLATTN__TILE && caps->max_work_group >= LANES;
     config->vec = 1;
     config->dim_max = clattn__dim_max(problem);
-    config->group_size = lanes ? LANES : 1;
+    config->group_size = clattn__row_lanes(caps);
     config->score_function = clattn__problem_has_score_function(problem);
     config->score_gradient = clattn__problem_has_score_gradient(problem);
     config->mask_function = clattn__problem_has_mask_function(problem);
@@ -28,10 +25,6 @@ static void workspace(const clattn__problem *problem, const clattn__caps *caps,
     clattn__place_gradient_rows(problem, variant);
 }
 
-#define READ                                                                                       \
-    CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V, CLATTN_T_GRAD_OUT,       \
-        CLATTN_T_GRADIENT_ROWS
-
 static void add_queries(const clattn__problem *problem, clattn__variant *variant)
 {
     const clattn__launch_row row = {
@@ -39,7 +32,7 @@ static void add_queries(const clattn__problem *problem, clattn__variant *variant
         .function = "gradient_queries_reference",
         .tiling = {CLATTN__OVER_QUERIES, .block = variant->config.group_size},
         .options = true,
-        .tensors = {READ, CLATTN_T_GRAD_Q, CLATTN_T_COUNT},
+        .tensors = {CLATTN__GRADIENT_TENSORS, CLATTN_T_GRAD_Q, CLATTN_T_COUNT},
     };
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
         clattn__launch_add(variant, &row);
@@ -55,24 +48,10 @@ static void add_keys(const clattn__problem *problem, clattn__variant *variant)
         .function = "gradient_keys_reference",
         .tiling = {CLATTN__OVER_KEYS, .block = variant->config.group_size},
         .options = true,
-        .tensors = {READ, CLATTN_T_GRAD_K, CLATTN_T_GRAD_PAST_K, CLATTN_T_GRAD_V,
-                    CLATTN_T_GRAD_PAST_V, CLATTN_T_COUNT},
+        .tensors = {CLATTN__GRADIENT_TENSORS, CLATTN_T_GRAD_K, CLATTN_T_GRAD_PAST_K,
+                    CLATTN_T_GRAD_V, CLATTN_T_GRAD_PAST_V, CLATTN_T_COUNT},
     };
     if (problem->slots & slots)
-        clattn__launch_add(variant, &row);
-}
-
-static void add_bias(const clattn__problem *problem, clattn__variant *variant)
-{
-    const int64_t block = variant->config.group_size;
-    const clattn__launch_row row = {
-        .file = "gradient/gradient_bias_reference.cl",
-        .function = "gradient_bias_reference",
-        .tiling = clattn__bias_tiling(problem, block, block),
-        .options = true,
-        .tensors = {READ, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
-    };
-    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
         clattn__launch_add(variant, &row);
 }
 
@@ -81,7 +60,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     clattn__add_gradient_rows(variant);
     add_queries(problem, variant);
     add_keys(problem, variant);
-    add_bias(problem, variant);
+    clattn__add_gradient_bias(problem, variant);
     clattn__add_gradient_sink(problem, variant);
 }
 

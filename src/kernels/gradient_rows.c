@@ -1,5 +1,5 @@
 /* What the kernels for gradients share: what is known of each query before pairs are looked at, the
- * sum of the parts of GRAD_Q, and the gradient of the sinks. */
+ * sum of the parts of GRAD_Q, and the gradients of biases, pair by pair, and of the sinks. */
 #include <string.h>
 
 #include "kernels/launches.h"
@@ -27,7 +27,7 @@ static void leave_scalar(const clattn__config *all, clattn__config *config)
 {
     memset(config, 0, sizeof *config);
     config->vec = 1;
-    config->group_size = all->group_size;
+    config->group_size = all->group_size < ROWS_BLOCK ? all->group_size : ROWS_BLOCK;
     config->score_function = all->score_function;
     config->score_gradient = all->score_gradient;
     config->mask_function = all->mask_function;
@@ -57,6 +57,23 @@ clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queri
                             .block = all_q ? keys : queries,
                             .all_heads = problem->bias_sums >> 1 & 1,
                             .all_batches = problem->bias_sums & 1};
+}
+
+void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant)
+{
+    clattn__config config;
+    leave_scalar(&variant->config, &config);
+    const clattn__launch_row row = {
+        .file = "gradient/gradient_bias_reference.cl",
+        .function = "gradient_bias_reference",
+        .tiling = clattn__bias_tiling(problem, config.group_size, config.group_size),
+        .options = true,
+        .tensors = {CLATTN__GRADIENT_TENSORS, CLATTN_T_GRAD_BIAS, CLATTN_T_COUNT},
+    };
+    if (!clattn__problem_has(problem, CLATTN_SLOT_GRAD_BIAS))
+        return;
+    clattn__launch_add(variant, &row);
+    variant->launch[variant->launch_count - 1].config = config;
 }
 
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant)

@@ -40,6 +40,12 @@ void clattn__add_query_rotation(const clattn__problem *problem, const clattn__ca
 /* The launch of copy_present, where it is needed. */
 void clattn__add_copy_present(const clattn__problem *problem, clattn__variant *variant);
 
+/* What every launch of gradients reads, in the order of GRADIENT_PARAMETERS of
+ * cl/common/gradient.h. */
+#define CLATTN__GRADIENT_TENSORS                                                                   \
+    CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V, CLATTN_T_GRAD_OUT,       \
+        CLATTN_T_GRADIENT_ROWS
+
 /* Scratch memory for CLATTN_T_GRADIENT_ROWS, and the launch that fills it: gradient_rows.c. */
 void clattn__place_gradient_rows(const clattn__problem *problem, clattn__variant *variant);
 void clattn__add_gradient_rows(clattn__variant *variant);
@@ -53,6 +59,9 @@ clattn__tiling clattn__bias_tiling(const clattn__problem *problem, int64_t queri
 
 /* The launch of gradient_parts, which sums CLATTN_T_GRADIENT_PARTS, where GRAD_Q is wanted. */
 void clattn__add_gradient_parts(const clattn__problem *problem, clattn__variant *variant);
+
+/* The launch of gradient_bias_reference, where GRAD_BIAS is wanted. */
+void clattn__add_gradient_bias(const clattn__problem *problem, clattn__variant *variant);
 
 /* The launch of gradient_sink, where it is needed. */
 void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *variant);

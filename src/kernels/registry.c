@@ -15,6 +15,7 @@ extern const clattn__kernel clattn__attention_tile;
 extern const clattn__kernel clattn__attention_reference;
 extern const clattn__kernel clattn__merge;
 extern const clattn__kernel clattn__gradient_simd;
+extern const clattn__kernel clattn__gradient_tile;
 extern const clattn__kernel clattn__gradient_reference;
 extern const clattn__kernel clattn__linear_simd, clattn__linear_tile, clattn__linear_reference;
 extern const clattn__kernel clattn__linear_x_simd, clattn__linear_x_tile;
@@ -36,6 +37,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__attention_reference,
     &clattn__merge,
     &clattn__gradient_simd,
+    &clattn__gradient_tile,
     &clattn__gradient_reference,
     &clattn__append,
     &clattn__rotary,

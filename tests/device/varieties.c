@@ -316,6 +316,14 @@ void variety_open_gradients(void)
     open_all(true);
 }
 
+void variety_open_kernel(const char *kernel, bool gradients)
+{
+    const uint32_t devices = device_count();
+    for (uint32_t device = 0; device < devices; device++)
+        open_target(device, kernel, gradients);
+    cr_assert(variety_targets > 0, "no device runs %s", kernel);
+}
+
 void variety_open_devices(void)
 {
     const uint32_t devices = device_count();

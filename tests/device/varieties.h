@@ -50,6 +50,7 @@ void variety_take_gradient(fuzz_problem *p);
 /* Every kernel for attention on every device; a test opens them first and closes them last. */
 void variety_open(void);
 void variety_open_gradients(void); /* the same of kernels for gradients */
+void variety_open_kernel(const char *kernel, bool gradients); /* this one alone */
 /* The same with one target a device, which has all kernels: for what has no choice of kernels. */
 void variety_open_devices(void);
 /* Fails where a target has declined everything. */

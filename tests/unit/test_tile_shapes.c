@@ -25,10 +25,10 @@ static clattn__caps device_of(uint64_t local_memory, uint64_t group)
     return caps;
 }
 
-static clattn__problem problem_of(int64_t heads, int64_t n_q, int64_t head_dim, int64_t value_dim)
+static clattn_attention_desc desc_of(int64_t heads, int64_t n_q, int64_t head_dim,
+                                     int64_t value_dim)
 {
     clattn_attention_desc desc;
-    clattn__problem problem;
     clattn_attention_desc_init(&desc);
     desc.batch = 1;
     desc.n_head = heads;
@@ -37,7 +37,25 @@ static clattn__problem problem_of(int64_t heads, int64_t n_q, int64_t head_dim, 
     desc.n_kv = 1000;
     desc.head_dim = head_dim;
     desc.value_dim = value_dim;
+    return desc;
+}
+
+static clattn__problem problem_of(int64_t heads, int64_t n_q, int64_t head_dim, int64_t value_dim)
+{
+    const clattn_attention_desc desc = desc_of(heads, n_q, head_dim, value_dim);
+    clattn__problem problem;
     cr_assert_eq(clattn__problem_init(&problem, &desc), CLATTN_OK);
+    return problem;
+}
+
+static clattn__problem gradient_of(int64_t head_dim, int64_t value_dim)
+{
+    clattn_attention_desc desc = desc_of(3, 1000, head_dim, value_dim);
+    clattn__problem problem;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_LSE) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) |
+                 CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_BIAS);
+    desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_BIAS);
+    cr_assert_eq(clattn__problem_init_gradient(&problem, &desc), CLATTN_OK);
     return problem;
 }
 
@@ -65,15 +83,19 @@ static bool accepts(const char *name, const clattn__problem *problem, const clat
     return accepted;
 }
 
-/* The arrays of a group, as TILE_ARRAYS of tile.h has them. */
-static uint64_t local_memory_of(const clattn__config *c)
+/* The arrays of a group, as TILE_ARRAYS and SOFTMAX_ARRAYS have them, or GRADIENT_ARRAYS of keys.
+ */
+static uint64_t local_memory_of(const clattn__config *c, bool gradients)
 {
-    const uint64_t rows = c->block_m, keys = c->block_n;
-    const uint64_t stage = c->block_k * (rows + keys + 8), weights = keys * (rows + 4);
-    return 4 * (stage + weights + c->group_size + rows) + 8 * (rows + 2 * keys) + 4;
+    const uint64_t rows = c->block_m, columns = c->block_n;
+    const uint64_t stage = c->block_k * (rows + columns + 8), weights = columns * (rows + 4);
+    if (gradients)
+        return 4 * (stage + 2 * weights + 5 * columns) + 8 * 2 * (rows + columns) + 4 + 48;
+    return 4 * (stage + weights + c->group_size + rows) + 8 * (rows + 2 * columns) + 4;
 }
 
-static void check_shape(const clattn__config *c, const clattn__caps *caps, int64_t value_dim)
+static void check_shape(const clattn__config *c, const clattn__caps *caps, int64_t dim,
+                        bool gradients)
 {
     const uint32_t grid_x = c->block_n / (c->cols * c->vec), grid_y = c->block_m / c->rows;
     const uint32_t parts = c->group_size / c->block_m;
@@ -85,9 +107,9 @@ static void check_shape(const clattn__config *c, const clattn__caps *caps, int64
     cr_assert_eq(c->block_n % (parts * c->vec), 0);
     cr_assert_eq(c->dim_max, grid_x * c->value_cols * c->vec);
     cr_assert_geq(c->block_k * (c->block_m + c->block_n + 8), c->dim_max);
-    cr_assert_geq(c->dim_max, value_dim);
+    cr_assert_geq(c->dim_max, dim);
     cr_assert_leq(c->group_size, caps->max_work_group);
-    cr_assert_leq(local_memory_of(c), caps->local_memory);
+    cr_assert_leq(local_memory_of(c, gradients), caps->local_memory);
     cr_assert_leq(c->rows * (c->value_cols + c->cols) * c->vec, 128, "too many registers");
 }
 
@@ -111,7 +133,7 @@ static int check_shapes(const char *name, const clattn__caps *caps, int64_t valu
             continue;
         }
         kernel_named(name)->configure(&problem, caps, &config);
-        check_shape(&config, caps, value_dim);
+        check_shape(&config, caps, value_dim, false);
         first = accepted++ ? first : config;
         cr_assert_eq(memcmp(&config, &first, sizeof config), 0, "%s, %d queries", name,
                      (int)queries[q]);
@@ -133,6 +155,57 @@ Test(tile_shapes, hold_what_kernels_demand)
     cr_assert_gt(decoding, 0);
 }
 
+/* Gradients have a tile for the larger of their dimensions, whichever it is. */
+Test(tile_shapes, of_gradients)
+{
+    int accepted = 0;
+    for (size_t m = 0; m < COUNT(memories) * COUNT(groups); m++)
+        for (size_t d = 0; d < 2 * COUNT(dims); d++) {
+            const int64_t dim = dims[d / 2];
+            const clattn__caps caps =
+                device_of(memories[m / COUNT(groups)], groups[m % COUNT(groups)]);
+            const clattn__problem problem = d % 2 ? gradient_of(dim, 1) : gradient_of(1, dim);
+            clattn__config config = {0};
+            char why[256];
+            if (!accepts("gradient_tile", &problem, &caps, why, sizeof why)) {
+                cr_assert(strstr(why, "dimension"), "%s", why);
+                cr_assert(dim > 256);
+                continue;
+            }
+            kernel_named("gradient_tile")->configure(&problem, &caps, &config);
+            check_shape(&config, &caps, dim, true);
+            accepted++;
+        }
+    cr_assert_gt(accepted, 0);
+}
+
+/* The launches that are the reference kernel's have its configuration. */
+Test(tile_shapes, gradients_of_biases_are_the_references)
+{
+    const clattn__caps caps = device_of(32768, 256);
+    const clattn__problem problem = gradient_of(64, 128);
+    const clattn__kernel *kernel = kernel_named("gradient_tile");
+    clattn__config config = {0};
+    static clattn__variant variant;
+    kernel->configure(&problem, &caps, &config);
+    clattn__kernel_make_variant(kernel, &problem, &caps, &config, &variant);
+    static const struct {
+        const char *function;
+        uint32_t vec, group_size, dim_max;
+    } expected[] = {{"gradient_rows", 1, 64, 0},
+                    {"gradient_queries_tile", 4, 128, 128},
+                    {"gradient_keys_tile", 4, 128, 128},
+                    {"gradient_bias_reference", 1, 64, 0}};
+    cr_assert_eq(variant.launch_count, COUNT(expected));
+    for (size_t n = 0; n < COUNT(expected); n++) {
+        const clattn__launch *launch = &variant.launch[n];
+        cr_assert_str_eq(launch->function, expected[n].function);
+        cr_assert_eq(launch->config.vec, expected[n].vec, "%s", launch->function);
+        cr_assert_eq(launch->config.group_size, expected[n].group_size, "%s", launch->function);
+        cr_assert_eq(launch->config.dim_max, expected[n].dim_max, "%s", launch->function);
+    }
+}
+
 /* What a device with lanes runs, of all kernels that accept. */
 static const char *choice_for(const clattn__problem *problem)
 {
@@ -140,8 +213,7 @@ static const char *choice_for(const clattn__problem *problem)
     char why[256];
     for (uint32_t i = 0; i < clattn__kernel_count(); i++) {
         const clattn__kernel *kernel = clattn__kernel_get(i);
-        if (kernel->kind == CLATTN__ATTENTION &&
-            accepts(kernel->name, problem, &caps, why, sizeof why))
+        if (kernel->kind == problem->kind && accepts(kernel->name, problem, &caps, why, sizeof why))
             return kernel->name;
     }
     return "none";
@@ -154,6 +226,10 @@ Test(tile_shapes, are_what_a_device_with_lanes_runs)
     cr_assert_str_eq(choice_for(&few), "attention_decode_tile");
     cr_assert_str_eq(choice_for(&many), "attention_tile");
     cr_assert_str_eq(choice_for(&none), "attention_tile");
+    const clattn__problem gradient = gradient_of(128, 128);
+    cr_assert_str_eq(choice_for(&gradient), "gradient_tile");
+    const clattn__problem large = gradient_of(576, 576);
+    cr_assert_str_eq(choice_for(&large), "gradient_reference");
 }
 
 /* The least device has tiles up to a value_dim of 256, any with groups of 192 and 32 KiB all. */

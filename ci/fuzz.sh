@@ -22,6 +22,7 @@ random=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 "$fuzz" --seed "$random" --count 500
 operations 2 20
 "$fuzz" --differences --seed 2 --count 10
-for kernel in attention_tile attention_decode_tile; do # which get few of the others on a CPU
+# These get few of the others on a CPU.
+for kernel in attention_tile attention_decode_tile gradient_tile; do
     "$fuzz" --seed "$random" --count 30 --kernel "$kernel" --allow-unsupported
 done

@@ -151,7 +151,7 @@ INLINE pair_lanes turn_lanes(const tile *x, const pairs *of, int r, bounds see, 
 INLINE void turn_block(const tile *x, const pairs *of, const run *r, int start, int of_keys)
 {
 #pragma unroll 1
-    for (int n = x->me; n < BLOCK_N * (BLOCK_M / VEC); n += WG_SIZE) {
+    for (uint n = x->me; n < BLOCK_N * (BLOCK_M / VEC); n += WG_SIZE) {
         const int query = n / (BLOCK_M / VEC), j = n % (BLOCK_M / VEC) * VEC;
         __local float *p = x->p + query * P_STEP + j, *ds = x->ds + query * P_STEP + j;
         const bounds see = bounds_within(seen_by(x, query), r);

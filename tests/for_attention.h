@@ -8,6 +8,8 @@
 
 #include <clattn/clattn.h>
 
+#include "tests/shortened.h"
+
 /* Kernels for decoding decline what others take. */
 static inline bool is_for_few_queries(const char *kernel)
 {
@@ -18,6 +20,13 @@ static inline bool is_for_few_queries(const char *kernel)
 static inline bool is_for_lanes(const char *kernel)
 {
     return strstr(kernel, "_tile") != NULL;
+}
+
+/* Whether tests of all kernels leave this one to its own ones: in short, gradients in tiles, each
+ * program of which takes PoCL 20 seconds and more. */
+static inline bool is_left_out(const char *kernel)
+{
+    return is_shortened() && strcmp(kernel, "gradient_tile") == 0;
 }
 
 /* Whether `kernel`, with whose name the context was made, computes attention, and on this device.

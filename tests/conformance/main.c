@@ -206,7 +206,7 @@ static bool run_every_kernel(const options *o, totals *sum)
     for (uint32_t i = 0; i <= clattn_kernel_count(); i++) {
         const char *kernel = i ? clattn_kernel_name(i - 1) : NULL;
         totals own = {0};
-        if (kernel && !has_part(kernel))
+        if (kernel && (!has_part(kernel) || is_left_out(kernel)))
             continue;
         printf("== %s\n", kernel ? kernel : "the library's choice");
         if (!run_kernel(o, kernel, &own))

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/shortened.h"
 #include "varieties.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -30,6 +31,12 @@ static const variety options[] = {
      0,
      {.softcap = 3, .dropout = 0.2F}},
 };
+
+/* In short only those of one shape: others are programs of their own, too. */
+static size_t size_count(void)
+{
+    return is_shortened() ? 5 : COUNT(sizes);
+}
 
 static void check(fuzz_problem *p, const char *name)
 {
@@ -61,7 +68,7 @@ static void open_tiles(void)
 Test(gradient_tile, around_tiles)
 {
     open_tiles();
-    for (size_t n = 0; n < COUNT(sizes) * COUNT(options); n++) {
+    for (size_t n = 0; n < size_count() * COUNT(options); n++) {
         char name[80];
         const size_t size = n / COUNT(options);
         const variety *option = &options[n % COUNT(options)];

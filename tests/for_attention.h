@@ -22,11 +22,11 @@ static inline bool is_for_lanes(const char *kernel)
     return strstr(kernel, "_tile") != NULL;
 }
 
-/* Whether tests of all kernels leave this one to its own ones: in short, gradients in tiles, each
- * program of which takes PoCL 20 seconds and more. */
+/* Whether tests that need many programs leave this kernel to others: in short, those for lanes, to
+ * the reference cases, to test_kernels.c and to tests of their own. */
 static inline bool is_left_out(const char *kernel)
 {
-    return is_shortened() && strcmp(kernel, "gradient_tile") == 0;
+    return is_shortened() && is_for_lanes(kernel);
 }
 
 /* Whether `kernel`, with whose name the context was made, computes attention, and on this device.

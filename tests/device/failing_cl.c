@@ -234,15 +234,30 @@ static cl_int CL_API_CALL own_clEnqueueMarkerWithWaitList(cl_command_queue queue
     return status;
 }
 
+static void find(const char *name, void *function, size_t size)
+{
+    void *found = dlsym(whole_library, name);
+    cr_assert_not_null(found);
+    memcpy(function, &found, size);
+}
+
+/* Queues, and with them their devices, stay till the process ends: PoCL 3.1 looks at an event's
+ * queue after those who wait for the event are awake, which on a busy machine may be late. */
+static void keep(cl_command_queue queue)
+{
+    cl_int(CL_API_CALL * retain)(cl_command_queue);
+    find("clRetainCommandQueue", &retain, sizeof retain);
+    cr_assert_eq(retain(queue), CL_SUCCESS);
+}
+
 static cl_command_queue CL_API_CALL own_clCreateCommandQueue(cl_context context,
                                                              cl_device_id device,
                                                              cl_command_queue_properties properties,
                                                              cl_int *error)
 {
     const cl_command_queue made = real_clCreateCommandQueue(context, device, properties, error);
-    for (uint32_t i = 0; i < atomic_load(&lane_count) && i < LANES; i++)
-        if (atomic_load(&lanes[i].queue) == made) /* a new one at the address of an old one */
-            atomic_store(&lanes[i].queue, NULL);
+    if (made)
+        keep(made);
     if (made && (properties & CL_QUEUE_PROFILING_ENABLE)) {
         const uint32_t at = atomic_fetch_add(&lane_count, 1);
         cr_assert(at < LANES);
@@ -443,13 +458,6 @@ void failing_cl_spoil(uint64_t at)
 void failing_cl_spoil_writes(uint64_t at)
 {
     spoil_from_now(&spoiled_writes, at);
-}
-
-static void find(const char *name, void *function, size_t size)
-{
-    void *found = dlsym(whole_library, name);
-    cr_assert_not_null(found);
-    memcpy(function, &found, size);
 }
 
 void failing_cl_hold(uint32_t index)

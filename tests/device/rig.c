@@ -57,7 +57,7 @@ static void each_kernel(rig_body body, bool alone)
     cr_assert(devices > 0);
     for (uint32_t n = 0; n < clattn_kernel_count(); n++) {
         const char *kernel = clattn_kernel_name(n);
-        for (uint32_t device = 0; device < devices; device++) {
+        for (uint32_t device = 0; !is_left_out(kernel) && device < devices; device++) {
             char selector[16], names[64];
             const bool accompanied = !alone && is_for_few_queries(kernel);
             snprintf(selector, sizeof selector, "%u", (unsigned)device);

@@ -195,20 +195,41 @@ Test(dispatch_refusals, every_launch_of_a_submission)
     close_heads(&h);
 }
 
+/* Submits the two steps behind a blocker on the lane, which is held: a thread that isn't scheduled
+ * for a while would find the blocker done. False: the lane had room for them, all is as before. */
+static bool hold_two(heads *h, clattn_dispatcher *dispatcher, uint32_t lane, int64_t length,
+                     blocker *b, clattn_event **event)
+{
+    *b = (blocker){0};
+    failing_cl_hold(lane);
+    block(h, dispatcher, b, length);
+    const uint64_t launches = statistics_of(dispatcher).lane[0].launches;
+    cr_assert_eq(submit_two(h, dispatcher, event), CLATTN_OK);
+    if (statistics_of(dispatcher).lane[0].launches == launches)
+        return true;
+    failing_cl_release(lane);
+    cr_assert_eq(clattn_event_wait(*event, UINT64_MAX), CLATTN_OK);
+    clattn_event_release(*event);
+    unblock(b);
+    return false;
+}
+
 /* The same behind a blocker, where all followers are there before anything is launched. */
 Test(dispatch_refusals, a_submission_that_was_held_back)
 {
     heads h;
-    blocker b = {0};
+    blocker b;
     open_failing(&h);
+    const uint32_t lane = failing_cl_lanes();
     clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
     const uint32_t launches = count_launches(&h, dispatcher);
+    int64_t length = 3000;
+    failing_cl_refuse(0);
     for (uint32_t at = 0; at < launches; at++) {
         clattn_event *event, *follower, *other;
         clattn_submission waiting;
-        b = (blocker){0};
-        block(&h, dispatcher, &b, 3000);
-        cr_assert_eq(submit_two(&h, dispatcher, &event), CLATTN_OK);
+        while (!hold_two(&h, dispatcher, lane, length, &b, &event))
+            cr_assert((length *= 2) < 1 << 20);
         follower = submit_head(&h, dispatcher, 3, NULL, first_sequence);
         clattn_submission_init(&waiting);
         waiting.wait = &event;
@@ -216,6 +237,7 @@ Test(dispatch_refusals, a_submission_that_was_held_back)
         clattn_event *waiter = submit_head(&h, dispatcher, 5, &waiting, 0);
         failing_cl_refuse((uint64_t)1 << at);
         other = submit_head(&h, dispatcher, 4, NULL, first_sequence + 1);
+        failing_cl_release(lane);
         cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_ERR_OPENCL, "launch %u", at);
         cr_assert_eq(clattn_event_wait(follower, UINT64_MAX), CLATTN_ERR_OPENCL);
         cr_assert_eq(clattn_event_wait(waiter, UINT64_MAX), CLATTN_ERR_OPENCL);

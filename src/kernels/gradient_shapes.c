@@ -32,7 +32,7 @@ static uint64_t local_memory(size_t i)
     const uint64_t rows = shapes[i].block_m, columns = shapes[i].block_n;
     const uint64_t stage = shapes[i].block_k * (rows + columns + 8);
     const uint64_t pairs = 2 * columns * (rows + 4);
-    return 4 * (stage + pairs + 5 * columns) + 8 * 2 * (rows + columns) + 96;
+    return 4 * (stage + pairs + 5 * columns) + 16 * (rows + columns) + 96;
 }
 
 static int64_t larger_dim(const clattn__problem *problem)

@@ -29,7 +29,7 @@ enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 static uint64_t local_memory(size_t i)
 {
     const uint64_t m = shapes[i].block_m, n = shapes[i].block_n;
-    const uint64_t slices = shapes[i].stages * shapes[i].block_k * (m + n + 8);
+    const uint64_t slices = (m + n + 8) * shapes[i].block_k * shapes[i].stages;
     const uint64_t part = n / shapes[i].cols * (m / shapes[i].rows * 4 + 4);
     return 4 * (slices > part ? slices : part);
 }

@@ -241,13 +241,12 @@ static void find(const char *name, void *function, size_t size)
     memcpy(function, &found, size);
 }
 
-/* Queues, and with them their devices, stay till the process ends: PoCL 3.1 looks at an event's
- * queue after those who wait for the event are awake, which on a busy machine may be late. */
-static void keep(cl_command_queue queue)
+/* What PoCL 3.1 may look at after those who wait for an event are awake: its queue and device. */
+static void keep(const char *name, void *object)
 {
-    cl_int(CL_API_CALL * retain)(cl_command_queue);
-    find("clRetainCommandQueue", &retain, sizeof retain);
-    cr_assert_eq(retain(queue), CL_SUCCESS);
+    cl_int(CL_API_CALL * retain)(void *);
+    find(name, &retain, sizeof retain);
+    cr_assert_eq(retain(object), CL_SUCCESS);
 }
 
 static cl_command_queue CL_API_CALL own_clCreateCommandQueue(cl_context context,
@@ -256,8 +255,10 @@ static cl_command_queue CL_API_CALL own_clCreateCommandQueue(cl_context context,
                                                              cl_int *error)
 {
     const cl_command_queue made = real_clCreateCommandQueue(context, device, properties, error);
-    if (made)
-        keep(made);
+    if (made) {
+        keep("clRetainCommandQueue", made);
+        keep("clRetainDevice", device);
+    }
     if (made && (properties & CL_QUEUE_PROFILING_ENABLE)) {
         const uint32_t at = atomic_fetch_add(&lane_count, 1);
         cr_assert(at < LANES);

@@ -3,6 +3,7 @@
 #include <clattn/layer.h>
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,8 +67,19 @@ static uint64_t slots_of(const struct shape *shape)
            (shape->rotary_dim ? CLATTN_SLOT_BIT(CLATTN_SLOT_ANGLES) : 0);
 }
 
+/* Else there would be nothing to compare. */
+static void expect_group(const clattn_plan *plan, uint32_t work_items)
+{
+    clattn_plan_info info = {.struct_size = sizeof info};
+    char expected[32];
+    good(clattn_plan_get_info(plan, &info));
+    snprintf(expected, sizeof expected, "WG_SIZE=%u", (unsigned)work_items);
+    cr_assert(strstr(info.configuration, expected), "%s: %s isn't %s", rig_said(),
+              info.configuration, expected);
+}
+
 static void rotate(clattn_context *context, clattn_dispatcher *dispatcher,
-                   const struct shape *shape, outcome *to)
+                   const struct shape *shape, uint32_t work_items, outcome *to)
 {
     static const int32_t position = LIMIT - TOKENS;
     const uint64_t bytes = (uint64_t)(HEADS * TOKENS * shape->head_dim) * 4;
@@ -86,6 +98,7 @@ static void rotate(clattn_context *context, clattn_dispatcher *dispatcher,
     desc.slots = slots_of(shape) & CLATTN_SLOT_BIT(CLATTN_SLOT_RMS_WEIGHT);
     desc.tensor[CLATTN_SLOT_RMS_WEIGHT] = (clattn_tensor){.strided = 1, .stride = {0, 1}};
     good(clattn_plan_rotary(context, &desc, &plan));
+    expect_group(plan, work_items);
     rig_given given[] = {{CLATTN_SLOT_Q, rows, NULL, bytes},
                          {CLATTN_SLOT_OUT, NULL, to->rotated, bytes},
                          {CLATTN_SLOT_ANGLES, angles, NULL, sizeof angles},
@@ -102,6 +115,7 @@ typedef struct subject {
     clattn_dispatcher *dispatcher;
     clattn_kv_cache *cache;
     const struct shape *shape;
+    uint32_t work_items; /* of a group */
     int32_t pages[LIMIT / PAGE];
     clattn_buffer *rows, *weight, *angles;
 } subject;
@@ -149,6 +163,7 @@ static void append(subject *s)
     desc.tensor[CLATTN_SLOT_RMS_WEIGHT] = (clattn_tensor){.strided = 1, .stride = {0, 1}};
     good(clattn_kv_cache_describe_append(s->cache, LIMIT, &desc));
     good(clattn_plan_append(s->context, &desc, &plan));
+    expect_group(plan, s->work_items);
     clattn_binding bindings[10] = {{.slot = CLATTN_SLOT_K, .buffer = s->rows},
                                    {.slot = CLATTN_SLOT_V, .buffer = s->rows},
                                    {.slot = CLATTN_SLOT_PAGES, .host = s->pages},
@@ -180,6 +195,7 @@ static void shift(subject *s)
     desc.n_positions = LIMIT;
     good(clattn_kv_cache_describe_shift(s->cache, LIMIT, &desc));
     good(clattn_plan_shift(s->context, &desc, &plan));
+    expect_group(plan, s->work_items);
     clattn_binding bindings[7] = {{.slot = CLATTN_SLOT_ANGLES, .buffer = s->angles},
                                   {.slot = CLATTN_SLOT_PAGES, .host = s->pages},
                                   {.slot = CLATTN_SLOT_POSITIONS, .host = &position},
@@ -205,16 +221,17 @@ static void fill_cache(subject *s, outcome *to)
     clattn_kv_cache_destroy(s->cache);
 }
 
-static void run(clattn_context *context, const struct shape *shape, outcome *to)
+static void run(clattn_context *context, const struct shape *shape, uint32_t work_items,
+                outcome *to)
 {
-    subject s = {.context = context, .shape = shape};
+    subject s = {.context = context, .shape = shape, .work_items = work_items};
     memset(to, 0, sizeof *to);
     good(clattn_dispatcher_create(context, NULL, &s.dispatcher));
     s.rows = rig_filled(context, rows, sizeof rows);
     s.weight = rig_filled(context, weight, sizeof weight);
     s.angles = rig_filled(context, angles, sizeof angles);
     if (shape->rotary_dim)
-        rotate(context, s.dispatcher, shape, to);
+        rotate(context, s.dispatcher, shape, work_items, to);
     fill_cache(&s, to);
     clattn_dispatcher_destroy(s.dispatcher);
     good(clattn_buffer_destroy(s.rows));
@@ -250,8 +267,8 @@ Test(row_lanes, have_the_bits_of_one_work_item)
     for (size_t n = 0; n < COUNT(shapes); n++) {
         rig_say("shape %d", (int)n);
         make_rows(&shapes[n]);
-        run(one, &shapes[n], a);
-        run(lanes, &shapes[n], b);
+        run(one, &shapes[n], 1, a);
+        run(lanes, &shapes[n], 64, b);
         compare(a, b);
     }
     free(a);

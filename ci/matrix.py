@@ -69,7 +69,7 @@ IMPLEMENTATIONS = [
                    what="races, out-of-bounds, uninitialised, divergence"),
 ]
 
-# What fits into a minute: (implementation, suite).
+# What fits into two or three minutes: (implementation, suite).
 QUICK = (("pocl-small", "conformance"), ("oclgrind", "races-few"))
 
 # Device tests for what is slow.
@@ -329,7 +329,8 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [one.name for one in IMPLEMENTATIONS]
     parser.add_argument("--home", default="")
-    parser.add_argument("--quick", action="store_true", help="only what fits into a minute")
+    parser.add_argument("--quick", action="store_true",
+                        help="only what fits into two or three minutes")
     parser.add_argument("--only", action="append", choices=names, metavar="IMPLEMENTATION")
     parser.add_argument("--suite", action="append", choices=SUITES, metavar="SUITE")
     parser.add_argument("--list", action="store_true", help="names of what would run")

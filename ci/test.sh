@@ -3,8 +3,9 @@
 # only if M is 0.
 #
 #   ci/test.sh          in minutes: all tests, of which the longest leave out what only repeats
-#                       (tests/shortened.h), those of the host's code under the sanitizers, every
-#                       kernel with every option once, small limits and races
+#                       (tests/shortened.h), and kernels for lanes but in the reference cases and
+#                       tests of their own; the host's code under the sanitizers; every combination
+#                       of macros; small limits and races
 #   ci/test.sh --all    everything, about an hour on two cores: also clang's warnings, clang-tidy,
 #                       Windows, musl and 32 bits, random problems, all tests in full, and most of
 #                       them once more under the sanitizers

@@ -1,5 +1,6 @@
 /* The launch of gradients of keys and values, a tile of keys a group. It has a file of its own
- * because the program isn't that of queries: rows of its tiles are keys. */
+ * because the program isn't that of queries (rows of its tiles are keys), and ci/check_kernels.py
+ * compiles what one file names together. */
 #include "kernels/gradient_shapes.h"
 
 void clattn__add_gradient_keys_tile(const clattn__problem *problem, clattn__variant *variant)

@@ -37,6 +37,7 @@ typedef struct clattn__caps {
     bool early_writes;  /* blocking writes return before kernels on other queues see the bytes */
     bool no_prefetch;   /* the compiler dies of __builtin_prefetch */
     bool own_threads;   /* threads of the driver do the work, and whoever waits for it sleeps */
+    bool frail_parts;   /* sub-devices end before events of their queues, which look at them */
     uint64_t
         launch_ns; /* how long a launch may take where a watchdog ends long ones; 0: any time */
 } clattn__caps;

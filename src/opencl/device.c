@@ -82,7 +82,8 @@ static clattn_status divide(clattn__device *device)
     cl_uint count = 0;
     if (wanted < 2)
         return CLATTN_OK;
-    if (!device->cl.clCreateSubDevices || !device->cl.clReleaseDevice || wanted > units)
+    if (!device->cl.clCreateSubDevices || !device->cl.clRetainDevice ||
+        !device->cl.clReleaseDevice || wanted > units)
         return clattn__fail(CLATTN_ERR_UNSUPPORTED,
                             "parts: %s has %" PRIu32 " compute units and can't be divided into "
                             "%" PRIu32 " parts",

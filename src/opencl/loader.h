@@ -52,6 +52,7 @@
  * has none. */
 #define CLATTN__CL_OPTIONAL(X)                                                                     \
     X(clCreateSubDevices)                                                                          \
+    X(clRetainDevice)                                                                              \
     X(clReleaseDevice)                                                                             \
     X(clGetEventProfilingInfo)
 

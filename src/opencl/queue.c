@@ -9,9 +9,13 @@
 /* How long a wait stays awake: longer than short problems take, and little beside the others. */
 #define AWAKE_NS 1000000
 
+/* How long the end of a lane waits for events of what is done to be given back. */
+#define EVENTS_NS 100000000
+
 struct clattn__queue {
     clattn__device *device; /* borrowed */
     cl_command_queue cl;    /* a reference */
+    cl_device_id part;      /* borrowed: the sub-device that it is of, or NULL */
     bool by_events;         /* it keeps no order by itself */
     cl_event last;          /* a reference; of such a queue: what the next launch waits for */
     cl_event *wait; /* (wait_capacity) owned, used within a call: what it waits for, and `last` */
@@ -51,8 +55,11 @@ clattn_status clattn__queue_create(clattn__device *device, clattn__queue **queue
 clattn_status clattn__queue_create_lane(clattn__device *device, uint32_t part,
                                         clattn__queue **queue)
 {
-    return create(device, device->part_count ? device->part[part] : device->id,
-                  device->cl.clGetEventProfilingInfo ? CL_QUEUE_PROFILING_ENABLE : 0, queue);
+    const cl_device_id id = device->part_count ? device->part[part] : device->id;
+    CLATTN__TRY(create(device, id,
+                       device->cl.clGetEventProfilingInfo ? CL_QUEUE_PROFILING_ENABLE : 0, queue));
+    (*queue)->part = device->part_count ? id : NULL;
+    return CLATTN_OK;
 }
 
 static clattn_status check_queue(const clattn__device *device, cl_command_queue cl,
@@ -89,6 +96,31 @@ clattn_status clattn__queue_from_cl(clattn__device *device, cl_command_queue cl,
     return CLATTN_OK;
 }
 
+static bool has_events(const clattn__queue *queue)
+{
+    cl_uint references = 0;
+    const cl_int error = queue->device->cl.clGetCommandQueueInfo(
+        queue->cl, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL);
+    return error != CL_SUCCESS || references > 1;
+}
+
+/* Leaves the queue's part to the events that still hold the queue: those that a thread of the
+ * driver is about to give back, for which it waits, or else the application's. Such a part is not
+ * freed. */
+static void outlive_events(const clattn__queue *queue)
+{
+    const uint64_t start = clattn__now_ns();
+    if (!queue->part || !queue->device->caps.frail_parts)
+        return;
+    while (has_events(queue)) {
+        if (clattn__now_ns() - start >= EVENTS_NS) {
+            queue->device->cl.clRetainDevice(queue->part);
+            return;
+        }
+        clattn__sleep_ns(20000);
+    }
+}
+
 void clattn__queue_destroy(clattn__queue *queue)
 {
     if (!queue)
@@ -97,6 +129,7 @@ void clattn__queue_destroy(clattn__queue *queue)
     cl->clFinish(queue->cl);
     if (queue->last)
         cl->clReleaseEvent(queue->last);
+    outlive_events(queue);
     cl->clReleaseCommandQueue(queue->cl);
     clattn__free(queue->device->env, queue->wait);
     clattn__free(queue->device->env, queue);

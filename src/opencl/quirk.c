@@ -14,6 +14,7 @@ typedef struct quirk {
     bool early_writes;                      /* blocking writes return too early */
     bool no_prefetch;                       /* the compiler dies of __builtin_prefetch */
     bool own_threads;                       /* no work is done by threads that wait for it */
+    bool frail_parts;                       /* sub-devices end before events that look at them */
     bool cpu_alone;                         /* the row is for devices of type CPU */
     bool not_cpu;                           /* it is for all others */
     uint64_t launch_ns;                     /* longer launches may be ended by a watchdog */
@@ -35,10 +36,13 @@ static const quirk table[] = {
      .cpu_alone = true,
      .coherent_host = true,
      .own_threads = true,
+     .frail_parts = true,
      .why = "PoCL's CPU devices work on host pointers themselves: what a finished kernel wrote is "
             "there, and mapping would only cost two waits for a worker thread; a thread that waits "
             "for them does none of their work, and takes 20 us or more to wake where an idle core "
-            "is asleep, in a virtual machine above all"},
+            "is asleep, in a virtual machine above all. Events hold their queue, but no queue "
+            "holds its "
+            "sub-device, which PoCL 3.1 looks at when an event ends: after its waiters were woken"},
     {.platform = "Intel(R) OpenCL",
      .cpu_alone = true,
      .coherent_pages = true,
@@ -73,6 +77,7 @@ void clattn__quirks_apply(const clattn_device_info *info, clattn__caps *caps)
         caps->early_writes = caps->early_writes || row->early_writes;
         caps->no_prefetch = caps->no_prefetch || row->no_prefetch;
         caps->own_threads = caps->own_threads || row->own_threads;
+        caps->frail_parts = caps->frail_parts || row->frail_parts;
         caps->launch_ns = row->launch_ns ? row->launch_ns : caps->launch_ns;
     }
 }

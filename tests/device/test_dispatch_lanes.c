@@ -4,6 +4,7 @@
 
 #include "dispatch_rig.h"
 #include "failing_cl.h"
+#include "own_cl.h"
 
 Test(dispatch_lanes, two_lanes)
 {
@@ -33,6 +34,33 @@ Test(dispatch_lanes, two_lanes)
         clattn_event_release(events[i]);
     clattn_dispatcher_destroy(dispatcher);
     close_heads(&h);
+}
+
+/* Events that the caller took end after all else: PoCL then looks at the part of the device that
+ * its lane was on. meson fills freed memory. */
+Test(dispatch_lanes, events_outlive_lanes)
+{
+    heads h;
+    own_cl cl;
+    cl_event done[HEADS];
+    clattn_context_options options;
+    clattn_context_options_init(&options);
+    if (!divides(&options, 2))
+        cr_skip_test("the device can't be divided: %s", clattn_error_message());
+    own_cl_open(&cl);
+    open_heads(&h, &options);
+    clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+    for (int i = 0; i < HEADS; i++) {
+        clattn_event *event = submit_head(&h, dispatcher, i, NULL, 1 + (uint64_t)i);
+        cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_OK);
+        cr_assert_eq(clattn_event_get_cl(event, &done[i]), CLATTN_OK);
+        clattn_event_release(event);
+    }
+    clattn_dispatcher_destroy(dispatcher);
+    close_heads(&h);
+    for (int i = 0; i < HEADS; i++)
+        cr_assert_eq(cl.clReleaseEvent(done[i]), CL_SUCCESS);
+    own_cl_close(&cl);
 }
 
 /* ---- homes ----------------------------------------------------------------------------------- */

@@ -59,7 +59,7 @@ clattn_status clattn__context_begin(const clattn_context_options *options, clatt
     if (status != CLATTN_OK)
         goto no_lock;
     made->env = env;
-    made->process = clattn__process_id();
+    made->process = clattn__process_generation();
     atomic_init(&made->live, 0);
     *context = made;
     return CLATTN_OK;

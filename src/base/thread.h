@@ -49,8 +49,10 @@ void clattn__cond_broadcast(clattn__cond *cond);
 clattn_status clattn__thread_start(clattn__thread *thread, void *(*function)(void *), void *user);
 void clattn__thread_join(clattn__thread *thread);
 
-/* Changes after fork(). */
-uint64_t clattn__process_id(void);
+uint64_t clattn__process_id(void); /* may be a system call */
+
+/* Changes in the child of a fork(), and costs no system call. Counts from its first call on. */
+uint64_t clattn__process_generation(void);
 
 /* Whether a process of this id runs now; 1 also where that can't be known. */
 int clattn__process_runs(uint64_t id);

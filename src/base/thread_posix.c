@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,6 +126,35 @@ uint64_t clattn__process_id(void)
 {
     return (uint64_t)getpid();
 }
+
+#if defined(__APPLE__)
+/* getpid() is no system call there, and what fork() is to call outlives an unloaded library. */
+uint64_t clattn__process_generation(void)
+{
+    return clattn__process_id();
+}
+#else
+static _Atomic uint64_t generation;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&generation, 1);
+}
+
+static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, count_fork) != 0)
+        atomic_store(&generation, UINT64_MAX);
+}
+
+uint64_t clattn__process_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    const uint64_t found = atomic_load(&generation);
+    return found == UINT64_MAX ? clattn__process_id() : found; /* forks can't be watched */
+}
+#endif
 
 int clattn__process_runs(uint64_t id)
 {

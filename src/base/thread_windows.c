@@ -103,6 +103,11 @@ uint64_t clattn__process_id(void)
     return GetCurrentProcessId();
 }
 
+uint64_t clattn__process_generation(void)
+{
+    return 0; /* no fork() */
+}
+
 int clattn__process_runs(uint64_t id)
 {
     if (id == 0 || id > UINT32_MAX)

@@ -67,12 +67,13 @@ static uint64_t family_of(const clattn__entry *entry)
     uint64_t family = entry->plan->family;
     if (family == 0)
         return 0;
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+    for (uint32_t i = 0; i < entry->plan->slot_count; i++) {
+        const uint32_t slot = entry->plan->slot[i].slot;
         const clattn__memory *memory = entry->bound.slot[slot].memory;
         const uint64_t object = entry->bound.host[slot] ? 1
                                 : memory ? (uint64_t)(uintptr_t)clattn__memory_cl(memory)
                                          : 0;
-        family = (family ^ object) * 0x9e3779b97f4a7c15u;
+        family = (family ^ object ^ (uint64_t)slot << 56) * 0x9e3779b97f4a7c15u;
         family ^= family >> 29;
     }
     return family | 1;
@@ -144,8 +145,9 @@ static clattn_status keep(clattn_event *event, const clattn__entry *entry)
     CLATTN__TRY(clattn__keep_add(&event->dispatcher->context->env, &event->plans,
                                  (void *)(uintptr_t)entry->plan));
     clattn__plan_retain(entry->plan);
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        CLATTN__TRY(clattn__event_keep_memory(event, entry->bound.slot[slot].memory));
+    for (uint32_t i = 0; i < entry->plan->slot_count; i++)
+        CLATTN__TRY(
+            clattn__event_keep_memory(event, entry->bound.slot[entry->plan->slot[i].slot].memory));
     return clattn__event_keep_memory(event, entry->bound.workspace.memory);
 }
 

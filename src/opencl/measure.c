@@ -145,9 +145,9 @@ static clattn_status lengthen(const bench *of, const series *row, uint32_t *what
     return CLATTN_OK;
 }
 
-static clattn__argument memory_argument(const clattn__memory *memory)
+static clattn__argument memory_argument(uint32_t index, const clattn__memory *memory)
 {
-    return (clattn__argument){.memory = clattn__memory_cl(memory)};
+    return (clattn__argument){.index = index, .memory = clattn__memory_cl(memory)};
 }
 
 /* Where `values` and `out` begin in their cl_mems, elements. */
@@ -186,10 +186,11 @@ static clattn_status measure_fma(bench *of, size_t shape, double budget, double 
     double seconds;
     snprintf(macros, sizeof macros, "-D VEC=%u -D CHAINS=%u -D WG_SIZE=%u", (unsigned)vec,
              (unsigned)chains, (unsigned)group_size);
-    const clattn__argument arguments[] = {memory_argument(of->values),
-                                          memory_argument(of->out),
-                                          {.bytes = &begin, .size = sizeof begin},
-                                          {.bytes = &iterations, .size = sizeof iterations}};
+    const clattn__argument arguments[] = {
+        memory_argument(0, of->values),
+        memory_argument(1, of->out),
+        {.index = 2, .bytes = &begin, .size = sizeof begin},
+        {.index = 3, .bytes = &iterations, .size = sizeof iterations}};
     clattn__launch_call call = {.arguments = arguments,
                                 .argument_count = 4,
                                 .groups = (uint64_t)caps->compute_units * GROUPS_EACH,
@@ -247,11 +248,11 @@ static clattn_status measure_read(bench *of, double *gbytes)
     if (!span)
         span = (uint32_t)step;
     snprintf(macros, sizeof macros, "-D VEC=%u -D WG_SIZE=%u", (unsigned)vec, (unsigned)group_size);
-    const clattn__argument arguments[] = {memory_argument(of->values),
-                                          memory_argument(of->out),
-                                          {.bytes = &begin, .size = sizeof begin},
-                                          {.bytes = &span, .size = sizeof span},
-                                          {.bytes = &passes, .size = sizeof passes}};
+    const clattn__argument arguments[] = {memory_argument(0, of->values),
+                                          memory_argument(1, of->out),
+                                          {.index = 2, .bytes = &begin, .size = sizeof begin},
+                                          {.index = 3, .bytes = &span, .size = sizeof span},
+                                          {.index = 4, .bytes = &passes, .size = sizeof passes}};
     clattn__launch_call call = {
         .arguments = arguments, .argument_count = 5, .groups = groups, .group_size = group_size};
     series row = {&call, 1, &passes};

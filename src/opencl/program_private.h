@@ -11,6 +11,7 @@
 struct clattn__function {
     cl_kernel kernel;                /* a reference */
     clattn__mutex lock;              /* guards its arguments, from setting to enqueueing */
+    uint64_t absent;                 /* bits: arguments that are set, to no memory */
     struct clattn__program *program; /* borrowed */
     char name[64];
     struct clattn__function *next;

@@ -135,20 +135,31 @@ void clattn__queue_destroy(clattn__queue *queue)
     clattn__free(queue->device->env, queue);
 }
 
+static clattn_status set_argument(const clattn__cl *cl, clattn__function *function,
+                                  const clattn__argument *argument)
+{
+    const void *memory = argument->memory ? (const void *)&argument->memory : NULL;
+    const uint64_t bit = (uint64_t)1 << argument->index;
+    const cl_int error = cl->clSetKernelArg(function->kernel, argument->index,
+                                            argument->bytes ? argument->size : sizeof(cl_mem),
+                                            argument->bytes ? argument->bytes : memory);
+    if (error != CL_SUCCESS)
+        return clattn__fail(CLATTN_ERR_OPENCL, "%s: argument %" PRIu32 ": clSetKernelArg: %s (%d)",
+                            function->name, argument->index, clattn__cl_error_name(error),
+                            (int)error);
+    function->absent = argument->bytes || memory ? function->absent & ~bit : function->absent | bit;
+    return CLATTN_OK;
+}
+
+/* Most arguments are tensors that take no part, which need not be said again. */
 static clattn_status set_arguments(const clattn__cl *cl, const clattn__launch_call *call)
 {
-    for (uint32_t i = 0; i < call->argument_count; i++) {
-        const clattn__argument *argument = &call->arguments[i];
-        const cl_int error =
-            argument->bytes
-                ? cl->clSetKernelArg(call->function->kernel, i, argument->size, argument->bytes)
-                : cl->clSetKernelArg(call->function->kernel, i, sizeof(cl_mem),
-                                     argument->memory ? (const void *)&argument->memory : NULL);
-        if (error != CL_SUCCESS)
-            return clattn__fail(CLATTN_ERR_OPENCL,
-                                "%s: argument %" PRIu32 ": clSetKernelArg: %s (%d)",
-                                call->function->name, i, clattn__cl_error_name(error), (int)error);
-    }
+    const uint64_t missing = call->absent & ~call->function->absent;
+    for (uint32_t i = 0; missing >> i; i++)
+        if (missing >> i & 1)
+            CLATTN__TRY(set_argument(cl, call->function, &(clattn__argument){.index = i}));
+    for (uint32_t i = 0; i < call->argument_count; i++)
+        CLATTN__TRY(set_argument(cl, call->function, &call->arguments[i]));
     return CLATTN_OK;
 }
 

@@ -21,8 +21,9 @@ clattn_status clattn__queue_from_cl(clattn__device *device, struct _cl_command_q
                                     clattn__queue **queue);
 void clattn__queue_destroy(clattn__queue *queue); /* finishes it; NULL is allowed */
 
-/* One argument of a kernel: a memory object (may be NULL), or `size` bytes. */
+/* Argument `index` of a kernel: a memory object (may be NULL), or `size` bytes. */
 typedef struct clattn__argument {
+    uint32_t index;
     struct _cl_mem *memory; /* used if bytes is NULL */
     const void *bytes;
     size_t size;
@@ -30,8 +31,9 @@ typedef struct clattn__argument {
 
 typedef struct clattn__launch_call {
     clattn__function *function;
-    const clattn__argument *arguments; /* (argument_count), in the kernel's order */
+    const clattn__argument *arguments; /* (argument_count) */
     uint32_t argument_count;
+    uint64_t absent;     /* bits: arguments that are no memory, beside those of `arguments` */
     uint64_t groups;     /* work-groups, in one dimension, at least 1 */
     uint32_t group_size; /* work-items of a group */
     uint32_t wait_count;

@@ -15,6 +15,15 @@ typedef struct range {
     uint64_t begin, end; /* bytes within the object; empty if equal */
 } range;
 
+/* The bytes of a slot that the plan has. */
+static const clattn__planned_slot *span_of(const clattn_plan *plan, clattn_slot slot)
+{
+    uint32_t i = 0;
+    while (plan->slot[i].slot != (uint32_t)slot)
+        i++;
+    return &plan->slot[i];
+}
+
 static clattn_status check_slot(const clattn_plan *plan, const clattn_binding *binding,
                                 const bool *seen)
 {
@@ -64,8 +73,7 @@ static clattn_status check_range(const clattn_plan *plan, const clattn_binding *
                             "%s: offset %" PRIu64 " is not a multiple of the element's %" PRIu32
                             " bytes",
                             info->name, binding->offset, size);
-    int64_t low, high;
-    clattn__slot_span(&plan->problem, info->slot, &low, &high);
+    const int64_t low = span_of(plan, info->slot)->low, high = span_of(plan, info->slot)->high;
     const uint64_t whole = clattn__memory_size(binding->buffer->memory);
     if (binding->offset > whole || (uint64_t)high > whole - binding->offset)
         return clattn__fail(CLATTN_ERR_ARGUMENT,
@@ -110,10 +118,9 @@ static range range_of(const clattn_buffer *buffer, uint64_t begin, uint64_t end)
 
 static range binding_range(const clattn_plan *plan, const clattn_binding *binding)
 {
-    int64_t low, high;
-    clattn__slot_span(&plan->problem, binding->slot, &low, &high);
-    range made = range_of(binding->buffer, binding->offset - (uint64_t)-low,
-                          binding->offset + (uint64_t)high);
+    const clattn__planned_slot *span = span_of(plan, binding->slot);
+    range made = range_of(binding->buffer, binding->offset - (uint64_t)-span->low,
+                          binding->offset + (uint64_t)span->high);
     const clattn__slot_info *info = clattn__slot_get((uint32_t)binding->slot);
     made.name = info->name;
     made.written = clattn__problem_writes(&plan->problem, info->slot);
@@ -158,16 +165,16 @@ static clattn_status check_overlaps(const clattn_plan *plan, const clattn_bindin
 static void place(const clattn_plan *plan, const clattn_binding *binding, clattn__bound *bound)
 {
     const clattn_slot slot = binding->slot;
-    int64_t low, high;
+    const clattn__planned_slot *span = span_of(plan, slot);
     if (binding->buffer) {
         bound->slot[slot].memory = binding->buffer->memory;
         bound->slot[slot].offset = clattn__memory_offset(binding->buffer->memory) + binding->offset;
         return;
     }
-    clattn__slot_span(&plan->problem, slot, &low, &high);
-    bound->host[slot] = (const char *)binding->host + low;
+    bound->host[slot] = (const char *)binding->host + span->low;
     bound->host_offset[slot] = bound->host_size;
-    bound->host_size += ((uint64_t)(high - low) + COPY_ALIGNMENT) / COPY_ALIGNMENT * COPY_ALIGNMENT;
+    bound->host_size +=
+        ((uint64_t)(span->high - span->low) + COPY_ALIGNMENT) / COPY_ALIGNMENT * COPY_ALIGNMENT;
 }
 
 /* What the host can read of the values that index. */
@@ -193,42 +200,34 @@ clattn_status clattn__bind(const clattn_plan *plan, const clattn_binding *bindin
         seen[bindings[i].slot] = true;
         place(plan, &bindings[i], bound);
     }
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (clattn__problem_has(&plan->problem, (clattn_slot)slot) && !seen[slot])
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (!seen[plan->slot[i].slot])
             return clattn__fail(CLATTN_ERR_ARGUMENT, "%s: is not bound",
-                                clattn__slot_get(slot)->name);
+                                clattn__slot_get(plan->slot[i].slot)->name);
     CLATTN__TRY(check_overlaps(plan, bindings, binding_count));
     return check_values(plan, bindings, binding_count);
 }
 
-/* The span of a slot that was given as a host array; false: it was not. */
-static bool host_span(const clattn_plan *plan, const clattn__bound *bound, uint32_t slot,
-                      int64_t *low, int64_t *high)
-{
-    if (!bound->host[slot])
-        return false;
-    clattn__slot_span(&plan->problem, (clattn_slot)slot, low, high);
-    return true;
-}
-
 void clattn__copy_host(const clattn_plan *plan, const clattn__bound *bound, unsigned char *bytes)
 {
-    int64_t low, high;
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++)
-        if (host_span(plan, bound, slot, &low, &high))
-            memcpy(bytes + bound->host_offset[slot], bound->host[slot], (size_t)(high - low));
+    for (uint32_t i = 0; i < plan->slot_count; i++) {
+        const clattn__planned_slot *span = &plan->slot[i];
+        if (bound->host[span->slot])
+            memcpy(bytes + bound->host_offset[span->slot], bound->host[span->slot],
+                   (size_t)(span->high - span->low));
+    }
 }
 
 void clattn__bind_copies(const clattn_plan *plan, clattn__memory *memory, uint64_t offset,
                          clattn__bound *bound)
 {
-    int64_t low, high;
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
-        if (!host_span(plan, bound, slot, &low, &high))
+    for (uint32_t i = 0; i < plan->slot_count; i++) {
+        const clattn__planned_slot *span = &plan->slot[i];
+        if (!bound->host[span->slot])
             continue;
-        bound->slot[slot].memory = memory;
-        bound->slot[slot].offset =
-            clattn__memory_offset(memory) + offset + bound->host_offset[slot] + (uint64_t)-low;
+        bound->slot[span->slot].memory = memory;
+        bound->slot[span->slot].offset = clattn__memory_offset(memory) + offset +
+                                         bound->host_offset[span->slot] + (uint64_t)-span->low;
     }
 }
 
@@ -236,19 +235,18 @@ uint32_t clattn__bound_spans(const clattn_plan *plan, const clattn__bound *bound
                              clattn__span spans[CLATTN_SLOT_LIMIT])
 {
     uint32_t count = 0;
-    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
-        const clattn__place *place = &bound->slot[slot];
-        int64_t low, high;
-        if (!place->memory || bound->host[slot])
+    for (uint32_t i = 0; i < plan->slot_count; i++) {
+        const clattn__planned_slot *span = &plan->slot[i];
+        const clattn__place *place = &bound->slot[span->slot];
+        if (!place->memory || bound->host[span->slot])
             continue;
-        clattn__slot_span(&plan->problem, (clattn_slot)slot, &low, &high);
-        spans[count++] =
-            (clattn__span){.memory = place->memory,
-                           .object = clattn__memory_cl(place->memory),
-                           .begin = place->offset - (uint64_t)-low,
-                           .end = place->offset + (uint64_t)high,
-                           .written = clattn__problem_writes(&plan->problem, (clattn_slot)slot),
-                           .foreign = !clattn__memory_is_slice(place->memory)};
+        spans[count++] = (clattn__span){
+            .memory = place->memory,
+            .object = clattn__memory_cl(place->memory),
+            .begin = place->offset - (uint64_t)-span->low,
+            .end = place->offset + (uint64_t)span->high,
+            .written = clattn__problem_writes(&plan->problem, (clattn_slot)span->slot),
+            .foreign = !clattn__memory_is_slice(place->memory)};
     }
     return count;
 }

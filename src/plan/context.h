@@ -19,7 +19,7 @@ struct clattn_context {
     struct clattn_context **peer; /* (peer_count) owned: each of one further device */
     uint32_t peer_count;
     struct clattn__tuning *tuning;         /* owned, constant; NULL: none */
-    uint64_t process;                      /* that made it */
+    uint64_t process;                      /* generation of the one that made it */
     atomic_int live;                       /* plans, buffers, dispatchers of the caller */
     clattn__mutex lock;                    /* guards `remembered` */
     struct clattn__remembered *remembered; /* NULL before the first one-call attention */

@@ -5,7 +5,7 @@ clattn_status clattn__context_check(const clattn_context *context)
 {
     if (!context)
         return clattn__fail(CLATTN_ERR_ARGUMENT, "context: is NULL");
-    if (context->process != clattn__process_id())
+    if (context->process != clattn__process_generation())
         return clattn__fail(CLATTN_ERR_WRONG_PROCESS,
                             "context: was made by another process, before fork(); OpenCL does not "
                             "survive fork(), open it after fork() only");

@@ -3,38 +3,57 @@
 
 #include <string.h>
 
-/* What the variant says about a tensor of the problem row (CLATTN_T_*); NULL: it is its slot's. */
-static const clattn__scratch *scratch_of(const clattn_plan *plan, uint32_t tensor)
+static int8_t home_of(const clattn_plan *plan, uint32_t tensor)
 {
-    for (uint32_t i = 0; i < plan->variant.scratch_count; i++)
-        if (plan->variant.scratch[i].tensor == tensor)
-            return &plan->variant.scratch[i];
-    return NULL;
+    int32_t slot = tensor < CLATTN_T_SLOTS ? (int32_t)tensor : CLATTN__NOWHERE;
+    for (uint32_t i = 0; i < plan->variant.scratch_count; i++) {
+        const clattn__scratch *scratch = &plan->variant.scratch[i];
+        if (scratch->tensor == tensor)
+            slot = scratch->slot >= 0 ? scratch->slot : CLATTN__IN_WORKSPACE;
+    }
+    if (slot >= 0 && !clattn__problem_has(&plan->problem, (clattn_slot)slot))
+        slot = CLATTN__NOWHERE;
+    return (int8_t)slot;
 }
 
-/* The slot whose memory a tensor is in; -1: no slot's. */
-static int32_t slot_of(const clattn_plan *plan, uint32_t tensor)
+static void list_arguments(const clattn_plan *plan, const clattn__launch *launch,
+                           clattn__planned_launch *planned)
 {
-    const clattn__scratch *scratch = scratch_of(plan, tensor);
-    if (scratch)
-        return scratch->slot;
-    return tensor < CLATTN_T_SLOTS ? (int32_t)tensor : -1;
+    for (uint32_t i = 0; i < launch->argument_count; i++) {
+        const clattn__launch_argument *argument = &launch->argument[i];
+        if (argument->source == CLATTN__ARG_TENSOR &&
+            plan->home[argument->tensor] == CLATTN__NOWHERE)
+            planned->absent |= (uint64_t)1 << i;
+        else
+            planned->present[planned->present_count++] = (uint8_t)i;
+    }
+}
+
+void clattn__find_homes(clattn_plan *plan)
+{
+    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++) {
+        plan->home[tensor] = home_of(plan, tensor);
+        if (plan->home[tensor] != CLATTN__NOWHERE)
+            plan->tensor[plan->tensor_count++] = (uint8_t)tensor;
+    }
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
+        list_arguments(plan, &plan->variant.launch[i], &plan->launch[i]);
 }
 
 /* Where a tensor is: a slot's memory or the workspace. */
 static clattn__place place_of(const clattn_plan *plan, uint32_t tensor, const clattn__bound *bound)
 {
-    const int32_t slot = slot_of(plan, tensor);
-    if (slot >= 0)
-        return bound->slot[slot];
-    return scratch_of(plan, tensor) ? bound->workspace : (clattn__place){0};
+    const int home = plan->home[tensor];
+    if (home >= 0)
+        return bound->slot[home];
+    return home == CLATTN__IN_WORKSPACE ? bound->workspace : (clattn__place){0};
 }
 
-/* Elements of a tensor in `bytes`; scratch and what takes no part count as float. */
+/* Elements of a tensor in `bytes`; scratch counts as float. */
 static uint64_t elements_of(const clattn_plan *plan, uint32_t tensor, uint64_t bytes)
 {
-    const int32_t slot = slot_of(plan, tensor);
-    if (slot < 0 || !clattn__problem_has(&plan->problem, (clattn_slot)slot))
+    const int slot = plan->home[tensor];
+    if (slot < 0)
         return bytes / sizeof(float);
     const clattn__dtype_info *dtype = clattn__dtype_get((clattn_dtype)plan->problem.dtype[slot]);
     return bytes / dtype->size * dtype->elements;
@@ -43,7 +62,8 @@ static uint64_t elements_of(const clattn_plan *plan, uint32_t tensor, uint64_t b
 static void fill_base(const clattn_plan *plan, const clattn__bound *bound, clattn_base *base)
 {
     memset(base, 0, sizeof *base);
-    for (uint32_t tensor = 0; tensor < CLATTN_T_COUNT; tensor++) {
+    for (uint32_t i = 0; i < plan->tensor_count; i++) {
+        const uint32_t tensor = plan->tensor[i];
         const uint64_t offset = place_of(plan, tensor, bound).offset;
         if (offset)
             base->offset[tensor] = (int64_t)elements_of(plan, tensor, offset);
@@ -58,18 +78,25 @@ typedef struct call_values {
     clattn__memory *rows, *items;
 } call_values;
 
-static clattn__argument argument_of(const clattn_plan *plan,
-                                    const clattn__launch_argument *argument,
+static clattn__argument argument_of(const clattn_plan *plan, uint32_t launch, uint32_t index,
                                     const call_values *values)
 {
+    const clattn__launch_argument *argument = &plan->variant.launch[launch].argument[index];
+    clattn__argument made = {.index = index};
     clattn__memory *memory = NULL;
     switch (argument->source) {
     case CLATTN__ARG_BASE:
-        return (clattn__argument){.bytes = &values->base, .size = sizeof values->base};
+        made.bytes = &values->base;
+        made.size = sizeof values->base;
+        return made;
     case CLATTN__ARG_FIRST:
-        return (clattn__argument){.bytes = &values->first, .size = sizeof values->first};
+        made.bytes = &values->first;
+        made.size = sizeof values->first;
+        return made;
     case CLATTN__ARG_COUNT:
-        return (clattn__argument){.bytes = &values->count, .size = sizeof values->count};
+        made.bytes = &values->count;
+        made.size = sizeof values->count;
+        return made;
     case CLATTN__ARG_ROWS:
         memory = values->rows;
         break;
@@ -80,11 +107,10 @@ static clattn__argument argument_of(const clattn_plan *plan,
         memory = place_of(plan, argument->tensor, values->bound).memory;
         break;
     }
-    if (!memory)
-        return (clattn__argument){.memory = NULL};
-    return (clattn__argument){.memory = values->bound->device
-                                            ? clattn__memory_cl_on(memory, values->bound->device)
-                                            : clattn__memory_cl(memory)};
+    if (memory)
+        made.memory = values->bound->device ? clattn__memory_cl_on(memory, values->bound->device)
+                                            : clattn__memory_cl(memory);
+    return made;
 }
 
 /* The rest of `call` is filled in by the caller. */
@@ -92,14 +118,15 @@ static clattn_status enqueue(const clattn_plan *plan, uint32_t index, const call
                              clattn__queue *queue, clattn__launch_call *call,
                              struct _cl_event **event)
 {
-    const clattn__launch *launch = &plan->variant.launch[index];
+    const clattn__planned_launch *planned = &plan->launch[index];
     clattn__argument arguments[CLATTN__MAX_ARGUMENTS];
-    for (uint32_t i = 0; i < launch->argument_count; i++)
-        arguments[i] = argument_of(plan, &launch->argument[i], values);
-    call->function = plan->launch[index].function;
+    for (uint32_t i = 0; i < planned->present_count; i++)
+        arguments[i] = argument_of(plan, index, planned->present[i], values);
+    call->function = planned->function;
     call->arguments = arguments;
-    call->argument_count = launch->argument_count;
-    call->group_size = launch->config.group_size;
+    call->argument_count = planned->present_count;
+    call->absent = planned->absent;
+    call->group_size = plan->variant.launch[index].config.group_size;
     const clattn_status status = clattn__queue_launch(queue, call, event);
     call->arguments = NULL; /* they end here */
     return status;

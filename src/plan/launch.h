@@ -15,6 +15,9 @@ typedef struct clattn__launch_part {
     uint32_t first, count;
 } clattn__launch_part;
 
+/* Fills plan->home, from its variant. */
+void clattn__find_homes(clattn_plan *plan);
+
 /* All items of a launch. */
 clattn__launch_part clattn__plan_part(const clattn_plan *plan, uint32_t launch);
 

@@ -129,12 +129,25 @@ static clattn_status fill(clattn_plan *plan, const clattn__selection *selection,
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
         plan->launch[i].program = selection->program[i];
     plan->from_cache = selection->from_cache;
+    clattn__find_homes(plan);
     CLATTN__TRY(find_functions(plan));
     CLATTN__TRY(make_items(plan));
     CLATTN__TRY(prepare_sharing(plan));
     CLATTN__TRY(make_rows(plan));
     CLATTN__TRY(clattn__plan_warm_up(plan));
     return clattn__plan_explain(plan, declined);
+}
+
+static void list_slots(clattn_plan *plan)
+{
+    for (uint32_t slot = 0; slot < clattn__slot_count(); slot++) {
+        clattn__planned_slot *made = &plan->slot[plan->slot_count];
+        if (!clattn__problem_has(&plan->problem, (clattn_slot)slot))
+            continue;
+        made->slot = slot;
+        clattn__slot_span(&plan->problem, (clattn_slot)slot, &made->low, &made->high);
+        plan->slot_count++;
+    }
 }
 
 /* A plan with nothing but its problem. */
@@ -147,6 +160,7 @@ static clattn_status begin(clattn_context *context, const clattn__problem *probl
     atomic_init(&made->references, 1);
     made->context = context;
     memcpy(&made->problem, problem, sizeof *problem);
+    list_slots(made);
     clattn__context_hold(context);
     *plan = made;
     return CLATTN_OK;

@@ -13,12 +13,30 @@ typedef struct clattn__planned_launch {
     clattn__function *function; /* owned by the program */
     uint32_t first;             /* index of its first item in the table of items */
     uint32_t count;             /* items; 0: nothing to launch */
+    /* Arguments that have a value, in order; the others are bits of `absent`. */
+    uint8_t present[CLATTN__MAX_ARGUMENTS];
+    uint32_t present_count;
+    uint64_t absent;
 } clattn__planned_launch;
+
+/* A slot that takes part, with the bytes it spans: see clattn__slot_span. */
+typedef struct clattn__planned_slot {
+    uint32_t slot;
+    int64_t low, high;
+} clattn__planned_slot;
+
+/* Where a tensor is that is in no slot's memory. */
+enum { CLATTN__NOWHERE = -1, CLATTN__IN_WORKSPACE = -2 };
 
 struct clattn_plan {
     atomic_int references;
     clattn_context *context; /* borrowed, held */
     clattn__problem problem;
+    clattn__planned_slot slot[CLATTN_SLOT_LIMIT]; /* (slot_count) the problem's, in order */
+    uint32_t slot_count;
+    int8_t home[CLATTN_T_COUNT];    /* of the row's tensors: a slot that takes part, or see above */
+    uint8_t tensor[CLATTN_T_COUNT]; /* (tensor_count) those that are somewhere */
+    uint32_t tensor_count;
     const clattn__kernel *kernel; /* of the registry */
     clattn__variant variant;
     clattn__origin origin;                               /* of its configuration */

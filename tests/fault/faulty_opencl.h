@@ -32,6 +32,7 @@ typedef enum outcome {
       (cl_device_id a, const cl_device_partition_property *b, cl_uint c, cl_device_id *d,          \
        cl_uint *e),                                                                                \
       (a, b, c, d, e))                                                                             \
+    X(STATUS, MAY_PASS, clRetainDevice, (cl_device_id a), (a))                                     \
     X(STATUS, MAY_PASS, clReleaseDevice, (cl_device_id a), (a))                                    \
     X(NEW_CONTEXT, MUST_FAIL, clCreateContext,                                                     \
       (const cl_context_properties *a, cl_uint b, const cl_device_id *c, notify_context *d,        \

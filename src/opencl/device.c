@@ -200,9 +200,7 @@ void clattn__device_close(clattn__device *device)
     }
     if (device->context)
         device->cl.clReleaseContext(device->context);
-    for (uint32_t i = 0; i < device->part_count; i++)
-        device->cl.clReleaseDevice(device->part[i]);
-    clattn__free(device->env, device->part);
+    clattn__parts_close(device);
     clattn__free(device->env, device->peer);
     clattn__free(device->env, device);
 }

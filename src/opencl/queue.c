@@ -9,9 +9,6 @@
 /* How long a wait stays awake: longer than short problems take, and little beside the others. */
 #define AWAKE_NS 1000000
 
-/* How long the end of a lane waits for events of what is done to be given back. */
-#define EVENTS_NS 100000000
-
 struct clattn__queue {
     clattn__device *device; /* borrowed */
     cl_command_queue cl;    /* a reference */
@@ -96,31 +93,6 @@ clattn_status clattn__queue_from_cl(clattn__device *device, cl_command_queue cl,
     return CLATTN_OK;
 }
 
-static bool has_events(const clattn__queue *queue)
-{
-    cl_uint references = 0;
-    const cl_int error = queue->device->cl.clGetCommandQueueInfo(
-        queue->cl, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL);
-    return error != CL_SUCCESS || references > 1;
-}
-
-/* Leaves the queue's part to the events that still hold the queue: those that a thread of the
- * driver is about to give back, for which it waits, or else the application's. Such a part is not
- * freed. */
-static void outlive_events(const clattn__queue *queue)
-{
-    const uint64_t start = clattn__now_ns();
-    if (!queue->part || !queue->device->caps.frail_parts)
-        return;
-    while (has_events(queue)) {
-        if (clattn__now_ns() - start >= EVENTS_NS) {
-            queue->device->cl.clRetainDevice(queue->part);
-            return;
-        }
-        clattn__sleep_ns(20000);
-    }
-}
-
 void clattn__queue_destroy(clattn__queue *queue)
 {
     if (!queue)
@@ -129,8 +101,7 @@ void clattn__queue_destroy(clattn__queue *queue)
     cl->clFinish(queue->cl);
     if (queue->last)
         cl->clReleaseEvent(queue->last);
-    outlive_events(queue);
-    cl->clReleaseCommandQueue(queue->cl);
+    clattn__part_leave(queue->device, queue->part, queue->cl);
     clattn__free(queue->device->env, queue->wait);
     clattn__free(queue->device->env, queue);
 }
@@ -140,6 +111,7 @@ static clattn_status set_argument(const clattn__cl *cl, clattn__function *functi
 {
     const void *memory = argument->memory ? (const void *)&argument->memory : NULL;
     const uint64_t bit = (uint64_t)1 << argument->index;
+    function->absent &= ~bit; /* also where it fails: what it is then isn't known */
     const cl_int error = cl->clSetKernelArg(function->kernel, argument->index,
                                             argument->bytes ? argument->size : sizeof(cl_mem),
                                             argument->bytes ? argument->bytes : memory);
@@ -147,7 +119,8 @@ static clattn_status set_argument(const clattn__cl *cl, clattn__function *functi
         return clattn__fail(CLATTN_ERR_OPENCL, "%s: argument %" PRIu32 ": clSetKernelArg: %s (%d)",
                             function->name, argument->index, clattn__cl_error_name(error),
                             (int)error);
-    function->absent = argument->bytes || memory ? function->absent & ~bit : function->absent | bit;
+    if (!argument->bytes && !memory)
+        function->absent |= bit;
     return CLATTN_OK;
 }
 

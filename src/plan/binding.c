@@ -15,7 +15,7 @@ typedef struct range {
     uint64_t begin, end; /* bytes within the object; empty if equal */
 } range;
 
-/* The bytes of a slot that the plan has. */
+/* The bytes of a slot, one of the plan's. */
 static const clattn__planned_slot *span_of(const clattn_plan *plan, clattn_slot slot)
 {
     uint32_t i = 0;

@@ -15,7 +15,7 @@ typedef struct clattn__launch_part {
     uint32_t first, count;
 } clattn__launch_part;
 
-/* Fills plan->home, from its variant. */
+/* Where its tensors are, and which arguments its launches have, from its variant. */
 void clattn__find_homes(clattn_plan *plan);
 
 /* All items of a launch. */

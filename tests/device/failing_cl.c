@@ -50,6 +50,7 @@ enum { LANES = 256 };
     X(clGetEventProfilingInfo, cl_int,                                                             \
       (cl_event event, cl_profiling_info name, size_t size, void *value, size_t *needed))          \
     X(clWaitForEvents, cl_int, (cl_uint count, const cl_event *events))                            \
+    X(clRetainDevice, cl_int, (cl_device_id device))                                               \
     X(clRetainEvent, cl_int, (cl_event event))                                                     \
     X(clReleaseEvent, cl_int, (cl_event event))                                                    \
     X(clFlush, cl_int, (cl_command_queue queue))                                                   \
@@ -81,7 +82,7 @@ static _Atomic(cl_event) spoiled[LANES]; /* references to the last ones */
 static atomic_uint spoiled_count;
 static void *whole_library; /* for what clattn doesn't use */
 
-static atomic_uint separate, looks, programs, status_asked, flushes, claimed_units;
+static atomic_uint separate, looks, programs, status_asked, flushes, claimed_units, abandoned;
 static atomic_uint times_longer;            /* of a claimed GPU; 0: it is none */
 static uint32_t part_units[32], part_count; /* used by one thread */
 static atomic_int contexts_until = -1;      /* how many more until the one that takes no program */
@@ -90,7 +91,7 @@ static _Atomic(cl_context) bare;
 static lane *any_lane_of(cl_command_queue queue)
 {
     for (uint32_t i = 0; i < atomic_load(&lane_count) && i < LANES; i++)
-        if (atomic_load(&lanes[i].queue) == queue)
+        if (queue && atomic_load(&lanes[i].queue) == queue)
             return &lanes[i];
     return NULL;
 }
@@ -343,6 +344,12 @@ static cl_int CL_API_CALL own_clFlush(cl_command_queue queue)
     return refuses(queue) ? CL_OUT_OF_RESOURCES : status;
 }
 
+static cl_int CL_API_CALL own_clRetainDevice(cl_device_id device)
+{
+    atomic_fetch_add(&abandoned, 1);
+    return real_clRetainDevice(device);
+}
+
 /* The real work ends in any case, so that its memory may go. */
 static cl_int CL_API_CALL own_clFinish(cl_command_queue queue)
 {
@@ -401,6 +408,7 @@ COUNT(asked, asked)
 COUNT(status_asked, status_asked)
 COUNT(programs, programs)
 COUNT(flushes, flushes)
+COUNT(abandoned, abandoned)
 
 void failing_cl_units(uint32_t units)
 {

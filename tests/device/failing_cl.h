@@ -50,6 +50,8 @@ void failing_cl_claim_gpu(uint32_t longer);
 uint32_t failing_cl_part(uint32_t index);
 /* How often it was asked how far a command is, so far. */
 uint32_t failing_cl_status_asked(void);
+/* Parts that were left to the application's events so far. */
+uint32_t failing_cl_abandoned(void);
 /* How often a queue was flushed so far. */
 uint32_t failing_cl_flushes(void);
 /* Programs made from source so far, in all contexts. */

@@ -63,6 +63,25 @@ Test(dispatch_lanes, events_outlive_lanes)
     own_cl_close(&cl);
 }
 
+/* Buffers live longer than a dispatcher, and PoCL has the last event of each: its end waits for
+ * nothing, and no part is left behind. */
+Test(dispatch_lanes, buffers_outlive_lanes)
+{
+    heads h;
+    if (!open_parts(&h, 2))
+        cr_skip_test("the device can't be divided: %s", clattn_error_message());
+    for (int round = 0; round < 3; round++) {
+        clattn_dispatcher *dispatcher = open_dispatcher(&h, NULL);
+        for (int i = 0; i < HEADS; i++)
+            clattn_event_release(submit_head(&h, dispatcher, i, NULL, 1 + (uint64_t)i));
+        cr_assert_eq(clattn_dispatcher_finish(dispatcher), CLATTN_OK);
+        clattn_dispatcher_destroy(dispatcher);
+    }
+    check_heads(&h);
+    close_heads(&h);
+    cr_assert_eq(failing_cl_abandoned(), 0);
+}
+
 /* ---- homes ----------------------------------------------------------------------------------- */
 
 /* The lane that has ended some submission. */

@@ -32,12 +32,13 @@ typedef struct clattn__caps {
     bool coherent_host;  /* wrapped host memory needs no mapping once an event is complete */
     bool coherent_pages; /* the same of host memory that begins and ends with a page */
     /* quirks: see src/opencl/quirk.c */
-    bool driver_caches; /* the driver keeps binaries itself, faster than we can */
-    bool lazy_compile;  /* compiles at the first enqueue: warm up by an empty launch */
-    bool early_writes;  /* blocking writes return before kernels on other queues see the bytes */
-    bool no_prefetch;   /* the compiler dies of __builtin_prefetch */
-    bool own_threads;   /* threads of the driver do the work, and whoever waits for it sleeps */
-    bool frail_parts;   /* sub-devices end before events of their queues, which look at them */
+    bool driver_caches;  /* the driver keeps binaries itself, faster than we can */
+    bool lazy_compile;   /* compiles at the first enqueue: warm up by an empty launch */
+    bool early_writes;   /* blocking writes return before kernels on other queues see the bytes */
+    bool no_prefetch;    /* the compiler dies of __builtin_prefetch */
+    bool wide_registers; /* the compiler gives a work-item twice the registers if asked to */
+    bool own_threads;    /* threads of the driver do the work, and whoever waits for it sleeps */
+    bool frail_parts;    /* sub-devices end before events of their queues, which look at them */
     uint64_t
         launch_ns; /* how long a launch may take where a watchdog ends long ones; 0: any time */
 } clattn__caps;

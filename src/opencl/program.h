@@ -16,6 +16,7 @@ typedef struct clattn__program_request {
     clattn__source_list sources;
     const char *macros; /* "-D VEC=16 -D ROWS=6" */
     const char *label;  /* for the log and the cache's list */
+    bool tiles;         /* a work-item has a tile of sums in registers */
 } clattn__program_request;
 
 /* *from_cache (may be NULL) says whether nothing was compiled from source. CLATTN_ERR_BUILD has

@@ -11,11 +11,13 @@
 /* Fixed options; macros follow. Never -cl-fast-relaxed-math or -cl-finite-math-only: masks are
  * infinities. Without warnings: shapes are tried with vectors wider than the device's, of which
  * PoCL would write a line to the application's stderr. */
-#define OPTIONS "-cl-std=CL1.2 -w "
+#define OPTIONS        "-cl-std=CL1.2 -w "
+#define WIDE_REGISTERS "-cl-intel-256-GRF-per-thread "
 
-/* What is built: one text and its options. */
+/* What is built: one text and its options, the first bytes of which are a wish. */
 typedef struct sources {
     clattn__text text, options;
+    size_t wish;
 } sources;
 
 static void sources_finish(sources *from)
@@ -30,7 +32,8 @@ static clattn_status gather(const clattn__device *device, const clattn__program_
     const clattn__env *env = device->env;
     clattn__text_init(&from->text, env);
     clattn__text_init(&from->options, env);
-    clattn__text_add(&from->options, OPTIONS "%s%s",
+    from->wish = device->caps.wide_registers && request->tiles ? strlen(WIDE_REGISTERS) : 0;
+    clattn__text_add(&from->options, "%s" OPTIONS "%s%s", from->wish ? WIDE_REGISTERS : "",
                      device->caps.no_prefetch ? "-D NO_PREFETCH=1 " : "", request->macros);
     clattn_status status = clattn__text_status(&from->options);
     if (status == CLATTN_OK)
@@ -56,6 +59,19 @@ static clattn_status make_key(const clattn__device *device, const sources *from,
         *key = clattn__hash_bytes(clattn__text_get(&text), text.size);
     clattn__text_finish(&text);
     return status;
+}
+
+/* Drivers that don't know the wish get none. */
+static cl_int build(const clattn__program *program, const sources *from)
+{
+    const clattn__device *device = program->device;
+    const char *options = clattn__text_get(&from->options);
+    const cl_int error =
+        device->cl.clBuildProgram(program->program, 1, &device->id, options, NULL, NULL);
+    if (error != CL_INVALID_BUILD_OPTIONS || !from->wish)
+        return error;
+    return device->cl.clBuildProgram(program->program, 1, &device->id, options + from->wish, NULL,
+                                     NULL);
 }
 
 /* The build log's first lines in one, for the message; the whole of it for the log. */
@@ -96,8 +112,7 @@ static clattn_status compile(clattn__program *program, const sources *from)
                                                             (const char **)&text, &size, &error);
     if (!program->program)
         return clattn__cl_fail(error, "clCreateProgramWithSource");
-    error = device->cl.clBuildProgram(program->program, 1, &device->id,
-                                      clattn__text_get(&from->options), NULL, NULL);
+    error = build(program, from);
     return error == CL_SUCCESS ? CLATTN_OK : report_failure(program, error);
 }
 
@@ -112,8 +127,7 @@ static bool load_binary(clattn__program *program, const sources *from, const voi
                                                             &bytes, &state, &error);
     if (!program->program)
         return false;
-    error = device->cl.clBuildProgram(program->program, 1, &device->id,
-                                      clattn__text_get(&from->options), NULL, NULL);
+    error = build(program, from);
     if (state == CL_SUCCESS && error == CL_SUCCESS)
         return true;
     device->cl.clReleaseProgram(program->program);

@@ -13,6 +13,7 @@ typedef struct quirk {
     bool coherent_pages;                    /* the same, if it begins and ends with a page */
     bool early_writes;                      /* blocking writes return too early */
     bool no_prefetch;                       /* the compiler dies of __builtin_prefetch */
+    bool wide_registers;                    /* twice as many if asked for */
     bool own_threads;                       /* no work is done by threads that wait for it */
     bool frail_parts;                       /* sub-devices end before events that look at them */
     bool cpu_alone;                         /* the row is for devices of type CPU */
@@ -50,6 +51,12 @@ static const quirk table[] = {
      .why = "Intel's runtime for CPUs works on host memory itself where that begins on a multiple "
             "of 128 bytes, and copies other memory; 2026.22 returns from blocking writes before "
             "kernels of other queues see the bytes, which then overwrite the first results"},
+    {.platform = "Intel(R) OpenCL",
+     .not_cpu = true,
+     .wide_registers = true,
+     .why =
+         "Intel's GPUs from Xe-HPG on have 128 registers a hardware thread, or 256 for half of the "
+         "threads; with 128 tiles are in memory in part (docs/gpu.md). Others ignore the option"},
     {.platform = "rusticl",
      .no_prefetch = true,
      .why = "Mesa 25.0: the way to SPIR-V knows no LLVM intrinsic for prefetching and ends the "
@@ -76,6 +83,7 @@ void clattn__quirks_apply(const clattn_device_info *info, clattn__caps *caps)
         caps->coherent_pages = caps->coherent_pages || row->coherent_pages;
         caps->early_writes = caps->early_writes || row->early_writes;
         caps->no_prefetch = caps->no_prefetch || row->no_prefetch;
+        caps->wide_registers = caps->wide_registers || row->wide_registers;
         caps->own_threads = caps->own_threads || row->own_threads;
         caps->frail_parts = caps->frail_parts || row->frail_parts;
         caps->launch_ns = row->launch_ns ? row->launch_ns : caps->launch_ns;

@@ -55,6 +55,7 @@ static clattn_status request_program(const walk *for_what, const clattn__launch 
         .sources = {texts, sizeof texts / sizeof texts[0], &launch->file, 1},
         .macros = macros,
         .label = label,
+        .tiles = launch->config.rows > 0 && launch->config.group_size > 1,
     };
     bool from_cache;
     CLATTN__TRY(clattn__program_get(for_what->context->device, &request, &selection->program[index],

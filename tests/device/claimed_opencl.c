@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <dlfcn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ typedef void(any_function)(void);
 
 /* Of the context that is being made: caps are asked for then. */
 static claimed_device claimed;
+static claimed_builds builds; /* by one thread */
 
 static any_function *load(const char *name)
 {
@@ -51,6 +53,45 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info in
     return status;
 }
 
+static cl_int CL_API_CALL get_platform_info(cl_platform_id platform, cl_platform_info info,
+                                            size_t size, void *value, size_t *written)
+{
+    cl_int(CL_API_CALL * real)(cl_platform_id, cl_platform_info, size_t, void *, size_t *);
+    any_function *found = load("clGetPlatformInfo");
+    memcpy(&real, &found, sizeof real);
+    if (info != CL_PLATFORM_NAME || !claimed.platform)
+        return real(platform, info, size, value, written);
+    const size_t needed = strlen(claimed.platform) + 1;
+    if (written)
+        *written = needed;
+    if (value && size < needed)
+        return CL_INVALID_VALUE;
+    if (value)
+        memcpy(value, claimed.platform, needed);
+    return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL build_program(cl_program program, cl_uint count, const cl_device_id *of,
+                                        const char *options,
+                                        void(CL_CALLBACK *notify)(cl_program, void *), void *user)
+{
+    static const char wish[] = "-cl-intel-256-GRF-per-thread ";
+    cl_int(CL_API_CALL * real)(cl_program, cl_uint, const cl_device_id *, const char *,
+                               void(CL_CALLBACK *)(cl_program, void *), void *);
+    any_function *found = load("clBuildProgram");
+    memcpy(&real, &found, sizeof real);
+    const bool wished = strncmp(options, wish, strlen(wish)) == 0;
+    *(wished ? &builds.wished : &builds.plain) += 1;
+    if (wished && claimed.refuses_wishes)
+        return CL_INVALID_BUILD_OPTIONS;
+    return real(program, count, of, wished ? options + strlen(wish) : options, notify, user);
+}
+
+claimed_builds claimed_count_builds(void)
+{
+    return builds;
+}
+
 static void *get_proc(void *user, const char *name)
 {
     any_function *found = load(name);
@@ -58,6 +99,10 @@ static void *get_proc(void *user, const char *name)
     (void)user;
     if (strcmp(name, "clGetDeviceInfo") == 0)
         found = (any_function *)get_device_info;
+    if (strcmp(name, "clGetPlatformInfo") == 0)
+        found = (any_function *)get_platform_info;
+    if (strcmp(name, "clBuildProgram") == 0)
+        found = (any_function *)build_program;
     memcpy(&address, &found, sizeof address);
     return address;
 }

@@ -13,7 +13,15 @@ typedef struct claimed_device {
     int is_gpu;
     uint64_t local_memory, work_group; /* bytes, work-items */
     uint32_t compute_units;
+    const char *platform; /* name; NULL: its own */
+    int refuses_wishes;   /* options for Intel's compiler are invalid, else they are ignored */
 } claimed_device;
+
+/* Builds so far that were asked for with options for Intel's compiler, and without. */
+typedef struct claimed_builds {
+    uint32_t wished, plain;
+} claimed_builds;
+claimed_builds claimed_count_builds(void);
 
 /* A context of device 0 with these kernels, NULL: all. */
 clattn_context *claimed_open(const claimed_device *claims, const char *kernel);

@@ -18,9 +18,12 @@ static const struct {
     claimed_device claims;
     const char *tile;
 } devices[] = {
-    {{1, 32768, 128, 1}, "ROWS=8 COLS=1 BLOCK_M=64 BLOCK_N=64 BLOCK_K=16 STAGES=2 WG_SIZE=128"},
-    {{1, 16384, 64, 1}, "ROWS=8 COLS=1 BLOCK_M=64 BLOCK_N=32 BLOCK_K=16 STAGES=2 WG_SIZE=64"},
-    {{1, 16384, 64, 1000}, "ROWS=4 COLS=1 BLOCK_M=32 BLOCK_N=32 BLOCK_K=16 STAGES=2 WG_SIZE=64"},
+    {{.is_gpu = 1, .local_memory = 32768, .work_group = 128, .compute_units = 1},
+     "ROWS=8 COLS=1 BLOCK_M=64 BLOCK_N=64 BLOCK_K=16 STAGES=2 WG_SIZE=128"},
+    {{.is_gpu = 1, .local_memory = 16384, .work_group = 64, .compute_units = 1},
+     "ROWS=8 COLS=1 BLOCK_M=64 BLOCK_N=32 BLOCK_K=16 STAGES=2 WG_SIZE=64"},
+    {{.is_gpu = 1, .local_memory = 16384, .work_group = 64, .compute_units = 1000},
+     "ROWS=4 COLS=1 BLOCK_M=32 BLOCK_N=32 BLOCK_K=16 STAGES=2 WG_SIZE=64"},
 };
 
 /* Rows, in, out: around 16, 32, 64 and 128, alone and together; primes; narrow ones. */

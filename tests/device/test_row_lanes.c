@@ -260,7 +260,8 @@ static void compare(const outcome *a, const outcome *b)
 
 Test(row_lanes, have_the_bits_of_one_work_item)
 {
-    const claimed_device gpu = {1, 16384, 64, 0}, as_it_is = {0};
+    const claimed_device gpu = {.is_gpu = 1, .local_memory = 16384, .work_group = 64},
+                         as_it_is = {0};
     clattn_context *one = claimed_open(&as_it_is, NULL), *lanes = claimed_open(&gpu, NULL);
     outcome *a = malloc(sizeof *a), *b = malloc(sizeof *b);
     cr_assert(a && b);

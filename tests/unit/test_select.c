@@ -130,6 +130,14 @@ Test(select, quirks_are_by_platform)
     cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host && caps.own_threads &&
               caps.frail_parts && !caps.no_prefetch);
     memset(&caps, 0, sizeof caps);
+    info = device(CLATTN_DEVICE_GPU, "Intel(R) OpenCL Graphics", "Arc", 512);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(caps.wide_registers);
+    memset(&caps, 0, sizeof caps);
+    info = device(CLATTN_DEVICE_CPU, "Intel(R) OpenCL", "Xeon", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(!caps.wide_registers && caps.early_writes);
+    memset(&caps, 0, sizeof caps);
     info = device(CLATTN_DEVICE_CPU, "rusticl", "llvmpipe", 1);
     clattn__quirks_apply(&info, &caps);
     cr_assert(caps.no_prefetch && !caps.driver_caches);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static int8_t home_of(const clattn_plan *plan, uint32_t tensor)
+static int16_t home_of(const clattn_plan *plan, uint32_t tensor)
 {
     int32_t slot = tensor < CLATTN_T_SLOTS ? (int32_t)tensor : CLATTN__NOWHERE;
     for (uint32_t i = 0; i < plan->variant.scratch_count; i++) {
@@ -13,7 +13,7 @@ static int8_t home_of(const clattn_plan *plan, uint32_t tensor)
     }
     if (slot >= 0 && !clattn__problem_has(&plan->problem, (clattn_slot)slot))
         slot = CLATTN__NOWHERE;
-    return (int8_t)slot;
+    return (int16_t)slot;
 }
 
 static void list_arguments(const clattn_plan *plan, const clattn__launch *launch,

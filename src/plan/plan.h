@@ -34,7 +34,7 @@ struct clattn_plan {
     clattn__problem problem;
     clattn__planned_slot slot[CLATTN_SLOT_LIMIT]; /* (slot_count) the problem's, in order */
     uint32_t slot_count;
-    int8_t home[CLATTN_T_COUNT];    /* of the row's tensors: a slot that takes part, or see above */
+    int16_t home[CLATTN_T_COUNT];   /* of the row's tensors: a slot that takes part, or see above */
     uint8_t tensor[CLATTN_T_COUNT]; /* (tensor_count) those that are somewhere */
     uint32_t tensor_count;
     const clattn__kernel *kernel; /* of the registry */

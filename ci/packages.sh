@@ -37,8 +37,8 @@ aarch64 command qemu-aarch64-static       qemu-user-static
 musl    command musl-gcc                  musl-tools
 i686    command i686-linux-gnu-gcc        gcc-i686-linux-gnu
 i686    file    /usr/i686-linux-gnu/include/stdio.h libc6-dev-i386-cross
+static  command clang-19                  clang-19
 static  command clang-15                  clang-15
-static  file    /usr/lib/clc/amdgcn--amdhsa.bc libclc-15
 static  command llvm-spirv-15             llvm-spirv-15
 static  command spirv-val                 spirv-tools
 static  library libigc.so                 libigc1

@@ -94,8 +94,8 @@ def text_of(sources, name, macros):
 
 def preprocessed(text):
     """Macros that nothing of the file asks for make no other kernel."""
-    return subprocess.run(["clang-15", *gpu_targets.LANGUAGE, "-target", "spir64", "-E", "-P", "-"],
-                          input=text, text=True, check=True, capture_output=True).stdout
+    words = [gpu_targets.CLANG, *gpu_targets.LANGUAGE, "-target", "spir64", "-E", "-P", "-"]
+    return subprocess.run(words, input=text, text=True, check=True, capture_output=True).stdout
 
 
 def rows_of(root, pool):

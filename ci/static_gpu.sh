@@ -11,14 +11,15 @@ home=${CLATTN_STATIC_GPU:-${XDG_CACHE_HOME:-$HOME/.cache}/clattn-static-gpu}
 ptxas_version=13.0.88
 mkdir -p "$home"
 
-# Intel's compiler comes with a driver. It is unpacked and not installed, so that this machine does
-# not get one for a device that it may not have.
-unpack_ocloc() {
-    [ ! -x "$home/intel/usr/bin/ocloc" ] || return 0
-    rm -rf "$home/intel" "$home/package"
+# unpack PACKAGE FOLDER FILE: unless FILE is there. Packages that aren't installed: Intel's compiler
+# comes with a driver, for a device that this machine may not have, and the library of OpenCL's
+# functions conflicts with that of another LLVM, which other packages need.
+unpack() {
+    [ ! -f "$home/$2/usr/$3" ] || return 0
+    rm -rf "${home:?}/$2" "$home/package"
     mkdir -p "$home/package"
-    (cd "$home/package" && apt-get download intel-opencl-icd)
-    dpkg-deb -x "$home/package"/intel-opencl-icd_*.deb "$home/intel"
+    (cd "$home/package" && apt-get download "$1")
+    dpkg-deb -x "$home/package/$1"_*.deb "$home/$2"
 }
 
 # NVIDIA's assembler, of the version that the table was made with: that of PATH, else PyPI's.
@@ -36,8 +37,10 @@ find_ptxas() {
 
 heading 'Packages'
 ci/packages.sh static
-unpack_ocloc
+unpack intel-opencl-icd intel bin/ocloc
 export CLATTN_OCLOC=$home/intel/usr
+unpack libclc-19 clc lib/clc/amdgcn--amdhsa.bc
+export CLATTN_LIBCLC=$home/clc/usr/lib/clc
 find_ptxas
 export CLATTN_PTXAS
 python3 ci/static_gpu.py --self-test

@@ -94,7 +94,6 @@ static void *get_proc(void *user, const char *name)
 static void measure_timing(void)
 {
     enum { CALLS = 100, ROUNDS = 100 };
-    cost_within = cost_of = 0;
     double within = 1, of = 1;
     for (int round = 0; round < ROUNDS; round++) {
         const double start = bench_now();

@@ -1,9 +1,19 @@
 /* Options that only some compilers know: who gets them, and what becomes of the others. */
 #include <criterion/criterion.h>
+#include <stdbool.h>
 
 #include "claimed_opencl.h"
 
-/* Attention of one query to two keys by this kernel: the mean of values where keys are the same. */
+/* One query and two keys. */
+static void describe(clattn_attention_desc *desc)
+{
+    clattn_attention_desc_init(desc);
+    desc->batch = desc->n_head = desc->n_kv_head = desc->n_q = 1;
+    desc->n_kv = 2;
+    desc->head_dim = desc->value_dim = 4;
+}
+
+/* Attention by this kernel: the mean of values where keys are the same. */
 static void attend(const claimed_device *claims, const char *kernel)
 {
     const float x[4] = {1, 0, 0, 0}, v[8] = {2, 4, 6, 8, 4, 8, 12, 16};
@@ -11,10 +21,7 @@ static void attend(const claimed_device *claims, const char *kernel)
     float out[4] = {0};
     clattn_context *context = claimed_open(claims, kernel);
     clattn_attention_desc desc;
-    clattn_attention_desc_init(&desc);
-    desc.batch = desc.n_head = desc.n_kv_head = desc.n_q = 1;
-    desc.n_kv = 2;
-    desc.head_dim = desc.value_dim = 4;
+    describe(&desc);
     cr_assert_eq(clattn_attention(context, &desc, x, k, v, out), CLATTN_OK, "%s",
                  clattn_error_message());
     for (int i = 0; i < 4; i++)
@@ -46,10 +53,26 @@ Test(build_options, tiles_have_more_registers_on_intels_gpus)
     cr_assert(made.wished == 0 && made.plain >= 1);
 }
 
-/* An older driver: built all the same, without, and found in the cache. */
+/* Whether a plan of the same comes from the cache on disk. */
+static bool is_cached(const claimed_device *claims, const char *kernel)
+{
+    clattn_plan *plan = NULL;
+    clattn_plan_info info = {.struct_size = sizeof info};
+    clattn_context *context = claimed_open(claims, kernel);
+    clattn_attention_desc desc;
+    describe(&desc);
+    cr_assert_eq(clattn_plan_attention(context, &desc, &plan), CLATTN_OK);
+    cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
+    clattn_plan_destroy(plan);
+    clattn_context_destroy(context);
+    return info.from_cache;
+}
+
+/* An older driver: built all the same, without, and found in the cache afterwards. */
 Test(build_options, a_driver_that_refuses_them)
 {
     const claimed_device gpu = {.is_gpu = 1, .platform = intel, .refuses_wishes = 1};
     const claimed_builds made = builds_of(&gpu, "attention_tile");
     cr_assert(made.wished >= 1 && made.plain == made.wished);
+    cr_assert(is_cached(&gpu, "attention_tile"));
 }

@@ -119,7 +119,7 @@ Test(select, quirks_are_by_platform)
     clattn_device_info info = device(CLATTN_DEVICE_GPU, "Maker OpenCL", "Small", 8);
     clattn__quirks_apply(&info, &caps);
     cr_assert(!caps.driver_caches && !caps.lazy_compile && !caps.coherent_host &&
-              !caps.own_threads && !caps.frail_parts);
+              !caps.own_threads && !caps.frail_parts && !caps.wide_registers);
     cr_assert(!caps.coherent_pages && !caps.early_writes);
     cr_assert_eq(caps.launch_ns, 100000000, "its driver may have a watchdog");
     info = device(CLATTN_DEVICE_GPU, "Portable Computing Language", "CUDA", 8);

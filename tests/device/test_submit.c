@@ -193,3 +193,62 @@ Test(submit, dispatcher_options)
     cr_assert_eq(clattn_dispatcher_create(context, NULL, NULL), CLATTN_ERR_ARGUMENT);
     rig_close(context);
 }
+
+/* ---- tensors that come and go -----------------------------------------------------------------
+ */
+
+static clattn_plan *plan_with(clattn_context *context, uint64_t more)
+{
+    clattn_plan *plan = NULL;
+    clattn_attention_desc desc;
+    clattn_attention_desc_init(&desc);
+    desc.batch = desc.n_head = desc.n_kv_head = desc.n_q = 1;
+    desc.n_kv = desc.head_dim = desc.value_dim = 4;
+    desc.slots |= more;
+    cr_assert_eq(clattn_plan_attention(context, &desc, &plan), CLATTN_OK, "%s",
+                 clattn_error_message());
+    return plan;
+}
+
+static void run_on(clattn_dispatcher *dispatcher, const clattn_plan *plan, clattn_buffer *memory,
+                   clattn_buffer *lse)
+{
+    clattn_submission submission;
+    clattn_binding bindings[5] = {{.slot = CLATTN_SLOT_LSE, .buffer = lse}};
+    for (uint32_t i = 0; i < 4; i++)
+        bindings[1 + i] = (clattn_binding){.slot = (clattn_slot)(CLATTN_SLOT_Q + i),
+                                           .buffer = memory,
+                                           .offset = 256 * (uint64_t)i};
+    const clattn_step step = {
+        .plan = plan, .bindings = lse ? bindings : bindings + 1, .binding_count = lse ? 5 : 4};
+    clattn_submission_init(&submission);
+    submission.steps = &step;
+    submission.step_count = 1;
+    rig_submit(dispatcher, &submission);
+}
+
+/* Plans with and without LSE have the same kernel: what is gone is no argument of it any more.
+ * meson fills freed memory. */
+Test(submit, a_tensor_that_was_there)
+{
+    static float lse[1024];
+    clattn_context *context = rig_open();
+    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_plan *without = plan_with(context, 0),
+                *with = plan_with(context, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
+    clattn_buffer *memory = NULL;
+    cr_assert_eq(clattn_buffer_create(context, 1024, &memory), CLATTN_OK);
+    run_on(dispatcher, without, memory, NULL);
+    for (int round = 0; round < 4; round++) {
+        clattn_buffer *gone = NULL;
+        cr_assert_eq(clattn_buffer_wrap_host(context, lse, sizeof lse, &gone), CLATTN_OK);
+        run_on(dispatcher, with, memory, gone);
+        cr_assert_eq(clattn_buffer_destroy(gone), CLATTN_OK);
+        run_on(dispatcher, without, memory, NULL);
+    }
+    cr_assert_eq(clattn_buffer_destroy(memory), CLATTN_OK);
+    clattn_plan_destroy(with);
+    clattn_plan_destroy(without);
+    clattn_dispatcher_destroy(dispatcher);
+    rig_close(context);
+}

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void load(own_cl *cl)
 {
@@ -59,6 +60,14 @@ cl_uint own_cl_memory_references(const own_cl *cl, cl_mem memory)
     cl_uint count = 0;
     cl->clGetMemObjectInfo(memory, CL_MEM_REFERENCE_COUNT, sizeof count, &count, NULL);
     return count;
+}
+
+bool own_cl_memory_is_free(const own_cl *cl, cl_mem memory)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    for (int tries = 0; tries < 10000 && own_cl_memory_references(cl, memory) != 1; tries++)
+        nanosleep(&moment, NULL);
+    return own_cl_memory_references(cl, memory) == 1;
 }
 
 void own_lane_open(own_lane *lane, cl_command_queue_properties properties)

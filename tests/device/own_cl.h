@@ -4,6 +4,7 @@
 #define TESTS_DEVICE_OWN_CL_H
 
 #include <clattn/opencl.h>
+#include <stdbool.h>
 
 /* name, parameters; all return cl_int but those of the second list. */
 #define OWN_CL_STATUS(X)                                                                           \
@@ -56,6 +57,10 @@ void own_cl_close(own_cl *cl);
 cl_uint own_cl_context_references(const own_cl *cl);
 cl_uint own_cl_queue_references(const own_cl *cl, cl_command_queue queue);
 cl_uint own_cl_memory_references(const own_cl *cl, cl_mem memory);
+
+/* Whether nobody but the caller holds `memory`, or stops holding it within 10 s: a driver's thread
+ * may give a command's memory back only after it has woken who waits for the command. */
+bool own_cl_memory_is_free(const own_cl *cl, cl_mem memory);
 
 /* A queue of the caller with a clattn context and dispatcher on it. */
 typedef struct own_lane {

@@ -3,45 +3,45 @@
 /* NOLINTNEXTLINE(readability-identifier-naming) */
 #define _GNU_SOURCE /* binding the thread that slows a lane */
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "tool/bench_median.h"
 #include "tool/bench_rig.h"
 #include "tool/bench_rows.h"
 
-enum { JOBS = 48 };
-
-/* Many independent submissions, on all lanes of a dispatcher. */
-static clattn_status run_jobs(clattn_dispatcher *dispatcher, const bench_rig *rig, double *seconds)
-{
-    const double start = bench_now();
-    for (uint32_t i = 0; i < JOBS; i++) {
-        bench_piece piece;
-        bench_rig_piece(rig, i, 256, 1 + i, &piece);
-        const clattn_status status = bench_rig_submit(dispatcher, &piece, 0, NULL);
-        if (status != CLATTN_OK)
-            return status;
-    }
-    const clattn_status status = clattn_dispatcher_finish(dispatcher);
-    *seconds = fmin(*seconds, bench_now() - start);
-    return status;
-}
+enum { JOBS = 48, MOST_ROUNDS = 2000 };
 
 /* A context, a dispatcher on it, and work. */
 typedef struct side {
     clattn_context *context;
     clattn_dispatcher *dispatcher;
     bench_rig rig;
-    double best;
+    double seconds; /* of the last round */
 } side;
+
+/* Many independent submissions, on all lanes of a dispatcher: a round. */
+static clattn_status run_jobs(side *s)
+{
+    const double start = bench_now();
+    for (uint32_t i = 0; i < JOBS; i++) {
+        bench_piece piece;
+        bench_rig_piece(&s->rig, i, 256, 1 + i, &piece);
+        const clattn_status status = bench_rig_submit(s->dispatcher, &piece, 0, NULL);
+        if (status != CLATTN_OK)
+            return status;
+    }
+    const clattn_status status = clattn_dispatcher_finish(s->dispatcher);
+    s->seconds = bench_now() - start;
+    return status;
+}
 
 static clattn_status open_side(const bench_dispatcher_run *run, uint32_t parts, uint32_t lanes,
                                side *s)
 {
-    *s = (side){.best = 1e300};
+    *s = (side){.context = NULL};
     clattn_status status = bench_row_context(run, parts, false, &s->context);
     if (status == CLATTN_OK)
         status = bench_rig_init(&s->rig, s->context, (bench_extents){4, 4, 256, 256}, JOBS);
@@ -89,7 +89,7 @@ static clattn_status run_slowed(side *s, int core, bench_row *row)
         sched_yield();
     clattn_status status = CLATTN_ERR_UNSUPPORTED;
     if (atomic_load(&beside.state) == 1)
-        status = run_jobs(s->dispatcher, &s->rig, &s->best);
+        status = run_jobs(s);
     else
         snprintf(row->left_out, sizeof row->left_out, "no thread can be bound to core %d", core);
     atomic_store(&beside.stop, true);
@@ -141,6 +141,28 @@ static clattn_status open_both(const bench_dispatcher_run *run, bool slowed, sid
     return second == CLATTN_OK ? first : second;
 }
 
+/* Rounds on one lane, each with one on two right after it, so that whatever else the machine does
+ * falls on both; the first of them, which warms up, doesn't count. The median of the ratios. */
+static clattn_status alternate(side *one, side *two, int slowed_core, double seconds,
+                               bench_row *row)
+{
+    static double speedup[MOST_ROUNDS]; /* the tool has one thread here */
+    size_t count = 0;
+    clattn_status status = CLATTN_OK;
+    const double end = bench_now() + seconds;
+    for (int i = 0; count < MOST_ROUNDS && (count < 5 || bench_now() < end); i++) {
+        status = run_jobs(one);
+        if (status == CLATTN_OK)
+            status = slowed_core < 0 ? run_jobs(two) : run_slowed(two, slowed_core, row);
+        if (status != CLATTN_OK)
+            return status;
+        if (i > 0)
+            speedup[count++] = one->seconds / two->seconds;
+    }
+    row->figure[0].value = bench_median(speedup, count);
+    return CLATTN_OK;
+}
+
 /* `one` lane against two: of all cores, or, slowed, of half of them at full speed. */
 static clattn_status compare(const bench_dispatcher_run *run, bool slowed, bench_row *row)
 {
@@ -152,14 +174,8 @@ static clattn_status compare(const bench_dispatcher_run *run, bool slowed, bench
     if (status != CLATTN_OK)
         return status;
     status = open_both(run, slowed, &one, &two, row);
-    const double end = bench_now() + run->seconds;
-    for (int i = 0; status == CLATTN_OK && (i < 5 || bench_now() < end); i++) {
-        status = run_jobs(one.dispatcher, &one.rig, &one.best);
-        if (status == CLATTN_OK)
-            status = slowed ? run_slowed(&two, last, row)
-                            : run_jobs(two.dispatcher, &two.rig, &two.best);
-    }
-    row->figure[0].value = one.best / two.best;
+    if (status == CLATTN_OK)
+        status = alternate(&one, &two, slowed ? last : -1, run->seconds, row);
     close_side(&two);
     close_side(&one);
     return status;

@@ -1,6 +1,7 @@
 /* The rows of clattn bench --suite dispatch: bench_submit.c, bench_load.c and bench_lanes.c. Every
- * comparison alternates its two sides and takes the best of each, or the medians: whatever else the
- * machine does only makes a run slower. */
+ * comparison alternates its two sides and takes the best of each, or the medians, of the sides or
+ * of what is asked of them (a difference, a ratio): whatever else the machine does makes both
+ * slower. */
 #ifndef CLATTN_TOOL_BENCH_ROWS_H
 #define CLATTN_TOOL_BENCH_ROWS_H
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "tool/bench_median.h"
+
 enum { SLOTS = 32, HEADS = 8, KV_HEADS = 2, KEYS = 1024, SIZES = 4 };
 static const int64_t prefill_sizes[SIZES] = {64, 192, 512, 1024};
 
@@ -214,16 +216,10 @@ static clattn_status serve(serving *s)
     return CLATTN_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void sum_up(const serving *s, double seconds, serving_result *result)
 {
     const uint32_t n = s->latencies;
-    qsort(s->latency, n, sizeof *s->latency, by_value);
+    bench_sort(s->latency, n);
     *result = (serving_result){.tokens_per_s = n / seconds,
                                .p50 = s->latency[n / 2],
                                .p95 = s->latency[(uint32_t)(n * 0.95)],

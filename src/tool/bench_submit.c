@@ -1,43 +1,31 @@
 /* What submitting and planning cost the host, beside what OpenCL's own calls take of it. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "tool/bench_median.h"
 #include "tool/bench_raw.h"
 #include "tool/bench_rig.h"
 #include "tool/bench_rows.h"
 
 /* ---- submit ---------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Sorts them. */
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return values[count / 2];
-}
-
-/* Medians of submitting, and of what OpenCL took of it. */
+/* Medians of what OpenCL took of submitting, and of that and the rest, each of a submission. */
 static clattn_status time_submits(clattn_dispatcher *dispatcher, const bench_piece *piece,
                                   double seconds, bench_row *row)
 {
     enum { MOST = 4000 };
-    static double whole[MOST], raw[MOST]; /* the tool has one thread here */
+    static double own[MOST], raw[MOST]; /* the tool has one thread here */
     const double end = bench_now() + seconds;
-    int count = 0;
+    size_t count = 0;
     while (count < MOST && (count < 50 || bench_now() < end)) {
         clattn_event *event;
         double timing;
         bench_raw_take(&timing);
         const double start = bench_now();
         clattn_status status = bench_rig_submit(dispatcher, piece, 0, &event);
-        whole[count] = bench_now() - start;
+        const double whole = bench_now() - start;
         raw[count] = bench_raw_take(&timing);
-        whole[count++] -= timing;
+        own[count] = whole - timing - raw[count];
+        count++;
         if (status == CLATTN_OK) {
             status = clattn_event_wait(event, UINT64_MAX);
             clattn_event_release(event);
@@ -45,8 +33,8 @@ static clattn_status time_submits(clattn_dispatcher *dispatcher, const bench_pie
         if (status != CLATTN_OK)
             return status;
     }
-    row->figure[0].value = median(whole, count);
-    row->figure[1].value = median(raw, count);
+    row->figure[1].value = bench_median(raw, count);
+    row->figure[0].value = row->figure[1].value + bench_median(own, count);
     return CLATTN_OK;
 }
 
@@ -81,7 +69,7 @@ static clattn_status time_round_trips(clattn_dispatcher *dispatcher, const bench
     enum { MOST = 2000 };
     static double whole[MOST], raw[MOST]; /* the tool has one thread here */
     const double end = bench_now() + seconds;
-    int count = 0;
+    size_t count = 0;
     bench_raw_launches();
     while (count < MOST && (count < 50 || bench_now() < end)) {
         clattn_event *event;
@@ -97,9 +85,9 @@ static clattn_status time_round_trips(clattn_dispatcher *dispatcher, const bench
             return status != CLATTN_OK ? status : CLATTN_ERR_OPENCL;
         count++;
     }
-    row->figure[2].value = (double)bench_raw_launches() / count;
-    row->figure[0].value = median(whole, count);
-    row->figure[1].value = median(raw, count);
+    row->figure[2].value = (double)bench_raw_launches() / (double)count;
+    row->figure[0].value = bench_median(whole, count);
+    row->figure[1].value = bench_median(raw, count);
     return CLATTN_OK;
 }
 
@@ -139,7 +127,7 @@ static clattn_status time_plans(const bench_dispatcher_run *run, const bench_ext
     enum { MOST = 4000 };
     static double seconds[MOST]; /* the tool has one thread here */
     const double end = bench_now() + run->seconds;
-    int count = 0;
+    size_t count = 0;
     while (count < MOST && (count < 50 || bench_now() < end)) {
         clattn_plan *plan = NULL;
         const double start = bench_now();
@@ -149,7 +137,7 @@ static clattn_status time_plans(const bench_dispatcher_run *run, const bench_ext
         if (status != CLATTN_OK)
             return status;
     }
-    row->figure[0].value = median(seconds, count);
+    row->figure[0].value = bench_median(seconds, count);
     return CLATTN_OK;
 }
 
@@ -236,7 +224,7 @@ static clattn_status time_many(const bench_dispatcher_run *run, clattn_dispatche
     enum { MOST = 2000 };
     static double seconds[2][MOST]; /* the tool has one thread here */
     const double end = bench_now() + run->seconds;
-    int count = 0;
+    size_t count = 0;
     while (count < MOST && (count < 50 || bench_now() < end)) {
         clattn_status status = submit_many(dispatcher, all, &seconds[0][count]);
         if (status == CLATTN_OK)
@@ -245,8 +233,8 @@ static clattn_status time_many(const bench_dispatcher_run *run, clattn_dispatche
             return status;
         count++;
     }
-    row->figure[0].value = median(seconds[0], count);
-    row->figure[1].value = median(seconds[1], count);
+    row->figure[0].value = bench_median(seconds[0], count);
+    row->figure[1].value = bench_median(seconds[1], count);
     return CLATTN_OK;
 }
 

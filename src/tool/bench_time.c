@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tool/bench_median.h"
 #include "tool/bench_tensor.h"
 
 /* Runs that don't count: the first one compiles and takes its workspace, the next ones bring
@@ -179,12 +180,6 @@ static clattn_status run_many(const bench_case *of, uint32_t least, double budge
     return CLATTN_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static clattn_status time_case(const bench_case *of, double seconds, double *each,
                                bench_timing *timing)
 {
@@ -197,9 +192,8 @@ static clattn_status time_case(const bench_case *of, double seconds, double *eac
         status = clattn_plan_get_info(of->plan, &info);
     if (status != CLATTN_OK)
         return status;
-    qsort(each, count, sizeof *each, by_value);
+    timing->median = bench_median(each, count);
     timing->min = each[0];
-    timing->median = (each[(count - 1) / 2] + each[count / 2]) / 2;
     memcpy(timing->kernel, info.kernel, sizeof timing->kernel);
     return CLATTN_OK;
 }

@@ -12,8 +12,9 @@
 /* The thread that watches may be in a callback of the caller's that takes its time. */
 #define WATCHED_PAUSE_NS 100000000u
 
-/* The first in their order that is done, and its status; CLATTN_PENDING: none is. */
-static clattn_status find_done(clattn_event *const *events, uint32_t count, uint32_t *index)
+/* The first in their order that is done when it is looked at, and its status; CLATTN_PENDING: none
+ * is. */
+static clattn_status look_once(clattn_event *const *events, uint32_t count, uint32_t *index)
 {
     for (uint32_t i = 0; i < count; i++) {
         const clattn_status status = clattn__event_poll(events[i]);
@@ -23,6 +24,16 @@ static clattn_status find_done(clattn_event *const *events, uint32_t count, uint
         return status;
     }
     return CLATTN_PENDING;
+}
+
+/* The same of what is done at the end: one that ended behind the look, and may be named again after
+ * it, is found by a second one. */
+static clattn_status find_done(clattn_event *const *events, uint32_t count, uint32_t *index)
+{
+    const clattn_status status = look_once(events, count, index);
+    const clattn_status earlier =
+        status == CLATTN_PENDING ? CLATTN_PENDING : look_once(events, *index, index);
+    return earlier == CLATTN_PENDING ? status : earlier;
 }
 
 void clattn__onlooker_wake(clattn__onlooker *onlooker)

@@ -250,6 +250,36 @@ Test(dispatch_waits, any_of_one_direct_dispatcher)
     close_scene(&s);
 }
 
+static void *release_first(void *user)
+{
+    release(user, 0);
+    return NULL;
+}
+
+/* One that is named again and again, and ends while all these places are looked at. */
+Test(dispatch_waits, any_names_the_first_place)
+{
+    enum { PLACES = 256, ROUNDS = 20 };
+    for (int round = 0; round < ROUNDS; round++) {
+        scene s;
+        pthread_t thread;
+        clattn_event *events[PLACES];
+        uint32_t index = 99;
+        open_scene(&s, 1);
+        for (int i = 0; i < PLACES; i++)
+            events[i] = s.event[0];
+        cr_assert_eq(pthread_create(&thread, NULL, release_first, &s), 0);
+        clattn_status status;
+        do
+            status = clattn_event_wait_any(events, PLACES, 0, &index);
+        while (status == CLATTN_ERR_TIMEOUT);
+        cr_assert_eq(status, CLATTN_OK, "%s", clattn_error_message());
+        cr_assert_eq(index, 0, "round %d: place %u", round, index);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+        close_scene(&s);
+    }
+}
+
 /* What is taken back is done. Returns how long one waited for that, ns. */
 static uint64_t wait_for_cancel(void)
 {
@@ -407,6 +437,7 @@ int main(void)
     dispatch_waits_a_crowd_is_waited_for_asleep();
     dispatch_waits_any_of_what_missed_its_deadline();
     dispatch_waits_any_is_woken();
+    dispatch_waits_any_names_the_first_place();
     dispatch_waits_any_of_one_direct_dispatcher();
     dispatch_waits_any_is_woken_by_a_cancel();
     dispatch_waits_many_wait_for_any();

@@ -1,6 +1,10 @@
 /* Linear projections and their gradients for devices whose work-item is a core with vectors: an
  * item is a rectangle of the result, made of register tiles of ROWS by COLS vectors, block_k of the
- * depth at a time. Every element is summed in ascending order, however the result is cut. */
+ * depth at a time. Every element is summed in ascending order, however the result is cut.
+ *
+ * Sums wait in private memory between two blocks of the depth. After the last one a tile goes to
+ * the result at once, while the first cache has it, if it is whole and the result has rows of
+ * floats; what is left goes there at the end. */
 #define PANEL_VECTORS (CLATTN_PANEL / VEC)
 #include "common/panels.h"
 #include "common/prefetch.h"
@@ -36,10 +40,34 @@ typedef struct rectangle {
     __global const clattn_problem_row *row;
     const clattn_base *base;
     int batch, i, j, rows, columns;
-    int padded;    /* rows, rounded up to whole tiles and to whole vectors */
-    float *left;   /* (BLOCK_M, BLOCK_K) rows beyond `rows` are 0 */
-    float *result; /* (BLOCK_M, BLOCK_N) */
+    int padded;                   /* rows, rounded up to whole tiles and to whole vectors */
+    int direct_rows;              /* with `direct_columns`: those of the tiles that go to */
+    int direct_columns;           /* the result at once; 0: none do */
+    float *left;                  /* (BLOCK_M, BLOCK_K) rows beyond `rows` are 0 */
+    float *sums;                  /* (BLOCK_M, BLOCK_N) */
+    const float *none;            /* a line of a tile: 0 */
+    __global const float *addend; /* of the columns, where tiles go to the result; 0: none */
+    __global float *result;       /* element (i, j) there, the next row `step` further */
+    long step;
 } rectangle;
+
+/* A block of the depth: `depth` of the left matrix, and of the panels from `panel` on, which are
+ * `step` elements apart. */
+typedef struct block {
+    int depth, first, last;
+    __global const float *panel;
+    long step;
+} block;
+
+/* Whole vectors of rows of floats that are side by side; how many elements of each that were. */
+INLINE int load_vectors(const rectangle *x, __global const float *left, long step, int depth)
+{
+    const int whole = depth / VEC * VEC;
+    for (int r = 0; r < x->rows; r++)
+        for (int k = 0; k < whole; k += VEC)
+            store_vector(load_vector(left + r * step + k), x->left + r * BLOCK_K + k);
+    return whole;
+}
 
 /* Rows r of the left matrix, `depth` elements of each from `begin` on, 0 in rows beyond the last.
  */
@@ -47,9 +75,12 @@ INLINE void load_rows(const rectangle *x, __global const void *left, long begin,
 {
     __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_LEFT];
     const uint dtype = x->row->dtype[CLATTN_T_LEFT];
+    int done = 0;
+    if (dtype == CLATTN_D_F32 && t->stride[3] == 1)
+        done = load_vectors(x, (__global const float *)left + begin, t->stride[2], depth);
     for (int r = 0; r < x->padded; r++) {
         const int some = r < x->rows ? depth : 0;
-        for (int k = 0; k < depth; k += VEC)
+        for (int k = r < x->rows ? done : 0; k < depth; k += VEC)
             store_vector(gather_elements(left, begin + r * t->stride[2] + k * t->stride[3],
                                          t->stride[3], some - k, dtype),
                          x->left + r * BLOCK_K + k);
@@ -102,7 +133,7 @@ INLINE lines lines_of(__global const void *from, long begin, uint dtype, long ro
 }
 
 /* What comes after the block that ends before depth k of piece p: the left matrix's next block, or
- * where the result goes. */
+ * where the result goes, unless tiles bring that themselves. */
 INLINE lines next_lines(const rectangle *x, __global const void *left, __global const void *result,
                         int p, int k)
 {
@@ -113,60 +144,108 @@ INLINE lines next_lines(const rectangle *x, __global const void *left, __global 
                         tensor_begin(x->row, x->base, CLATTN_T_LEFT, x->batch, p) +
                             x->i * t->stride[2] + k * t->stride[3],
                         x->row->dtype[CLATTN_T_LEFT], t->stride[2], t->stride[3], x->rows, depth);
+    if (x->direct_columns > 0)
+        return no_lines();
     t = &x->row->tensor[CLATTN_T_RESULT];
     return lines_of(result, result_at(x->row, x->base, x->batch, x->i, x->j),
                     x->row->dtype[CLATTN_T_RESULT], t->stride[1], t->stride[2], x->rows,
                     x->columns);
 }
 
-/* c (ROWS, cols * VEC) += a (ROWS, depth) times panels (depth, cols * VEC), which are `step`
- * elements apart; `cols` is a constant. */
-INLINE void tile_product(const float *a, int depth, __global const float *panel, long step,
-                         lines *ahead, float *c, const int cols)
+/* The tile of rows from r and columns from j on: sums (ROWS, cols * VEC) += left (ROWS, depth)
+ * times panels (depth, cols * VEC); `cols` is a constant. No condition comes between the sums'
+ * way into registers and out of them: they would stay in memory. */
+INLINE void tile_product(const rectangle *x, const block *b, int r, int j, lines *ahead,
+                         const int cols)
 {
+    const float *left = x->left + r * BLOCK_K;
+    __global const float *panel = b->panel + j / CLATTN_PANEL * b->step;
+    const long step = b->step;
+    const int depth = b->depth;
+    float *to = x->sums + r * BLOCK_N + j;
+    const float *from = b->first ? x->none : to;
+    const int from_step = b->first ? 0 : BLOCK_N;
     for (int n = 0; n < AHEAD && ahead->left > 0; n++)
         prefetch_line(ahead);
     vfloat sum[ROWS][COLS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
+    for (int m = 0; m < ROWS; m++)
 #pragma unroll
         for (int n = 0; n < cols; n++)
-            sum[r][n] = load_vector(c + r * BLOCK_N + n * VEC);
+            sum[m][n] = load_vector(from + m * from_step + n * VEC);
     for (int k = 0; k < depth; k++) {
-        vfloat x[COLS];
+        vfloat y[COLS];
 #pragma unroll
         for (int n = 0; n < cols; n++)
-            x[n] = load_vector(panel + n / PANEL_VECTORS * step + k * CLATTN_PANEL +
+            y[n] = load_vector(panel + n / PANEL_VECTORS * step + k * CLATTN_PANEL +
                                n % PANEL_VECTORS * VEC);
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            const vfloat w = a[r * BLOCK_K + k];
+        for (int m = 0; m < ROWS; m++) {
+            const vfloat w = left[m * BLOCK_K + k];
 #pragma unroll
             for (int n = 0; n < cols; n++)
-                sum[r][n] = fma(w, x[n], sum[r][n]);
+                sum[m][n] = fma(w, y[n], sum[m][n]);
         }
     }
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
+    for (int m = 0; m < ROWS; m++)
 #pragma unroll
         for (int n = 0; n < cols; n++)
-            store_vector(sum[r][n], c + r * BLOCK_N + n * VEC);
+            store_vector(sum[m][n], to + m * BLOCK_N + n * VEC);
 }
 
-/* The loaded block of the left matrix times the panels of the item's columns, of which `panel` is
- * the first. */
-INLINE void multiply(const rectangle *x, int depth, __global const float *panel, long step,
-                     lines ahead)
+/* The tile's place in the result, where it goes there at once. */
+INLINE int is_direct(const rectangle *x, const block *b, int r, int j, const int cols)
+{
+    return b->last && r + ROWS <= x->direct_rows && j + cols * VEC <= x->direct_columns;
+}
+
+OUTLINE void bring_result(const rectangle *x, int r, int j, int cols)
+{
+    const size_t at = (size_t)(x->result + r * x->step + j);
+    for (int m = 0; m < ROWS; m++)
+        for (int byte = 0; byte < cols * VEC * 4; byte += LINE)
+            PREFETCH(at + m * x->step * 4 + byte);
+}
+
+/* The tile's sums, which the first cache still has, to the result; in the order of write_vector. */
+OUTLINE void give_result(const rectangle *x, int r, int j, int cols)
+{
+    const int adds = (x->row->product & CLATTN_P_ADD) != 0;
+    for (int m = 0; m < ROWS; m++) {
+        const float *from = x->sums + (r + m) * BLOCK_N + j;
+        __global float *to = x->result + (r + m) * x->step + j;
+        for (int n = 0; n < cols; n++) {
+            vfloat sum = load_vector(from + n * VEC);
+            if (x->addend)
+                sum += load_vector(x->addend + j + n * VEC);
+            if (adds)
+                sum += load_vector(to + n * VEC);
+            store_vector(sum, to + n * VEC);
+        }
+    }
+}
+
+INLINE void tile(const rectangle *x, const block *b, int r, int j, lines *ahead, const int cols)
+{
+    const int is_last = is_direct(x, b, r, j, cols);
+    if (is_last)
+        bring_result(x, r, j, cols);
+    tile_product(x, b, r, j, ahead, cols);
+    if (is_last)
+        give_result(x, r, j, cols);
+}
+
+/* The loaded block of the left matrix times the panels of the item's columns. */
+INLINE void multiply(const rectangle *x, const block *b, lines ahead)
 {
     int j = 0;
     for (; j + (COLS - 1) * VEC < x->columns; j += COLS * VEC)
         for (int r = 0; r < x->rows; r += ROWS)
-            tile_product(x->left + r * BLOCK_K, depth, panel + j / CLATTN_PANEL * step, step,
-                         &ahead, x->result + r * BLOCK_N + j, COLS);
+            tile(x, b, r, j, &ahead, COLS);
     for (; j < x->columns; j += CLATTN_PANEL)
         for (int r = 0; r < x->rows; r += ROWS)
-            tile_product(x->left + r * BLOCK_K, depth, panel + j / CLATTN_PANEL * step, step,
-                         &ahead, x->result + r * BLOCK_N + j, PANEL_VECTORS);
+            tile(x, b, r, j, &ahead, PANEL_VECTORS);
 }
 
 /* `count` elements of the result side by side or `step` apart: sums with B added, if asked to what
@@ -199,8 +278,8 @@ INLINE void write_rows(const rectangle *x, __global const void *addend, __global
 {
     const long step = x->row->tensor[CLATTN_T_RESULT].stride[2];
     for (int r = 0; r < x->rows; r++)
-        for (int j = 0; j < x->columns; j += VEC) {
-            vfloat sum = load_vector(x->result + r * BLOCK_N + j);
+        for (int j = r < x->direct_rows ? x->direct_columns : 0; j < x->columns; j += VEC) {
+            vfloat sum = load_vector(x->sums + r * BLOCK_N + j);
             if (x->row->product & CLATTN_P_OF_COLUMNS)
                 sum += addends(x, addend, x->j + j, x->columns - j);
             if (x->row->product & CLATTN_P_OF_ROWS)
@@ -218,7 +297,7 @@ INLINE void write_columns(const rectangle *x, __global const void *addend, __glo
         for (int r = 0; r < x->rows; r += VEC) {
 #pragma unroll
             for (int n = 0; n < VEC; n++)
-                square[n] = load_vector(x->result + (r + n) * BLOCK_N + j);
+                square[n] = load_vector(x->sums + (r + n) * BLOCK_N + j);
             transpose(square);
             for (int n = 0; n < min(VEC, x->columns - j); n++) {
                 vfloat sum = square[n];
@@ -232,6 +311,7 @@ INLINE void write_columns(const rectangle *x, __global const void *addend, __glo
         }
 }
 
+/* What tiles haven't written. */
 OUTLINE void write_result(const rectangle *x, __global const void *addend, __global void *result)
 {
     __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_RESULT];
@@ -239,6 +319,37 @@ OUTLINE void write_result(const rectangle *x, __global const void *addend, __glo
         write_columns(x, addend, result);
     else
         write_rows(x, addend, result);
+}
+
+/* Sums that no product begins: those of an empty depth, and of rows behind the last tile. */
+INLINE void clear_sums(const rectangle *x)
+{
+    const int is_empty = x->row->pieces <= 0 || x->row->depth <= 0;
+    for (int r = is_empty ? 0 : (x->rows + ROWS - 1) / ROWS * ROWS; r < x->padded; r++)
+        for (int j = 0; j < x->columns; j += VEC)
+            store_vector((vfloat)(0.0f), x->sums + r * BLOCK_N + j);
+}
+
+/* Which tiles go to the result without a detour: whole ones, of rows of floats. */
+INLINE void find_direct(rectangle *x, __global const void *addend, __global void *result)
+{
+    __global const clattn_problem_row *row = x->row;
+    __global const clattn_tensor_row *to = &row->tensor[CLATTN_T_RESULT];
+    const uint adds = row->product & (CLATTN_P_OF_ROWS | CLATTN_P_OF_COLUMNS);
+    const int is_plain_addend =
+        adds == 0 || (adds == CLATTN_P_OF_COLUMNS && row->dtype[CLATTN_T_B] == CLATTN_D_F32 &&
+                      row->tensor[CLATTN_T_B].stride[0] == 1);
+    x->direct_rows = x->direct_columns = 0;
+    if (row->dtype[CLATTN_T_RESULT] != CLATTN_D_F32 || to->stride[2] != 1 || !is_plain_addend ||
+        row->pieces <= 0 || row->depth <= 0)
+        return;
+    x->direct_rows = x->rows / ROWS * ROWS;
+    const int rest = x->columns % (COLS * VEC); /* a tile, or panels; see multiply */
+    x->direct_columns =
+        x->columns - rest + (rest > (COLS - 1) * VEC ? 0 : rest / CLATTN_PANEL * CLATTN_PANEL);
+    x->addend = adds ? (__global const float *)addend + x->base->offset[CLATTN_T_B] + x->j : 0;
+    x->result = (__global float *)result + result_at(row, x->base, x->batch, x->i, x->j);
+    x->step = to->stride[1];
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -250,7 +361,8 @@ linear_simd(__global const void *left, __global const float *panels, __global co
         return;
     const clattn_work_item item = items[first + get_group_id(0)];
     float block_left[BLOCK_M * BLOCK_K] __attribute__((aligned(64)));
-    float block_result[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
+    float block_sums[BLOCK_M * BLOCK_N] __attribute__((aligned(64)));
+    float no_sums[COLS * VEC] __attribute__((aligned(64)));
     rectangle x;
     x.row = &rows[item.row];
     x.base = &base;
@@ -262,19 +374,23 @@ linear_simd(__global const void *left, __global const float *panels, __global co
     x.padded = (x.rows + ROWS - 1) / ROWS * ROWS;
     x.padded = (x.padded + VEC - 1) / VEC * VEC;
     x.left = block_left;
-    x.result = block_result;
-    const long step = panel_size(x.row);
-    const int width = (x.columns + COLS * VEC - 1) / (COLS * VEC) * (COLS * VEC);
-    for (int r = 0; r < x.padded; r++)
-        for (int j = 0; j < width; j += VEC)
-            store_vector((vfloat)(0.0f), block_result + r * BLOCK_N + j);
-    panels += tensor_begin(x.row, &base, CLATTN_T_K_PANELS, x.batch, 0) + x.j / CLATTN_PANEL * step;
+    x.sums = block_sums;
+    x.none = no_sums;
+    for (int j = 0; j < COLS * VEC; j += VEC)
+        store_vector((vfloat)(0.0f), no_sums + j);
+    clear_sums(&x);
+    find_direct(&x, addend, result);
+    block b = {.step = panel_size(x.row)};
+    panels +=
+        tensor_begin(x.row, &base, CLATTN_T_K_PANELS, x.batch, 0) + x.j / CLATTN_PANEL * b.step;
     for (int p = 0; p < x.row->pieces; p++)
-        for (int k = 0, depth = 0; k < x.row->depth; k += depth) {
-            depth = min(BLOCK_K, x.row->depth - k); /* k never passes a depth of 2^31-1 */
-            load_left(&x, left, p, k, depth);
-            multiply(&x, depth, panels + ((long)p * x.row->depth + k) * CLATTN_PANEL, step,
-                     next_lines(&x, left, result, p, k + depth));
+        for (int k = 0; k < x.row->depth; k += b.depth) {
+            b.depth = min(BLOCK_K, x.row->depth - k); /* k never passes a depth of 2^31-1 */
+            b.first = p == 0 && k == 0;
+            b.last = p == x.row->pieces - 1 && b.depth == x.row->depth - k;
+            b.panel = panels + ((long)p * x.row->depth + k) * CLATTN_PANEL;
+            load_left(&x, left, p, k, b.depth);
+            multiply(&x, &b, next_lines(&x, left, result, p, k + b.depth));
         }
     write_result(&x, addend, result);
 }

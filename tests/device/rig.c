@@ -194,6 +194,28 @@ void rig_stage_free(rig_stage *stage)
     memset(stage, 0, sizeof *stage);
 }
 
+void rig_full_make(clattn_context *context, const rig_shape *shape, rig_problem *problem,
+                   rig_stage *stage)
+{
+    rig_make(problem, shape, RIG_FULL, &rig_contiguous);
+    cr_assert_eq(rig_stage_make(context, problem, stage), CLATTN_OK, "%s: %s", said,
+                 clattn_error_message());
+}
+
+void rig_full_free(rig_problem *problem, rig_stage *stage)
+{
+    rig_stage_free(stage);
+    rig_free(problem);
+}
+
+clattn_dispatcher *rig_dispatcher(clattn_context *context)
+{
+    clattn_dispatcher *dispatcher = NULL;
+    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK, "%s",
+                 clattn_error_message());
+    return dispatcher;
+}
+
 void rig_submit(clattn_dispatcher *dispatcher, const clattn_submission *submission)
 {
     clattn_event *event = NULL;
@@ -207,11 +229,10 @@ void rig_submit(clattn_dispatcher *dispatcher, const clattn_submission *submissi
 clattn_status rig_run_staged(clattn_context *context, rig_problem *problem)
 {
     rig_stage stage;
-    clattn_dispatcher *dispatcher;
     const clattn_status status = rig_stage_make(context, problem, &stage);
     if (status != CLATTN_OK)
         return status;
-    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     rig_submit(dispatcher, &stage.submission);
     clattn_dispatcher_destroy(dispatcher);
     rig_stage_fetch(&stage);

@@ -116,7 +116,13 @@ clattn_status rig_stage_make(clattn_context *context, rig_problem *problem, rig_
 /* Reads the outputs back. */
 void rig_stage_fetch(rig_stage *stage);
 void rig_stage_free(rig_stage *stage);
+/* A contiguous problem with all slots and its stage, which no kernel may decline. */
+void rig_full_make(clattn_context *context, const rig_shape *shape, rig_problem *problem,
+                   rig_stage *stage);
+void rig_full_free(rig_problem *problem, rig_stage *stage);
 
+/* One with the usual options; fails the test where there is none. */
+clattn_dispatcher *rig_dispatcher(clattn_context *context);
 /* Submits and waits; fails the test where that fails. */
 void rig_submit(clattn_dispatcher *dispatcher, const clattn_submission *submission);
 /* The same with a submission of one step. */

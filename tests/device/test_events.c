@@ -12,28 +12,6 @@
 
 static const rig_shape small = {1, 2, 2, 9, 9, 16, 16, CLATTN_ALIGN_BOTTOM_RIGHT};
 
-static clattn_dispatcher *new_dispatcher(clattn_context *context)
-{
-    clattn_dispatcher *dispatcher = NULL;
-    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return dispatcher;
-}
-
-static void make_stage(clattn_context *context, const rig_shape *shape, rig_problem *problem,
-                       rig_stage *stage)
-{
-    rig_make(problem, shape, RIG_FULL, &rig_contiguous);
-    cr_assert_eq(rig_stage_make(context, problem, stage), CLATTN_OK, "%s: %s", rig_said(),
-                 clattn_error_message());
-}
-
-static void free_stage(rig_problem *problem, rig_stage *stage)
-{
-    rig_stage_free(stage);
-    rig_free(problem);
-}
-
 /* --- events --------------------------------------------------------------------------------- */
 
 /* A lane that is held, with one submission in flight on it. */
@@ -48,7 +26,7 @@ static void take_off(flight *f, cl_command_queue_properties properties)
 {
     memset(f, 0, sizeof *f);
     own_lane_open(&f->lane, properties);
-    make_stage(f->lane.context, &small, &f->problem, &f->stage);
+    rig_full_make(f->lane.context, &small, &f->problem, &f->stage);
     rig_expect(&f->problem);
     own_lane_hold(&f->lane);
     cr_assert_eq(clattn_submit(f->lane.dispatcher, &f->stage.submission, &f->event), CLATTN_OK,
@@ -59,7 +37,7 @@ static void land(flight *f)
 {
     own_lane_go(&f->lane, CL_COMPLETE);
     clattn_event_release(f->event);
-    free_stage(&f->problem, &f->stage);
+    rig_full_free(&f->problem, &f->stage);
     own_lane_close(&f->lane);
 }
 
@@ -106,8 +84,8 @@ Test(events, wait_list)
     rig_stage stage;
     clattn_event *second = NULL, *third = NULL;
     take_off(&f, 0);
-    clattn_dispatcher *other = new_dispatcher(f.lane.context);
-    make_stage(f.lane.context, &small, &problem, &stage);
+    clattn_dispatcher *other = rig_dispatcher(f.lane.context);
+    rig_full_make(f.lane.context, &small, &problem, &stage);
     /* its queries are what the first one writes */
     stage.binding[CLATTN_SLOT_Q].buffer = f.stage.buffer[CLATTN_SLOT_OUT];
     stage.binding[CLATTN_SLOT_Q].offset = f.stage.binding[CLATTN_SLOT_OUT].offset;
@@ -138,7 +116,7 @@ Test(events, wait_list)
     clattn_event_release(second);
     clattn_event_release(third);
     clattn_dispatcher_destroy(other);
-    free_stage(&problem, &stage);
+    rig_full_free(&problem, &stage);
     land(&f);
 }
 
@@ -149,8 +127,8 @@ Test(events, wait_list_with_what_is_done)
     rig_stage stage;
     clattn_event *first = NULL;
     clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
-    make_stage(context, &small, &problem, &stage);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
+    rig_full_make(context, &small, &problem, &stage);
     cr_assert_eq(clattn_submit(dispatcher, &stage.submission, &first), CLATTN_OK);
     cr_assert_eq(clattn_event_wait(first, UINT64_MAX), CLATTN_OK);
     stage.submission.wait = &first;
@@ -158,11 +136,11 @@ Test(events, wait_list_with_what_is_done)
     rig_submit(dispatcher, &stage.submission);
     clattn_dispatcher_destroy(dispatcher);
     cr_assert_eq(clattn_event_poll(first), CLATTN_OK, "events outlive their dispatcher");
-    dispatcher = new_dispatcher(context);
+    dispatcher = rig_dispatcher(context);
     rig_submit(dispatcher, &stage.submission);
     clattn_event_release(first);
     clattn_dispatcher_destroy(dispatcher);
-    free_stage(&problem, &stage);
+    rig_full_free(&problem, &stage);
     rig_close(context);
 }
 
@@ -255,9 +233,9 @@ Test(events, a_context_with_objects_is_busy)
     clattn_event *event = NULL;
     clattn_buffer *buffer = NULL;
     clattn_context *context = rig_open();
-    make_stage(context, &small, &problem, &stage);
+    rig_full_make(context, &small, &problem, &stage);
     cr_assert_eq(rig_run(context, &problem), CLATTN_OK); /* the context's own objects don't count */
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     cr_assert_eq(clattn_submit(dispatcher, &stage.submission, &event), CLATTN_OK);
     expect_busy(context, "plan, buffers, dispatcher, event");
     clattn_dispatcher_destroy(dispatcher);
@@ -268,7 +246,7 @@ Test(events, a_context_with_objects_is_busy)
     cr_assert_eq(clattn_buffer_create(context, 1, &buffer), CLATTN_OK);
     expect_busy(context, "buffer");
     cr_assert_eq(clattn_buffer_destroy(buffer), CLATTN_OK);
-    dispatcher = new_dispatcher(context);
+    dispatcher = rig_dispatcher(context);
     expect_busy(context, "dispatcher");
     clattn_dispatcher_destroy(dispatcher);
     rig_close(context);
@@ -317,8 +295,8 @@ Test(events, a_failure_reaches_who_waits)
     options.get_proc = get_proc;
     options.get_proc_user = library;
     cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK);
-    make_stage(context, &small, &problem, &stage);
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    rig_full_make(context, &small, &problem, &stage);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     cr_assert_eq(clattn_submit(dispatcher, &stage.submission, &event), CLATTN_OK);
     atomic_store(&failing, true);
     cr_assert_eq(clattn_event_wait(event, UINT64_MAX), CLATTN_ERR_DEVICE_LOST);
@@ -340,6 +318,6 @@ Test(events, a_failure_reaches_who_waits)
     rig_check(&problem);
     clattn_event_release(event);
     clattn_dispatcher_destroy(dispatcher);
-    free_stage(&problem, &stage);
+    rig_full_free(&problem, &stage);
     rig_close(context);
 }

@@ -9,28 +9,6 @@
 
 static const rig_shape small = {1, 2, 2, 9, 9, 16, 16, CLATTN_ALIGN_BOTTOM_RIGHT};
 
-static clattn_dispatcher *new_dispatcher(clattn_context *context)
-{
-    clattn_dispatcher *dispatcher = NULL;
-    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return dispatcher;
-}
-
-static void make_stage(clattn_context *context, const rig_shape *shape, rig_problem *problem,
-                       rig_stage *stage)
-{
-    rig_make(problem, shape, RIG_FULL, &rig_contiguous);
-    cr_assert_eq(rig_stage_make(context, problem, stage), CLATTN_OK, "%s: %s", rig_said(),
-                 clattn_error_message());
-}
-
-static void free_stage(rig_problem *problem, rig_stage *stage)
-{
-    rig_stage_free(stage);
-    rig_free(problem);
-}
-
 /* The output of each step is the queries of the next; outputs and queries have the same place. */
 enum { STEPS = 12 };
 
@@ -41,7 +19,7 @@ static void chain(clattn_context *context, clattn_dispatcher *dispatcher)
     clattn_step steps[STEPS];
     clattn_submission submission;
     for (int i = 0; i < 2; i++)
-        make_stage(context, &small, &problem[i], &stage[i]);
+        rig_full_make(context, &small, &problem[i], &stage[i]);
     /* queries and outputs: each stage reads its Q, and writes the other's */
     for (int i = 0; i < 2; i++)
         stage[i].binding[CLATTN_SLOT_OUT] = (clattn_binding){
@@ -73,13 +51,13 @@ static void chain(clattn_context *context, clattn_dispatcher *dispatcher)
     free(expected);
     free(found);
     for (int i = 0; i < 2; i++)
-        free_stage(&problem[i], &stage[i]);
+        rig_full_free(&problem[i], &stage[i]);
 }
 
 static void chain_on_own_lane(clattn_context *context, const char *kernel)
 {
     (void)kernel;
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     chain(context, dispatcher);
     clattn_dispatcher_destroy(dispatcher);
 }
@@ -105,7 +83,7 @@ Test(submit, steps_on_the_callers_queue)
 Test(submit, no_steps)
 {
     clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     clattn_submission submission;
     clattn_submission_init(&submission);
     rig_submit(dispatcher, &submission);
@@ -129,11 +107,11 @@ Test(submit, longer_structs)
     rig_problem problem[2];
     rig_stage stage[2];
     clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     memset(steps, 0, sizeof steps);
     memset(&longer, 0, sizeof longer);
     for (int i = 0; i < 2; i++) {
-        make_stage(context, &small, &problem[i], &stage[i]);
+        rig_full_make(context, &small, &problem[i], &stage[i]);
         steps[i].step = stage[i].step;
     }
     longer.submission = stage[0].submission;
@@ -158,7 +136,7 @@ Test(submit, longer_structs)
                  "an unknown field of the submission was dropped");
     clattn_dispatcher_destroy(dispatcher);
     for (int i = 0; i < 2; i++)
-        free_stage(&problem[i], &stage[i]);
+        rig_full_free(&problem[i], &stage[i]);
     rig_close(context);
 }
 
@@ -233,7 +211,7 @@ Test(submit, a_tensor_that_was_there)
 {
     static float lse[1024];
     clattn_context *context = rig_open();
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     clattn_plan *without = plan_with(context, 0),
                 *with = plan_with(context, CLATTN_SLOT_BIT(CLATTN_SLOT_LSE));
     clattn_buffer *memory = NULL;

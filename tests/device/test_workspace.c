@@ -10,28 +10,6 @@
 
 static const rig_shape small = {1, 2, 2, 9, 9, 16, 16, CLATTN_ALIGN_BOTTOM_RIGHT};
 
-static clattn_dispatcher *new_dispatcher(clattn_context *context)
-{
-    clattn_dispatcher *dispatcher = NULL;
-    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return dispatcher;
-}
-
-static void make_stage(clattn_context *context, const rig_shape *shape, rig_problem *problem,
-                       rig_stage *stage)
-{
-    rig_make(problem, shape, RIG_FULL, &rig_contiguous);
-    cr_assert_eq(rig_stage_make(context, problem, stage), CLATTN_OK, "%s: %s", rig_said(),
-                 clattn_error_message());
-}
-
-static void free_stage(rig_problem *problem, rig_stage *stage)
-{
-    rig_stage_free(stage);
-    rig_free(problem);
-}
-
 static void own_workspace(clattn_context *context, const char *kernel)
 {
     enum { BEFORE = 512, BEHIND = 256 };
@@ -39,10 +17,10 @@ static void own_workspace(clattn_context *context, const char *kernel)
     rig_stage stage;
     uint64_t size = 0;
     clattn_buffer *workspace;
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     clattn_plan_info info = {.struct_size = sizeof info};
     rig_say("%s, workspace of the caller", kernel);
-    make_stage(context, &small, &problem, &stage);
+    rig_full_make(context, &small, &problem, &stage);
     rig_expect(&problem);
     cr_assert_eq(clattn_plan_workspace_size(stage.plan, &size), CLATTN_OK);
     cr_assert_eq(clattn_plan_get_info(stage.plan, &info), CLATTN_OK);
@@ -64,7 +42,7 @@ static void own_workspace(clattn_context *context, const char *kernel)
                   "%s: byte %d outside was written", rig_said(), (int)i);
     free(bytes);
     cr_assert_eq(clattn_buffer_destroy(workspace), CLATTN_OK);
-    free_stage(&problem, &stage);
+    rig_full_free(&problem, &stage);
     clattn_dispatcher_destroy(dispatcher);
 }
 
@@ -79,11 +57,11 @@ static void growing_workspace(clattn_context *context, const char *kernel)
     enum { SIZES = 5 };
     rig_problem problem[SIZES];
     rig_stage stage[SIZES];
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     for (int i = 0; i < SIZES; i++) {
         const rig_shape shape = {1, 2, 2, 20, 40 << i, 16, 16, CLATTN_ALIGN_NONE};
         rig_say("%s, size %d", kernel, i);
-        make_stage(context, &shape, &problem[i], &stage[i]);
+        rig_full_make(context, &shape, &problem[i], &stage[i]);
         rig_expect(&problem[i]);
     }
     for (int i = 0; i < SIZES; i++)
@@ -93,7 +71,7 @@ static void growing_workspace(clattn_context *context, const char *kernel)
         rig_say("%s, size %d", kernel, i);
         rig_stage_fetch(&stage[i]);
         rig_check(&problem[i]);
-        free_stage(&problem[i], &stage[i]);
+        rig_full_free(&problem[i], &stage[i]);
     }
     clattn_dispatcher_destroy(dispatcher);
 }
@@ -181,9 +159,9 @@ static void refuse(clattn_context *context, const char *kernel)
 {
     bench b;
     clattn_context *other = rig_open();
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     (void)kernel;
-    make_stage(context, &small, &b.problem, &b.stage);
+    rig_full_make(context, &small, &b.problem, &b.stage);
     b.large = new_buffer(context, LARGE);
     b.tiny = new_buffer(context, TINY);
     b.foreign = new_buffer(other, LARGE);
@@ -197,7 +175,7 @@ static void refuse(clattn_context *context, const char *kernel)
     cr_assert_eq(clattn_buffer_destroy(b.tiny), CLATTN_OK);
     cr_assert_eq(clattn_buffer_destroy(b.foreign), CLATTN_OK);
     rig_close(other);
-    free_stage(&b.problem, &b.stage);
+    rig_full_free(&b.problem, &b.stage);
 }
 
 Test(workspace, every_wrong_one_is_refused)
@@ -212,11 +190,11 @@ static void over_another_steps_output(clattn_context *context, const char *kerne
     rig_problem problem[2];
     rig_stage stage[2];
     uint64_t size[2];
-    clattn_dispatcher *dispatcher = new_dispatcher(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     clattn_buffer *large = new_buffer(context, LARGE);
     (void)kernel;
     for (int i = 0; i < 2; i++) {
-        make_stage(context, i ? &larger : &small, &problem[i], &stage[i]);
+        rig_full_make(context, i ? &larger : &small, &problem[i], &stage[i]);
         cr_assert_eq(clattn_plan_workspace_size(stage[i].plan, &size[i]), CLATTN_OK);
     }
     const clattn_step steps[2] = {stage[0].step, stage[1].step};
@@ -237,7 +215,7 @@ static void over_another_steps_output(clattn_context *context, const char *kerne
     clattn_dispatcher_destroy(dispatcher);
     cr_assert_eq(clattn_buffer_destroy(large), CLATTN_OK);
     for (int i = 0; i < 2; i++)
-        free_stage(&problem[i], &stage[i]);
+        rig_full_free(&problem[i], &stage[i]);
 }
 
 Test(workspace, another_steps_output_is_safe)

@@ -22,13 +22,19 @@ static inline long result_at(__global const clattn_problem_row *row, const clatt
            j * row->tensor[CLATTN_T_RESULT].stride[2];
 }
 
+/* Element `index` of B. */
+static inline long addend_begin(__global const clattn_problem_row *row, const clattn_base *base,
+                                int index)
+{
+    __global const clattn_tensor_row *t = &row->tensor[CLATTN_T_B];
+    return base->offset[CLATTN_T_B] + t->offset + index * t->stride[0];
+}
+
 /* What B adds to a row or to a column, whichever it is. */
 static inline float addend_at(__global const clattn_problem_row *row, const clattn_base *base,
                               __global const void *addend, int index)
 {
-    return load_element(addend,
-                        base->offset[CLATTN_T_B] + index * row->tensor[CLATTN_T_B].stride[0],
-                        row->dtype[CLATTN_T_B]);
+    return load_element(addend, addend_begin(row, base, index), row->dtype[CLATTN_T_B]);
 }
 
 /* Writes element (batch, i, j) of the result: the sum with B added, to what is there, if asked to.

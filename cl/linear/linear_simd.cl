@@ -270,7 +270,7 @@ INLINE void write_vector(const rectangle *x, vfloat sum, int count, __global voi
 INLINE vfloat addends(const rectangle *x, __global const void *addend, int index, int count)
 {
     const long step = x->row->tensor[CLATTN_T_B].stride[0];
-    return gather_elements(addend, x->base->offset[CLATTN_T_B] + index * step, step, count,
+    return gather_elements(addend, addend_begin(x->row, x->base, index), step, count,
                            x->row->dtype[CLATTN_T_B]);
 }
 
@@ -347,7 +347,7 @@ INLINE void find_direct(rectangle *x, __global const void *addend, __global void
     const int rest = x->columns % (COLS * VEC); /* a tile, or panels; see multiply */
     x->direct_columns =
         x->columns - rest + (rest > (COLS - 1) * VEC ? 0 : rest / CLATTN_PANEL * CLATTN_PANEL);
-    x->addend = adds ? (__global const float *)addend + x->base->offset[CLATTN_T_B] + x->j : 0;
+    x->addend = adds ? (__global const float *)addend + addend_begin(row, x->base, x->j) : 0;
     x->result = (__global float *)result + result_at(row, x->base, x->batch, x->i, x->j);
     x->step = to->stride[1];
 }

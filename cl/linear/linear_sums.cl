@@ -32,7 +32,7 @@ linear_sums(__global const void *y, __global void *b, const clattn_base base,
         float lane[VEC];
         store_vector(sum, lane);
         for (int c = 0; c < some; c++) {
-            const long at = base.offset[CLATTN_T_B] + (j + c) * t[CLATTN_T_B].stride[0];
+            const long at = addend_begin(row, &base, j + c);
             const uint dtype = row->dtype[CLATTN_T_B];
             const float before = row->product & CLATTN_P_ADD ? load_element(b, at, dtype) : 0.0f;
             store_element(lane[c] + before, b, at, dtype);

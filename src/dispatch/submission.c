@@ -183,7 +183,7 @@ static void enter(const passage *way)
     event->job.order = ++dispatcher->submitted;
     event->expires =
         submission->deadline_ns ? until(event->submitted, submission->deadline_ns) : UINT64_MAX;
-    clattn__backlog_arrived(&dispatcher->backlog, event->submitted);
+    clattn__backlog_arrived(&dispatcher->backlog, &event->job, event->submitted);
     if (unfinished >= dispatcher->done.most_unfinished)
         dispatcher->done.most_unfinished = unfinished + 1;
     clattn__job_due(&event->job, event->submitted, submission->priority, event->expires);

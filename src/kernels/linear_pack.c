@@ -32,4 +32,5 @@ const clattn__kernel clattn__linear_pack = {
     .configure = configure,
     .workspace = workspace,
     .launches = launches,
+    .shares = true,
 };

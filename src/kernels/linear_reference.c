@@ -50,6 +50,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .configure = configure,                                                                    \
         .workspace = workspace,                                                                    \
         .launches = launches,                                                                      \
+        .shares = true,                                                                            \
     }
 KERNEL(linear_reference, CLATTN__LINEAR);
 KERNEL(linear_x_reference, CLATTN__LINEAR_X);

@@ -162,6 +162,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .cut = cut,                                                                                \
         .workspace = workspace,                                                                    \
         .launches = launches,                                                                      \
+        .shares = true,                                                                            \
         .tunable = &(numbers),                                                                     \
     }
 KERNEL(linear_simd, CLATTN__LINEAR, clattn__linear_tunable);

@@ -71,6 +71,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
         .configure = configure,                                                                    \
         .workspace = workspace,                                                                    \
         .launches = launches,                                                                      \
+        .shares = true,                                                                            \
     }
 KERNEL(linear_tile, CLATTN__LINEAR);
 KERNEL(linear_x_tile, CLATTN__LINEAR_X);

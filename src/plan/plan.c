@@ -9,8 +9,10 @@
 #include "plan/launch.h"
 #include "schedule/work_cost.h"
 
-/* More items than this have no need of company in their launches. */
-#define MOST_SHARED_ITEMS 1024
+/* More items than this have no need of company in their launches; nor has more scratch memory,
+ * bytes, since those that may run in any order have it each for themselves. */
+#define MOST_SHARED_ITEMS     1024
+#define MOST_SHARED_WORKSPACE 16777216
 
 static clattn_status make_rows(clattn_plan *plan)
 {
@@ -59,6 +61,12 @@ static clattn_status sum_costs(clattn_plan *plan, const clattn_work_item *items)
     return CLATTN_OK;
 }
 
+static bool may_share(const clattn_plan *plan)
+{
+    return plan->kernel->shares && plan->groups <= MOST_SHARED_ITEMS &&
+           plan->variant.workspace <= MOST_SHARED_WORKSPACE;
+}
+
 static clattn_status make_items(clattn_plan *plan)
 {
     uint64_t total;
@@ -78,7 +86,7 @@ static clattn_status make_items(clattn_plan *plan)
     if (status == CLATTN_OK)
         status = clattn__memory_create_constant(plan->context->device, items, total * sizeof *items,
                                                 &plan->items);
-    if (status == CLATTN_OK && total <= MOST_SHARED_ITEMS && plan->kernel->shares) {
+    if (status == CLATTN_OK && may_share(plan)) {
         plan->host_items = items;
         return CLATTN_OK;
     }

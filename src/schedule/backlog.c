@@ -7,6 +7,9 @@
 /* Submissions a launch, on average, from which on the next ones are worth waiting for. */
 #define COMPANY 2.0
 
+/* Jobs of which a new one is asked whether it follows them all; more meet in any case. */
+#define MOST_FOLLOWED 16u
+
 static void append(clattn__job_list *list, clattn__job *job)
 {
     job->next = NULL;
@@ -137,9 +140,21 @@ bool clattn__backlog_is_worth(const clattn__backlog *backlog, uint32_t lane,
     return hurries || work >= state->speed * clattn__lane_remaining(state, now);
 }
 
-void clattn__backlog_arrived(clattn__backlog *backlog, uint64_t now)
+/* Whether a job has to wait for all of a list in any case. */
+static bool follows(const clattn__job *job, const clattn__job_list *list)
 {
-    if (clattn__backlog_count(backlog))
+    for (const clattn__job *at = list->first; at; at = at->next)
+        if (!clattn__head_ranges_meet(&at->ranges, &job->ranges))
+            return false;
+    return true;
+}
+
+void clattn__backlog_arrived(clattn__backlog *backlog, const clattn__job *job, uint64_t now)
+{
+    bool alone = clattn__backlog_count(backlog) <= MOST_FOLLOWED && follows(job, &backlog->waiting);
+    for (uint32_t i = 0; i < backlog->lane_count && alone; i++)
+        alone = follows(job, &backlog->flying[i]);
+    if (!alone)
         backlog->crowded_till = now + CLATTN__CROWDED_NS;
 }
 

@@ -73,8 +73,9 @@ void clattn__job_due(clattn__job *job, uint64_t now, int32_t priority, uint64_t 
  * The rest is begun. */
 void clattn__backlog_add(clattn__backlog *backlog, clattn__job *job);
 
-/* A new job, not added yet, came at `now`: does it meet others? */
-void clattn__backlog_arrived(clattn__backlog *backlog, uint64_t now);
+/* A new job, not added yet, came at `now`: does it meet others, which could have their turn before
+ * it is done? Those that it follows in a head queue couldn't, be they few. */
+void clattn__backlog_arrived(clattn__backlog *backlog, const clattn__job *job, uint64_t now);
 /* The lane that a new job, not added yet, may go to at once, past an empty backlog; -1: it has to
  * wait. */
 int32_t clattn__backlog_pass(const clattn__backlog *backlog, clattn__job *job, uint64_t now);

@@ -117,31 +117,29 @@ static uint32_t launches_of(layer_stage *s, bool backward)
     return profile.launches;
 }
 
-/* The same bits with packed weights, and a launch less for each weight matrix that a pass reads,
- * where the kernels are such that pack: both passes of these layers read all of theirs. */
+/* The same bits with packed weights, and fewer launches of both passes, which read weights both,
+ * where the kernels are such that pack. How many fewer depends on which steps share launches. */
 Test(layers, kept_weights_save_launches_of_both_passes)
 {
-    static const struct {
-        const char *name;
-        uint32_t matrices;
-    } some[] = {
-        {"self", 4}, {"cross, other widths, shared heads", 4}, {"general", 1}, {"additive", 2}};
+    static const char *const some[] = {"self", "cross, other widths, shared heads", "general",
+                                       "additive"};
     clattn_context *context = rig_open();
     for (size_t n = 0; n < COUNT(some); n++) {
         layer_stage s[2];
         uint32_t launches[2][2];
         for (int kept = 0; kept < 2; kept++) {
-            layer_begin(&s[kept], context, layer_case_named(some[n].name));
+            layer_begin(&s[kept], context, layer_case_named(some[n]));
             if (kept)
                 keep_weights(&s[kept]);
             for (int backward = 0; backward < 2; backward++)
                 launches[kept][backward] = launches_of(&s[kept], backward);
         }
-        const uint32_t saved = launches[0][0] - launches[1][0];
-        cr_assert(saved == 0 || saved == some[n].matrices, "%s: %u launches saved", rig_said(),
-                  saved);
-        cr_assert_eq(launches[0][1] - launches[1][1], saved, "%s: %u launches backward, %u kept",
-                     rig_said(), launches[0][1], launches[1][1]);
+        for (int backward = 0; backward < 2; backward++)
+            cr_assert_leq(launches[1][backward], launches[0][backward], "%s, pass %d", rig_said(),
+                          backward);
+        cr_assert_eq(launches[1][0] < launches[0][0], launches[1][1] < launches[0][1],
+                     "%s: %u launches forward, %u kept; %u backward, %u kept", rig_said(),
+                     launches[0][0], launches[1][0], launches[0][1], launches[1][1]);
         for (uint32_t tensor = 0; tensor < LAYER_TENSORS; tensor++)
             if (s[0].values.expected[tensor])
                 compare_bits(&s[0], &s[1], tensor);

@@ -313,11 +313,11 @@ Test(placement, parts_while_jobs_meet)
     clattn__job first = {.work = 1e7}, second = {.work = 1e7};
     const uint64_t now = 5000000;
     clattn__backlog_init(&backlog, 1, 1e6);
-    clattn__backlog_arrived(&backlog, now);
+    clattn__backlog_arrived(&backlog, &first, now);
     cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, now), 1e7, 1, "it is alone");
     cr_assert_eq(clattn__backlog_pass(&backlog, &first, now), 0);
     clattn__backlog_passed(&backlog, &first, 0);
-    clattn__backlog_arrived(&backlog, now + 10);
+    clattn__backlog_arrived(&backlog, &second, now + 10);
     clattn__backlog_add(&backlog, &second);
     cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, now + 10), 1e6, 1);
     const uint64_t later = now + 10 + CLATTN__CROWDED_NS;
@@ -327,4 +327,37 @@ Test(placement, parts_while_jobs_meet)
     cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, later), 1e6, 1, "always");
     backlog.launch_ns = 0;
     cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, later), 1e7, 1, "no bound");
+}
+
+/* Jobs of one sequence can't have their turn before each other: they don't meet, in flight or
+ * waiting; one of another sequence meets all of them, and so do very many. */
+Test(placement, followers_do_not_meet)
+{
+    enum { CHAIN = 18 };
+    static clattn__backlog backlog;
+    clattn__head_range range[CHAIN + 1];
+    clattn__job job[CHAIN + 1];
+    const uint64_t now = 5000000;
+    for (int i = 0; i <= CHAIN; i++) {
+        const uint64_t id = i < CHAIN ? 7 : 8;
+        job[i] = (clattn__job){.work = 1e7, .order = 1 + (uint64_t)i, .ranges.range = &range[i]};
+        clattn__head_ranges_add(&job[i].ranges, &id, 1, 0, UINT32_MAX);
+        clattn__head_ranges_close(&job[i].ranges);
+    }
+    for (int among = 1; among <= CHAIN; among++) {
+        clattn__backlog_init(&backlog, 1, 1e6);
+        for (int i = 0; i < among; i++) {
+            clattn__backlog_arrived(&backlog, &job[i], now);
+            if (i == 0)
+                cr_assert_eq(clattn__backlog_pass(&backlog, &job[i], now), 0);
+            if (i == 0)
+                clattn__backlog_passed(&backlog, &job[i], 0);
+            else
+                clattn__backlog_add(&backlog, &job[i]);
+        }
+        const double alone = clattn__backlog_portion(&backlog, 0, 1e7, now);
+        cr_assert_float_eq(alone, among <= 17 ? 1e7 : 1e6, 1, "%d jobs", among);
+        clattn__backlog_arrived(&backlog, &job[CHAIN], now);
+        cr_assert_float_eq(clattn__backlog_portion(&backlog, 0, 1e7, now), 1e6, 1);
+    }
 }

@@ -51,12 +51,14 @@ static const quirk table[] = {
      .why = "Intel's runtime for CPUs works on host memory itself where that begins on a multiple "
             "of 128 bytes, and copies other memory; 2026.22 returns from blocking writes before "
             "kernels of other queues see the bytes, which then overwrite the first results"},
-    {.platform = "Intel(R) OpenCL",
+    {.platform = "Graphics",
      .not_cpu = true,
      .wide_registers = true,
      .why =
          "Intel's GPUs from Xe-HPG on have 128 registers a hardware thread, or 256 for half of the "
-         "threads; with 128 tiles are in memory in part (docs/gpu.md). Others ignore the option"},
+         "threads; with 128 tiles are in memory in part (docs/gpu.md). Others ignore the option, "
+         "but the runtime for CPUs, of platform Intel(R) OpenCL, fails each build for it, and the "
+         "next one of the same program without it"},
     {.platform = "rusticl",
      .no_prefetch = true,
      .why = "Mesa 25.0: the way to SPIR-V knows no LLVM intrinsic for prefetching and ends the "

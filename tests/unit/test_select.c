@@ -130,9 +130,13 @@ Test(select, quirks_are_by_platform)
     cr_assert(caps.driver_caches && caps.lazy_compile && caps.coherent_host && caps.own_threads &&
               caps.frail_parts && !caps.no_prefetch);
     memset(&caps, 0, sizeof caps);
-    info = device(CLATTN_DEVICE_GPU, "Intel(R) OpenCL Graphics", "Arc", 512);
+    info = device(CLATTN_DEVICE_GPU, "Intel(R) OpenCL Graphics", "Intel(R) Arc", 512);
     clattn__quirks_apply(&info, &caps);
     cr_assert(caps.wide_registers);
+    memset(&caps, 0, sizeof caps);
+    info = device(CLATTN_DEVICE_GPU, "Intel(R) OpenCL", "Intel(R) Xeon", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(!caps.wide_registers, "the runtime for CPUs, which tests make a GPU of");
     memset(&caps, 0, sizeof caps);
     info = device(CLATTN_DEVICE_CPU, "Intel(R) OpenCL", "Xeon", 8);
     clattn__quirks_apply(&info, &caps);

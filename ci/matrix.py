@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The tests on every implementation of OpenCL that can be had: see ci/matrix.sh.
 
-matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--list]
+matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--family FAMILY]... [--suite SUITE]...
+          [--list]
 matrix.py --self-test checks how it counts.
 
 Prints a table, writes build/matrix.json (a list of objects `implementation, family, suite, passed,
@@ -276,13 +277,15 @@ def rows(options, families):
                 options.suite and suite not in options.suite):
             continue
         for family in families:
+            if options.family and family not in options.family:
+                continue
             if suite.startswith("races") and family == "simd":
                 continue
             # Device tests go through all kernels that take the device: reference is among them.
             if suite.startswith("device") and family == "reference" and len(families) > 1:
                 continue
             yield by_name[name], family, suite
-        if suite == "conformance":
+        if suite == "conformance" and (not options.family or "any" in options.family):
             yield by_name[name], "any", suite
 
 
@@ -332,6 +335,8 @@ def parse():
     parser.add_argument("--quick", action="store_true",
                         help="only what fits into two or three minutes")
     parser.add_argument("--only", action="append", choices=names, metavar="IMPLEMENTATION")
+    parser.add_argument("--family", action="append", metavar="FAMILY",
+                        help="the last part of a kernel's name, or any: no family is forced")
     parser.add_argument("--suite", action="append", choices=SUITES, metavar="SUITE")
     parser.add_argument("--list", action="store_true", help="names of what would run")
     parser.add_argument("--count", default="600", help="random combinations of ONNX' attributes")
@@ -347,11 +352,16 @@ def main():
     options = parse()
     if options.list:
         # The registry isn't known before the build: which systems are needed doesn't depend on it.
+        options.family = None
         pairs = {(one.name, suite) for one, _, suite in rows(options, ["any"])}
         print("\n".join(f"{name} {suite}" for name, suite in sorted(pairs)))
         return 0
     results = []
     families = kernels()
+    unknown = set(options.family or ()) - {*families, "any"}
+    if unknown:
+        sys.exit(f"matrix: no such family: {', '.join(sorted(unknown))}; there are any, "
+                 f"{', '.join(sorted(families))}")
     if options.quick:  # a program of gradients in tiles takes PoCL 20 s and more
         families["tile"][families["tile"].index("gradient_tile")] = "gradient_reference"
     for implementation, family, suite in rows(options, families):

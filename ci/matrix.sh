@@ -6,7 +6,8 @@
 # folder). Prints a table, writes build/matrix.json; the last line is "N passed, M failed", and the
 # exit status is 0 only if M is 0.
 #
-#   ci/matrix.sh [--quick] [--only IMPLEMENTATION]... [--suite SUITE]... [--count N] [--seed N]
+#   ci/matrix.sh [--quick] [--only IMPLEMENTATION]... [--family FAMILY]... [--suite SUITE]...
+#                [--count N] [--seed N]
 . "$(dirname "$0")/lib.sh"
 
 home=${CLATTN_MATRIX:-${XDG_CACHE_HOME:-$HOME/.cache}/clattn-matrix}

@@ -254,7 +254,10 @@ Test(kernels, what_is_hidden_does_not_leak)
             run_oracle(&f);
             const clattn_status status = run(context, &f, true);
             if (status == CLATTN_OK) {
-                check_output("out", f.out, f.expected.out, f.outs);
+                char name[96];
+                snprintf(name, sizeof name, "%s, %g in a %s: out", clattn_kernel_name(n),
+                         (double)poison[p % 3], p < 3 ? "value" : "key");
+                check_output(name, f.out, f.expected.out, f.outs);
                 check_output("lse", f.lse, f.expected.lse, f.rows);
             } else {
                 cr_assert_eq(status, CLATTN_ERR_UNSUPPORTED);

@@ -12,19 +12,16 @@
 /* The largest absolute value of x (count); NaN if one isn't finite. */
 INLINE float largest_size(ROW_MEMORY const float *x, int count)
 {
-    vfloat most = 0.0f, odd = 0.0f; /* odd becomes NaN with the first that isn't finite */
-    int d = 0;
-    for (; d + VEC <= count; d += VEC) {
-        const vfloat v = load_vector(x + d);
-        most = larger(fabs(v), most);
-        odd += v * 0.0f;
-    }
-    float largest = largest_lane(most), check = sum_of_lanes(odd);
-    for (; d < count; d++) {
-        largest = fabs(x[d]) > largest ? fabs(x[d]) : largest;
-        check += x[d] * 0.0f;
-    }
-    return check == 0.0f ? largest : NAN;
+    vint most = 0;
+    int last = 0, d = 0;
+    for (; d + VEC <= count; d += VEC)
+        most = larger_magnitude(load_vector(x + d), most);
+    for (; d < count; d++)
+        last = max(as_int(x[d]) & 0x7fffffff, last);
+    if (!is_finite_magnitude(most) || last >= NOT_FINITE)
+        return NAN;
+    const float largest = largest_lane(as_vfloat(most)), other = as_float(last);
+    return other > largest ? other : largest;
 }
 
 /* How numbers become integers of up to `limit`: times `inverse`; `odd`: one isn't finite, all are
@@ -57,7 +54,9 @@ INLINE float quantise(ROW_MEMORY const float *x, int count, const rows_of *to, l
         for (int d = 2 * ROW_LANE; d < count; d += 2 * ROW_LANES)
             bytes[(at + d) / 2] =
                 (uchar)((integer_of(x[d], by) & 15) | integer_of(x[d + 1], by) << 4);
-    return most >= LEAST ? most / by.limit : most * 0.0f;
+    if (most >= LEAST)
+        return most / by.limit;
+    return by.odd ? NAN : 0.0f;
 }
 
 /* Row j and its scales. */

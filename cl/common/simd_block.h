@@ -317,17 +317,14 @@ INLINE void set_keys(block *b, __global const float *k_panels, const clattn_base
                   packed_begin(row, b->of.keys, b->of.batch) / PANEL * b->panel_step;
 }
 
-/* Whether all of x (rows, width), rows DIM_MAX apart, is finite. Magnitudes are compared as
- * integers, which are in the same order, and a maximum of integers takes a cycle. */
+/* Whether all of x (rows, width), rows DIM_MAX apart, is finite. */
 INLINE int rows_are_finite(const float *x, int rows, int width)
 {
     vint most = 0;
     for (int r = 0; r < rows; r++)
-        for (int d = 0; d < width; d += VEC) {
-            const vint size = as_vint(load_vector(x + r * DIM_MAX + d)) & 0x7fffffff;
-            most = size > most ? size : most;
-        }
-    return !any(most >= (vint)0x7f800000);
+        for (int d = 0; d < width; d += VEC)
+            most = larger_magnitude(load_vector(x + r * DIM_MAX + d), most);
+    return is_finite_magnitude(most);
 }
 
 /* Dropout of weights with keys `key` + 0..BLOCK_N-1, `key` a multiple of 64; negative ones stay. */

@@ -113,6 +113,21 @@ INLINE vfloat larger(vfloat a, vfloat b)
     return a > b ? a : b;
 }
 
+/* Whether something is finite, by its magnitude as an integer: these are in the order of the
+ * numbers, and a maximum of integers takes a cycle. Not by x * 0.0f or x - x: compilers may take
+ * them for 0, and Mesa's does take the product. */
+#define NOT_FINITE 0x7f800000 /* magnitudes from here on */
+INLINE vint larger_magnitude(vfloat x, vint than)
+{
+    const vint size = as_vint(x) & 0x7fffffff;
+    return size > than ? size : than;
+}
+#if VEC == 1
+#define is_finite_magnitude(size) ((size) < NOT_FINITE)
+#else
+#define is_finite_magnitude(size) (!any((size) >= (vint)(NOT_FINITE)))
+#endif
+
 /* largest_lane(x), sum_of_lanes(x): in halves, so that the order of the sum is fixed. */
 #define FOLD_4(x, op) op(op((x).s0, (x).s2), op((x).s1, (x).s3))
 #define LARGER_(a, b) ((a) > (b) ? (a) : (b))

@@ -102,10 +102,10 @@ OUTLINE void add_products_carefully(const gradient *x, int start, int c, int end
 
 INLINE int memory_is_finite(__global const float *x, int count)
 {
-    vfloat check = 0.0f;
+    vint most = 0;
     for (int d = 0; d < count; d += VEC)
-        check += load_vector(x + d) * 0.0f;
-    return sum_of_lanes(check) == 0.0f;
+        most = larger_magnitude(load_vector(x + d), most);
+    return is_finite_magnitude(most);
 }
 
 INLINE void clear_rows(float *x, int rows, int width)

@@ -12,7 +12,7 @@ typedef ulong chosen;
 
 static inline chosen chosen_init(float score, int key)
 {
-    const uint bits = as_uint(score + 0.0f);
+    const uint bits = score == 0.0f ? 0 : as_uint(score); /* Mesa leaves out a sum with 0.0f */
     const uint ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return (ulong)(isnan(score) ? 0xffffffffu : ascending) << 32 | (uint)~key;
 }

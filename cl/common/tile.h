@@ -165,6 +165,7 @@ typedef struct tile {
     int packed;       /* a constant. 1: rows are queries of all heads of the group, head by head */
     int rows;         /* those that are there */
     int columns;      /* KEYS_ARE_ROWS: queries that are there */
+    int value_begin;  /* of values, dimensions from this one on */
     tokens queries;   /* of the batch entry */
     __local float *stage;   /* (STAGE) */
     __local float *p;       /* (BLOCK_N, P_STEP) */

@@ -73,13 +73,17 @@ INLINE float weigh_part(const tile *x, float m, int start)
     return sum;
 }
 
-/* The products in p into weights; `factors` gets what sums so far are to be multiplied with. */
-INLINE void softmax_block(const tile *x, bounds see, int start, results *to)
+/* The products in p into scores. Ends with a barrier. */
+INLINE void finish_block(const tile *x, bounds see, int start)
 {
-    float m = finish_part(x, see, start);
-    x->parts[x->me] = m;
+    x->parts[x->me] = finish_part(x, see, start);
     barrier(CLK_LOCAL_MEM_FENCE);
-    m = to->m;
+}
+
+/* The scores in p into weights; `factors` gets what sums so far are to be multiplied with. */
+INLINE void weigh_block(const tile *x, int start, results *to)
+{
+    float m = to->m;
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
         const float other = x->parts[part * BLOCK_M + x->own];
@@ -125,7 +129,8 @@ INLINE void attend_block(const tile *x, bounds see, const walk *w, results *to)
     barrier(CLK_LOCAL_MEM_FENCE);
     product_block(x, OF_SCORES, w->start, x->p);
     barrier(CLK_LOCAL_MEM_FENCE);
-    softmax_block(x, bounds_within(see, &w->r), w->start, to);
+    finish_block(x, bounds_within(see, &w->r), w->start);
+    weigh_block(x, w->start, to);
     value_block(x, w->start, min(BLOCK_N, w->r.end - w->start), to);
 }
 
@@ -169,16 +174,22 @@ INLINE float sum_of_parts(const tile *x, float l)
     return sum;
 }
 
-/* LSE and STATS of row `own`. */
-INLINE void write_sums(const tile *x, softmax_end end, __global float *lse, __global float *stats)
+/* LSE of row `own`, if it is wanted. */
+INLINE void write_lse(const tile *x, softmax_end end, __global float *lse)
 {
-    const uint flags = x->row->flags;
     const int head = head_of_row(x, x->own), i = query_of_row(x, x->own);
-    if (flags & CLATTN_F_LSE)
+    if (x->row->flags & CLATTN_F_LSE)
         lse[tensor_begin(x->row, x->base, CLATTN_T_LSE, x->batch, head) +
             (x->queries.first + i) * x->row->tensor[CLATTN_T_LSE].stride[2]] =
             softmax_lse(end.m, end.l);
-    if (flags & CLATTN_F_STATS)
+}
+
+/* LSE and STATS of row `own`. */
+INLINE void write_sums(const tile *x, softmax_end end, __global float *lse, __global float *stats)
+{
+    const int head = head_of_row(x, x->own), i = query_of_row(x, x->own);
+    write_lse(x, end, lse);
+    if (x->row->flags & CLATTN_F_STATS)
         vstore2((float2)(end.m, end.l), i,
                 stats + tensor_begin(x->row, x->base, CLATTN_T_STATS, x->batch, head));
 }

@@ -52,27 +52,38 @@ INLINE void product_slice(const tile *x, float4 s[COLS * VEC][ROWS / 4])
     }
 }
 
-/* Products of all rows with all columns, keys from `start` on, into `to` (BLOCK_N, P_STEP), which
- * may be where slices are. Begins behind a barrier, and ends without one. */
-INLINE void product_block(const tile *x, int product, int start, __local float *to)
+INLINE void clear_products(float4 s[COLS * VEC][ROWS / 4])
 {
-    float4 s[COLS * VEC][ROWS / 4];
 #pragma unroll
     for (int c = 0; c < COLS * VEC; c++)
 #pragma unroll
         for (int r = 0; r < ROWS / 4; r++)
             s[c][r] = (float4)(0.0f);
+}
+
+/* Into `to` (BLOCK_N, P_STEP). */
+INLINE void store_products(const tile *x, float4 s[COLS * VEC][ROWS / 4], __local float *to)
+{
+#pragma unroll
+    for (int c = 0; c < COLS * VEC; c++)
+#pragma unroll
+        for (int r = 0; r < ROWS / 4; r++)
+            LOCAL_VECTOR(to + (x->x * COLS * VEC + c) * P_STEP + x->y * ROWS + r * 4) = s[c][r];
+}
+
+/* Products of all rows with all columns, keys from `start` on, into `to` (BLOCK_N, P_STEP), which
+ * may be where slices are. Begins behind a barrier, and ends without one. */
+INLINE void product_block(const tile *x, int product, int start, __local float *to)
+{
+    float4 s[COLS * VEC][ROWS / 4];
+    clear_products(s);
     for (int d = 0; d < depth_of(x, product); d += BLOCK_K) {
         stage_slice(x, product, start, d);
         barrier(CLK_LOCAL_MEM_FENCE);
         product_slice(x, s);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
-#pragma unroll
-    for (int c = 0; c < COLS * VEC; c++)
-#pragma unroll
-        for (int r = 0; r < ROWS / 4; r++)
-            LOCAL_VECTOR(to + (x->x * COLS * VEC + c) * P_STEP + x->y * ROWS + r * 4) = s[c][r];
+    store_products(x, s, to);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -255,7 +266,8 @@ INLINE void write_row_of(const tile *x, const sums *of, int n, float factor, __g
 }
 
 /* The work-item's rows, queries, to OUT or GRAD_Q, `tensor`, a constant, if they are there; of
- * ragged sequences those alone that are queries of the batch entry. factors (BLOCK_M), or NULL. */
+ * ragged sequences those alone that are queries of the batch entry. dim: dimensions that are left
+ * from value_begin on. factors (BLOCK_M), or NULL. */
 INLINE void write_queries(const tile *x, const sums *of, __local const float *factors,
                           const int tensor, int dim, __global void *to)
 {
@@ -266,7 +278,8 @@ INLINE void write_queries(const tile *x, const sums *of, __local const float *fa
         if (!is_written(x, r))
             continue;
         const long begin = tensor_begin(x->row, x->base, tensor, x->batch, head_of_row(x, r)) +
-                           (x->queries.first + query_of_row(x, r)) * t->stride[2];
+                           (x->queries.first + query_of_row(x, r)) * t->stride[2] +
+                           x->value_begin * t->stride[3];
         write_row_of(x, of, n, factors ? factors[r] : 1.0f, to, begin, t->stride[3], dim,
                      x->row->dtype[tensor]);
     }

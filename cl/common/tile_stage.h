@@ -53,7 +53,9 @@ INLINE void find_keys(const tile *x, int start, int end)
 {
     const rows_of keys = keys_of_tile(x);
     find_lines(x, &keys, start, end, x->lines + K_LINES);
-    const rows_of values = values_of_tile(x);
+    rows_of values = values_of_tile(x);
+    values.begin[0] += x->value_begin * values.inner[0];
+    values.begin[1] += x->value_begin * values.inner[1];
     find_lines(x, &values, start, end, x->lines + V_LINES);
 }
 
@@ -136,7 +138,7 @@ INLINE __local const long *lines_of_kind(const tile *x, int product, int kind)
 
 INLINE int depth_of(const tile *x, int product)
 {
-    return product == OF_SCORES ? x->row->head_dim : x->row->value_dim;
+    return product == OF_SCORES ? x->row->head_dim : x->row->value_dim - x->value_begin;
 }
 
 /* What elements of a vector from dimension d on of key or value j are multiplied with. A loop of

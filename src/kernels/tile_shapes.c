@@ -37,22 +37,16 @@ static uint64_t local_memory(size_t i)
     return 4 * (stage + weights + shapes[i].group_size + rows) + 8 * (rows + 2 * keys) + 16;
 }
 
-bool clattn__tile_shape(const clattn__problem *problem, const clattn__caps *caps,
-                        clattn__config *config, clattn__text *reason)
+bool clattn__tile_of_values(int64_t value_dim, uint64_t beside, const clattn__caps *caps,
+                            clattn__config *config)
 {
-    const int64_t dim = problem->extent[CLATTN__VALUE_DIM];
     size_t i = 0;
-    while (i < SHAPES && (shapes[i].dim_max < dim || shapes[i].group_size > caps->max_work_group ||
-                          local_memory(i) > caps->local_memory))
+    while (i < SHAPES &&
+           (shapes[i].dim_max < value_dim || shapes[i].group_size > caps->max_work_group ||
+            local_memory(i) + beside > caps->local_memory))
         i++;
-    if (i == SHAPES) {
-        if (reason)
-            clattn__text_add(reason,
-                             "value_dim %" PRId64 " needs larger groups than of %" PRIu64
-                             " work-items, or more local memory than %" PRIu64 " bytes",
-                             dim, caps->max_work_group, caps->local_memory);
+    if (i == SHAPES)
         return false;
-    }
     config->vec = 4;
     config->dim_max = shapes[i].dim_max;
     config->group_size = shapes[i].group_size;
@@ -63,6 +57,20 @@ bool clattn__tile_shape(const clattn__problem *problem, const clattn__caps *caps
     config->block_n = shapes[i].block_n;
     config->block_k = shapes[i].block_k;
     return true;
+}
+
+bool clattn__tile_shape(const clattn__problem *problem, const clattn__caps *caps,
+                        clattn__config *config, clattn__text *reason)
+{
+    const int64_t dim = problem->extent[CLATTN__VALUE_DIM];
+    if (clattn__tile_of_values(dim, 0, caps, config))
+        return true;
+    if (reason)
+        clattn__text_add(reason,
+                         "value_dim %" PRId64 " needs larger groups than of %" PRIu64
+                         " work-items, or more local memory than %" PRIu64 " bytes",
+                         dim, caps->max_work_group, caps->local_memory);
+    return false;
 }
 
 /* What has scales is a program of its own, so that their registers are not taken from all others.

@@ -11,6 +11,10 @@
 bool clattn__tile_shape(const clattn__problem *problem, const clattn__caps *caps,
                         clattn__config *config, clattn__text *reason);
 
+/* The same for this value_dim and a kernel with `beside` bytes of local memory more. */
+bool clattn__tile_of_values(int64_t value_dim, uint64_t beside, const clattn__caps *caps,
+                            clattn__config *config);
+
 /* configure() of the kernels of the family, which have accepted the problem. */
 void clattn__tile_configure(const clattn__problem *problem, const clattn__caps *caps,
                             clattn__config *config);

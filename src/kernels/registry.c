@@ -24,6 +24,7 @@ extern const clattn__kernel clattn__linear_w_simd, clattn__linear_w_tile;
 extern const clattn__kernel clattn__linear_w_reference;
 extern const clattn__kernel clattn__linear_pack;
 extern const clattn__kernel clattn__additive_simd;
+extern const clattn__kernel clattn__additive_tile;
 extern const clattn__kernel clattn__additive_reference;
 extern const clattn__kernel clattn__additive_gradient_simd;
 extern const clattn__kernel clattn__additive_gradient_reference;
@@ -55,6 +56,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__linear_w_reference,
     &clattn__linear_pack,
     &clattn__additive_simd,
+    &clattn__additive_tile,
     &clattn__additive_reference,
     &clattn__additive_gradient_simd,
     &clattn__additive_gradient_reference,

@@ -392,6 +392,7 @@ clattn_status clattn__problem_init_additive(clattn__problem *problem,
     made.extent[CLATTN__HEAD_DIM] = own.channels;
     made.extent[CLATTN__VALUE_DIM] = own.value_dim;
     made.left = made.right = CLATTN__UNLIMITED;
+    made.scale = 1;
     return finish(problem, &made, own.slots, own.tensor);
 }
 

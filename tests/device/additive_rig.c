@@ -125,7 +125,8 @@ void additive_make(const additive_form *form, additive_problem *p)
     for (size_t n = 0; n < COUNT(written_slots); n++) {
         const clattn_slot slot = written_slots[n];
         p->count[slot] = count_of(form, slot);
-        if (slot != CLATTN_SLOT_GRAD_CHANNEL_BIAS || form->bias)
+        if (form->forward ? slot < CLATTN_SLOT_GRAD_OUT
+                          : slot != CLATTN_SLOT_GRAD_CHANNEL_BIAS || form->bias)
             p->value[slot] = allocate((size_t)p->count[slot] * sizeof(float));
     }
     make_inputs(p);
@@ -339,11 +340,11 @@ void additive_run(clattn_context *context, clattn_dispatcher *dispatcher, additi
     for (size_t n = 0; n < COUNT(written_slots); n++)
         if (p->value[written_slots[n]])
             add_tensor(context, &r, written_slots[n], true);
-    make_step(context, &r, 0);
-    make_step(context, &r, 1);
     clattn_submission_init(&submission);
     submission.steps = r.step;
-    submission.step_count = 2;
+    submission.step_count = p->form.forward ? 1 : 2;
+    for (uint32_t n = 0; n < submission.step_count; n++)
+        make_step(context, &r, (int)n);
     rig_submit(dispatcher, &submission);
     for (uint32_t n = 0; n < r.count; n++) {
         if (n >= first_written)
@@ -452,9 +453,15 @@ const char *additive_family(void)
     return family;
 }
 
+bool additive_is_mixed(void)
+{
+    return strstr(family, "additive_tile") != NULL;
+}
+
 void additive_each_kernel(additive_body body)
 {
     static const char *const families[] = {"additive_simd,additive_gradient_simd",
+                                           "additive_tile,additive_gradient_reference",
                                            "additive_reference,additive_gradient_reference"};
     for (size_t n = 0; n < COUNT(families); n++) {
         clattn_context_options options;

@@ -20,6 +20,7 @@ typedef enum additive_layout {
 typedef struct additive_form {
     int64_t batch, n_head, n_q, n_kv, channels, value_dim;
     bool bias, mask, q_lengths, kv_lengths, by_lse;
+    bool forward;       /* no gradients */
     float size;         /* of Q, K and CHANNEL_BIAS: numbers in [-size, size); 0: 1 */
     float w_size;       /* of W_SCORE; 0: 1 */
     clattn_dtype dtype; /* of all tensors that may have one */
@@ -58,6 +59,8 @@ double additive_error(const float *x, const double *expected, int64_t count, dou
 
 /* Calls body with a context for each family of kernels, of which additive_family() has the name. */
 const char *additive_family(void);
+/* Whether its passes compute tanh in two ways. */
+bool additive_is_mixed(void);
 typedef void (*additive_body)(clattn_context *context, clattn_dispatcher *dispatcher);
 void additive_each_kernel(additive_body body);
 

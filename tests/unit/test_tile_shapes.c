@@ -256,3 +256,43 @@ Test(tile_shapes, decoding_has_one_tile)
     cr_assert_not(accepts("attention_decode_tile", &many, &caps, why, sizeof why));
     cr_assert(strstr(why, "40 queries"), "%s", why);
 }
+
+static clattn__problem additive_of(int64_t channels, int64_t value_dim)
+{
+    clattn_additive_desc desc;
+    clattn__problem problem;
+    clattn_additive_desc_init(&desc);
+    desc.batch = desc.n_head = 1;
+    desc.n_q = desc.n_kv = 1000;
+    desc.channels = channels;
+    desc.value_dim = value_dim;
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE), CLATTN_OK);
+    return problem;
+}
+
+/* Of additive attention any device has a tile, whatever the dimensions are: of values it does as
+ * many at a time as it has a tile for. Parameters of a slice and forms are in local memory, too. */
+Test(tile_shapes, of_additive_attention)
+{
+    static const int64_t wide[] = {1, 64, 65, 256, 257, 576, 577, 4096};
+    for (size_t m = 0; m < COUNT(memories) * COUNT(groups); m++)
+        for (size_t d = 0; d < COUNT(wide); d++) {
+            const clattn__caps caps =
+                device_of(memories[m / COUNT(groups)], groups[m % COUNT(groups)]);
+            const clattn__problem problem = additive_of(wide[d], wide[d]);
+            const int64_t most = wide[d] < 576 ? wide[d] : 576;
+            clattn__config config = {0};
+            char why[256];
+            cr_assert(accepts("additive_tile", &problem, &caps, why, sizeof why), "%s", why);
+            kernel_named("additive_tile")->configure(&problem, &caps, &config);
+            check_shape(&config, &caps, config.dim_max < most ? 256 : most, false);
+            const uint64_t beside = 4 * (2 * config.block_k + config.block_k / 4);
+            cr_assert_leq(local_memory_of(&config, false) + beside, caps.local_memory);
+        }
+    const clattn__problem problem = additive_of(100, 100);
+    const clattn__caps small = device_of(16384, 32);
+    char why[256];
+    cr_assert_str_eq(choice_for(&problem), "additive_tile");
+    cr_assert_not(accepts("additive_tile", &problem, &small, why, sizeof why));
+    cr_assert(strstr(why, "larger groups than of 32"), "%s", why);
+}

@@ -12,10 +12,7 @@
 #include "common/additive_forms.h"
 #include "common/tile_attention.h"
 
-#if BLOCK_K % GROUP != 0
-#error "BLOCK_K must be a multiple of 4"
-#endif
-#define SLICE_GROUPS (BLOCK_K / GROUP)
+#define SLICE_GROUPS (BLOCK_K / GROUP) /* BLOCK_K is a multiple of 4 */
 
 /* The arrays of the scores, to be declared in the kernel beside TILE_ARRAYS. */
 #define ADDITIVE_ARRAYS                                                                            \

@@ -219,7 +219,10 @@ Test(submit, a_tensor_that_was_there)
     run_on(dispatcher, without, memory, NULL);
     for (int round = 0; round < 4; round++) {
         clattn_buffer *gone = NULL;
-        cr_assert_eq(clattn_buffer_wrap_host(context, lse, sizeof lse, &gone), CLATTN_OK);
+        const clattn_status status = clattn_buffer_wrap_host(context, lse, sizeof lse, &gone);
+        if (status == CLATTN_ERR_UNSUPPORTED) /* devices of several platforms */
+            break;
+        cr_assert_eq(status, CLATTN_OK, "%s", clattn_error_message());
         run_on(dispatcher, with, memory, gone);
         cr_assert_eq(clattn_buffer_destroy(gone), CLATTN_OK);
         run_on(dispatcher, without, memory, NULL);

@@ -151,7 +151,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
                     CLATTN_T_ADDITIVE_BLOCK, CLATTN_T_GRADIENT_PARTS, CLATTN_T_ADDITIVE_SUMS,
                     CLATTN_T_GRAD_K, CLATTN_T_GRAD_V, CLATTN_T_COUNT},
     };
-    clattn__add_additive_rows(variant);
+    clattn__add_additive_rows(false, variant);
     clattn__launch_add(variant, &pack);
     clattn__launch_add(variant, &pass);
     add_sums(problem, variant);

@@ -74,7 +74,7 @@ static void gradient_launches(const clattn__problem *problem, clattn__variant *v
         .options = true,
         .tensors = {READ, CLATTN_T_GRAD_W_SCORE, CLATTN_T_GRAD_CHANNEL_BIAS, CLATTN_T_COUNT},
     };
-    clattn__add_additive_rows(variant);
+    clattn__add_additive_rows(true, variant);
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
         clattn__launch_add(variant, &queries);
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_K) ||

@@ -453,11 +453,6 @@ const char *additive_family(void)
     return family;
 }
 
-bool additive_is_mixed(void)
-{
-    return strstr(family, "additive_tile") != NULL;
-}
-
 void additive_each_kernel(additive_body body)
 {
     static const char *const families[] = {"additive_simd,additive_gradient_simd",

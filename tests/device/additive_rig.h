@@ -59,8 +59,6 @@ double additive_error(const float *x, const double *expected, int64_t count, dou
 
 /* Calls body with a context for each family of kernels, of which additive_family() has the name. */
 const char *additive_family(void);
-/* Whether its passes compute tanh in two ways. */
-bool additive_is_mixed(void);
 typedef void (*additive_body)(clattn_context *context, clattn_dispatcher *dispatcher);
 void additive_each_kernel(additive_body body);
 

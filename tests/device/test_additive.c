@@ -268,22 +268,17 @@ static void add_problem(clattn_context *context, clattn_dispatcher *dispatcher,
         of[slot].plain = fmax(of[slot].plain, other);
         of[slot].largest = fmax(of[slot].largest, largest);
     }
-    double weights = 0;
-    for (int64_t c = 0; c < p.form.channels; c++)
-        weights += fabs((double)p.value[CLATTN_SLOT_W_SCORE][c]);
-    of[CLATTN_SLOT_W_SCORE].largest = fmax(of[CLATTN_SLOT_W_SCORE].largest, weights);
     additive_expected_free(&exact);
     additive_expected_free(&plain);
     additive_free(&p);
 }
 
 /* Of OUT max |v| counts, which is 1. Weights of the gradients are exp(score - LSE), and so have the
- * rounding of LSE, and of its scores where the passes compute tanh in two ways. */
+ * rounding of LSE. */
 static void check_contract(const worst of[CLATTN_SLOT_LIMIT], clattn_dtype dtype)
 {
     const double ulp = oracle_ulp((oracle_type)dtype);
-    const double scores = additive_is_mixed() ? 0x1p-23 * of[CLATTN_SLOT_W_SCORE].largest : 0;
-    const double lse = 0x1p-24 * of[CLATTN_SLOT_LSE].largest + scores;
+    const double lse = 0x1p-24 * of[CLATTN_SLOT_LSE].largest;
     const worst *out = &of[CLATTN_SLOT_OUT];
     cr_assert(out->own <= 2 * out->plain + 2 * ulp, "%s: OUT: error %g, plain %g", rig_said(),
               out->own, out->plain);

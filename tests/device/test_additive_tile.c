@@ -37,14 +37,6 @@ static const struct {
      "ROWS=4 COLS=1 VALUE_COLS=3 BLOCK_M=16 BLOCK_N=192 BLOCK_K=8 DIM_MAX=576 WG_SIZE=192"},
 };
 
-static clattn_dispatcher *dispatcher_of(clattn_context *context)
-{
-    clattn_dispatcher *dispatcher;
-    cr_assert_eq(clattn_dispatcher_create(context, NULL, &dispatcher), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return dispatcher;
-}
-
 /* Twice the same, against the oracle. */
 static void run(clattn_context *context, clattn_dispatcher *dispatcher, additive_problem *p)
 {
@@ -219,7 +211,7 @@ static void check_device(size_t d)
     if (is_left_out(d))
         return;
     clattn_context *context = claimed_open(&devices[d].claims, "additive_tile");
-    clattn_dispatcher *dispatcher = dispatcher_of(context);
+    clattn_dispatcher *dispatcher = rig_dispatcher(context);
     every_size(context, dispatcher, devices[d].value_dim);
     every_form(context, dispatcher, devices[d].value_dim);
     every_poison(context, dispatcher, devices[d].value_dim);

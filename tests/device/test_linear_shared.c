@@ -127,6 +127,54 @@ static void expect_changed(const scene *s, float (*after)[STEPS * PART])
     }
 }
 
+/* Steps with much scratch memory, each with its own if they shared launches, have launches of their
+ * own: packed panels of 64 columns and this depth take 17 MB. */
+Test(linear_shared, not_with_much_scratch_memory)
+{
+    enum { SIDE = 64, DEPTH = 66000, TWO = 2 };
+    clattn_context *context = linear_open(0);
+    clattn_linear_desc desc;
+    clattn_plan *plan;
+    uint64_t launches[TWO], scratch;
+    clattn_linear_desc_init(&desc);
+    desc.batch = 1;
+    desc.rows = desc.out = SIDE;
+    desc.in = DEPTH;
+    if (!linear_runs(context, 0))
+        cr_skip_test("the device has no kernel that packs");
+    linear_good(clattn_plan_linear(context, &desc, &plan));
+    linear_good(clattn_plan_workspace_size(plan, &scratch));
+    cr_assert_gt(scratch, 16777216);
+    clattn_buffer *in = rig_filled(context, NULL, 4 * SIDE * DEPTH),
+                  *out = rig_filled(context, NULL, TWO * 4 * SIDE * SIDE);
+    clattn_binding binding[TWO][3];
+    clattn_step step[TWO];
+    for (uint64_t i = 0; i < TWO; i++) {
+        binding[i][0] = (clattn_binding){.slot = CLATTN_SLOT_X, .buffer = in};
+        binding[i][1] = (clattn_binding){.slot = CLATTN_SLOT_W, .buffer = in};
+        binding[i][2] =
+            (clattn_binding){.slot = CLATTN_SLOT_Y, .buffer = out, .offset = i * 4 * SIDE * SIDE};
+        step[i] = (clattn_step){.plan = plan, .bindings = binding[i], .binding_count = 3};
+    }
+    for (uint32_t count = 1; count <= TWO; count++) {
+        clattn_dispatcher *dispatcher = rig_dispatcher(context);
+        clattn_dispatcher_statistics made = {.struct_size = sizeof made};
+        clattn_submission submission;
+        clattn_submission_init(&submission);
+        submission.steps = step;
+        submission.step_count = count;
+        rig_submit(dispatcher, &submission);
+        linear_good(clattn_dispatcher_get_statistics(dispatcher, &made));
+        launches[count - 1] = made.lane[0].launches;
+        clattn_dispatcher_destroy(dispatcher);
+    }
+    cr_assert_eq(launches[1], 2 * launches[0]);
+    linear_good(clattn_buffer_destroy(in));
+    linear_good(clattn_buffer_destroy(out));
+    clattn_plan_destroy(plan);
+    rig_close(context);
+}
+
 Test(linear_shared, has_the_bits_of_single_steps)
 {
     static scene s;

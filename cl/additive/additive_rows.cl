@@ -78,13 +78,13 @@ additive_rows(ADDITIVE_PARAMETERS, __global const void *v, __global const void *
         const float own =
             lse[tensor_begin(row, &base, CLATTN_T_LSE, b, h) + i * t[CLATTN_T_LSE].stride[2]];
         const element_row g = row_at(row, &base, grad_out, CLATTN_T_GRAD_OUT, b, h, i);
-        const int from_all = own != -INFINITY && (FULL || fabs(own) > LARGEST_LSE);
+        const int from_all = own != -INFINITY && (FULL | (fabs(own) > LARGEST_LSE));
         const additive_query x =
             additive_query_init(row, &base, b, h, i, ADDITIVE_ARGUMENTS, OPTION_ARGUMENTS);
         const float2 softmax = from_all ? from_scores(&x) : (float2)(own, 1.0f);
-        float delta = FULL && from_all ? delta_of_scores(&x, softmax, v, g)
-                                       : row_product(row_at(row, &base, out, CLATTN_T_OUT, b, h, i),
-                                                     g, row->value_dim);
+        float delta = FULL & from_all ? delta_of_scores(&x, softmax, v, g)
+                                      : row_product(row_at(row, &base, out, CLATTN_T_OUT, b, h, i),
+                                                    g, row->value_dim);
         if (row->gradients & CLATTN_G_LSE)
             delta -= grad_lse[tensor_begin(row, &base, CLATTN_T_GRAD_LSE, b, h) +
                               i * t[CLATTN_T_GRAD_LSE].stride[2]];

@@ -61,6 +61,10 @@
 /* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
  * in the time that memory takes to answer. */
 #define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
+/* Keys ahead whose memory pages are touched, so that the processor has their addresses translated
+ * before lines of them are prefetched: pages of few tokens lie far apart. */
+#define FAR_AHEAD   (4 * VEC)
+#define MEMORY_PAGE 4096 /* bytes, or more */
 /* Whether floats are prefetched as they are read, a line at a time, which leaves the processor time
  * to compute while lines come; what is narrower is, row by row, because a piece is a small part of
  * a line. So are floats of narrow vectors where one query leaves little to compute. */
@@ -289,6 +293,16 @@ INLINE void place_keys(const decode *x, int key, places *to)
     to->ahead = address_of(keys, min(key + AHEAD, x->to - 1)) - to->at[0];
 }
 
+/* Touches the memory pages of `count` rows that come FAR_AHEAD behind row `key`. */
+INLINE void touch_pages(const decode *x, const rows_of *of, int key, int count)
+{
+    const int first = key + FAR_AHEAD, last = min(first + count, x->to);
+    const long step = bytes_of(of->step[first < of->n_past ? 0 : 1], STORAGE);
+    const int rows = step > 0 && step < MEMORY_PAGE ? MEMORY_PAGE / (int)step : 1;
+    for (int j = first; j < last; j += rows)
+        PREFETCH((size_t)address_of(of, j));
+}
+
 INLINE void score_split(const decode *x)
 {
 #if ROW_SCALES
@@ -298,6 +312,7 @@ INLINE void score_split(const decode *x)
     for (int key = x->from / VEC * VEC; key < x->to; key += VEC) {
         places keys;
         place_keys(x, key, &keys);
+        touch_pages(x, &x->keys, key, VEC);
         for (int c = 0; !WIDE && c < VEC; c++)
             prefetch_row(keys.at[c], bytes_of(x->row->head_dim, STORAGE), keys.ahead);
         for (int tile = 0; tile < x->rows; tile += ROWS) {
@@ -455,6 +470,7 @@ INLINE void value_split(const decode *x, int careful)
         of.scale_step = values->scale_step;
         of.inner = values->scale_inner;
 #endif
+        touch_pages(x, values, key, of.count);
         value_block(x, &of, careful);
     }
 }

@@ -54,8 +54,8 @@ static void configure(const clattn__problem *problem, const clattn__caps *caps,
 #define ITEM_COST 6
 
 /* How long compute units take for `stripes` of so many rows in items of `part`, of which the last
- * one of a stripe is shorter; in rows. */
-static double makespan(int64_t rows, int64_t part, double stripes, double units)
+ * one of a stripe is shorter, where they take items one by one; in rows. */
+static double one_by_one(int64_t rows, int64_t part, double stripes, double units)
 {
     const int64_t parts = rows / part;
     const double whole = (double)parts * stripes, rest = (double)(rows % part);
@@ -63,6 +63,22 @@ static double makespan(int64_t rows, int64_t part, double stripes, double units)
     if (whole > rounds * units)
         return (rounds + 1) * each;
     return rounds * each + (rest > 0 ? rest + ITEM_COST : 0);
+}
+
+/* The same where the first unit takes its share at once, rounded up, as PoCL hands them out; the
+ * others have what is left in ever smaller portions. */
+static double in_portions(int64_t rows, int64_t part, double stripes, double units)
+{
+    const double parts = (double)clattn__divide_up(rows, part), items = parts * stripes;
+    const double share = ceil(items / units), whole = floor(share / parts);
+    const double first = whole * (double)rows + (share - whole * parts) * (double)part;
+    const double even = (stripes * (double)rows + items * ITEM_COST) / units;
+    return fmax(first + share * ITEM_COST, even);
+}
+
+static double makespan(int64_t rows, int64_t part, double stripes, double units)
+{
+    return fmax(one_by_one(rows, part, stripes, units), in_portions(rows, part, stripes, units));
 }
 
 /* Equal parts of `length`, at most `most`, in whole `unit`s. */

@@ -43,7 +43,7 @@ typedef struct rectangle {
     int padded;                   /* rows, rounded up to whole tiles and to whole vectors */
     int direct_rows;              /* with `direct_columns`: those of the tiles that go to */
     int direct_columns;           /* the result at once; 0: none do */
-    float *left;                  /* (BLOCK_M, BLOCK_K) rows beyond `rows` are 0 */
+    float *left;                  /* (BLOCK_M, BLOCK_K) rows from `rows` to `padded` are 0 */
     float *sums;                  /* (BLOCK_M, BLOCK_N) */
     const float *none;            /* a line of a tile: 0 */
     __global const float *addend; /* of the columns, where tiles go to the result; 0: none */
@@ -69,8 +69,7 @@ INLINE int load_vectors(const rectangle *x, __global const float *left, long ste
     return whole;
 }
 
-/* Rows r of the left matrix, `depth` elements of each from `begin` on, 0 in rows beyond the last.
- */
+/* Rows of the left matrix, `depth` elements of each from `begin` on. */
 INLINE void load_rows(const rectangle *x, __global const void *left, long begin, int depth)
 {
     __global const clattn_tensor_row *t = &x->row->tensor[CLATTN_T_LEFT];
@@ -78,13 +77,11 @@ INLINE void load_rows(const rectangle *x, __global const void *left, long begin,
     int done = 0;
     if (dtype == CLATTN_D_F32 && t->stride[3] == 1)
         done = load_vectors(x, (__global const float *)left + begin, t->stride[2], depth);
-    for (int r = 0; r < x->padded; r++) {
-        const int some = r < x->rows ? depth : 0;
-        for (int k = r < x->rows ? done : 0; k < depth; k += VEC)
+    for (int r = 0; r < x->rows; r++)
+        for (int k = done; k < depth; k += VEC)
             store_vector(gather_elements(left, begin + r * t->stride[2] + k * t->stride[3],
-                                         t->stride[3], some - k, dtype),
+                                         t->stride[3], depth - k, dtype),
                          x->left + r * BLOCK_K + k);
-    }
 }
 
 /* The same where rows are side by side in memory: a line is read from its begin to its end, because
@@ -321,6 +318,14 @@ OUTLINE void write_result(const rectangle *x, __global const void *addend, __glo
         write_rows(x, addend, result);
 }
 
+/* What whole tiles and vectors have beyond the last row. */
+INLINE void clear_padding(const rectangle *x)
+{
+    for (int r = x->rows; r < x->padded; r++)
+        for (int k = 0; k < BLOCK_K; k += VEC)
+            store_vector((vfloat)(0.0f), x->left + r * BLOCK_K + k);
+}
+
 /* Sums that no product begins: those of an empty depth, and of rows behind the last tile. */
 INLINE void clear_sums(const rectangle *x)
 {
@@ -378,6 +383,7 @@ linear_simd(__global const void *left, __global const float *panels, __global co
     x.none = no_sums;
     for (int j = 0; j < COLS * VEC; j += VEC)
         store_vector((vfloat)(0.0f), no_sums + j);
+    clear_padding(&x);
     clear_sums(&x);
     find_direct(&x, addend, result);
     block b = {.step = panel_size(x.row)};

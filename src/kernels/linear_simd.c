@@ -12,19 +12,20 @@ extern const clattn__kernel clattn__linear_x_simd;
 extern const clattn__kernel clattn__linear_w_simd;
 
 /* Register tiles as in simd_tiles.c: sums, a row of the panels and an element of the left matrix
- * fit the registers, and the tile is near a square. A block of the left matrix (block_m, block_k)
- * and results (block_m, block_n), private memory, take up to 252 KiB of the second cache and of a
- * stack; the part of a tile's panels that a block meets stays in the first, of which deeper blocks
- * than AVX2's would take too much. */
+ * fit the registers. A block of the left matrix (block_m, block_k) and results (block_m, block_n),
+ * private memory, take up to 252 KiB of the second cache and of a stack. Sums go to memory and back
+ * with each block of the depth, so deep blocks are good; the part of a tile's panels that a block
+ * meets stays in the first cache, or is narrow enough to come from the second in time, as with
+ * AVX-512, where 24 multiply-adds need two lines of it. */
 static const struct {
     uint32_t vec, registers; /* the device has vectors as wide, and as many registers */
     uint32_t rows, cols;
     uint32_t block_m, block_n, block_k;
 } tiles[] = {
-    {16, 32, 6, 4, 96, 512, 160}, /* AVX-512 */
-    {8, 16, 6, 2, 72, 512, 256},  /* AVX2 */
-    {4, 32, 6, 4, 96, 512, 160},  /* NEON of 64-bit Arm */
-    {4, 16, 2, 4, 96, 512, 160},  /* SSE, and what is not known */
+    {16, 32, 12, 2, 48, 256, 384}, /* AVX-512 */
+    {8, 16, 6, 2, 72, 512, 256},   /* AVX2 */
+    {4, 32, 6, 4, 96, 512, 160},   /* NEON of 64-bit Arm */
+    {4, 16, 2, 4, 96, 512, 160},   /* SSE, and what is not known */
 };
 
 /* Items for each compute unit, so that all are busy to the end. */

@@ -28,12 +28,12 @@ static const clattn__config tiles[] = {
     {.rows = 4, .cols = 4},  {.rows = 6, .cols = 2}, {.rows = 6, .cols = 4},
     {.rows = 4, .cols = 2},  {.rows = 2, .cols = 4}, {.rows = 3, .cols = 4},
 };
-static const clattn__config depths[] = {
-    {.block_k = 256}, {.block_k = 384}, {.block_k = 128}, {.block_k = 320}, {.block_k = 96}};
+static const clattn__config depths[] = {{.block_k = 256}, {.block_k = 384}, {.block_k = 160},
+                                        {.block_k = 128}, {.block_k = 320}, {.block_k = 96}};
 static const clattn__config row_blocks[] = {
     {.block_m = 48}, {.block_m = 192}, {.block_m = 144}, {.block_m = 96}};
 static const clattn__config column_blocks[] = {
-    {.block_n = 256}, {.block_n = 384}, {.block_n = 192}, {.block_n = 768}};
+    {.block_n = 256}, {.block_n = 384}, {.block_n = 512}, {.block_n = 192}, {.block_n = 768}};
 /* Drivers don't always know which vectors are the fastest. */
 static const clattn__config widths[] = {{.vec = 8, .rows = 6, .cols = 2},
                                         {.vec = 4, .rows = 2, .cols = 4}};

@@ -65,10 +65,11 @@
  * before lines of them are prefetched: pages of few tokens lie far apart. */
 #define FAR_AHEAD   (4 * VEC)
 #define MEMORY_PAGE 4096 /* bytes, or more */
-/* Whether floats are prefetched as they are read, a line at a time, which leaves the processor time
- * to compute while lines come; what is narrower is, row by row, because a piece is a small part of
- * a line. So are floats of narrow vectors where one query leaves little to compute. */
-#define WIDE           (STORAGE == CLATTN_D_F32 && (ROWS > 1 || 4 * VEC >= LINE))
+/* Whether lines are prefetched one by one, as elements are read, which leaves the processor time to
+ * compute while they come: where a piece of floats is a line. Of what is narrower a line is asked
+ * for several times, which is cheaper than a condition. With narrow vectors all lines of a row are
+ * prefetched at once, unless there are floats and several queries, with enough to compute. */
+#define WIDE           (4 * VEC >= LINE || (STORAGE == CLATTN_D_F32 && ROWS > 1))
 #define PIECES_OF_LINE (LINE / 4 / VEC)
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)

@@ -36,14 +36,14 @@ FAMILIES = [
            {"VEC": 1, "WG_SIZE": 64}, None, None, None),
     Family("tile", r"\w+_tile", {"VEC": 4, "STORAGE": 0}, 0, None, None),
     Family("rows", r"append|rotary|shift|copy_present", {"VEC": 1, "WG_SIZE": 64}, 0, 0, None),
-    Family("pack", r"linear_pack", {"VEC": 4, "WG_SIZE": 64}, 0, None, None),
+    Family("pack", r"linear_pack|additive_sums", {"VEC": 4, "WG_SIZE": 64}, 0, None, None),
     Family("merge", r"merge_splits", {"VEC": 4}, None, None, None),
     Family("measure", r"empty|fma_peak|read_bandwidth",
            {"VEC": 4, "WG_SIZE": 64, "CHAINS": 8}, 0, 0, 50),
 ]
 # Stems of the kernels that devices with lanes never run: those of plans for CPUs.
 FOR_CPUS = re.compile(r"\w+_simd|pack_keys|pack_values|top_k_values|gradient_parts|"
-                      r"additive_pack_keys|additive_pack_queries|additive_sums")
+                      r"additive_pack_keys|additive_pack_queries")
 
 # ---- what is compiled ---------------------------------------------------------------------------
 

@@ -1,7 +1,15 @@
 /* GRAD_W_SCORE and GRAD_CHANNEL_BIAS of their parts: batch entries, and ranges of keys of each, in
- * ascending order. An item is a head. */
+ * ascending order. An item is a head, a vector of its channels a work-item's at a time. */
 #include "common/item.h"
 #include "common/types.h"
+
+/* WG_SIZE: work-items of a group. */
+#ifndef WG_SIZE
+#define WG_SIZE 1
+#endif
+#if WG_SIZE < 1
+#error "WG_SIZE must be at least 1"
+#endif
 
 INLINE void store_row(const float *x, __global const clattn_problem_row *row,
                       const clattn_base *base, int tensor, int head, int c, __global void *to)
@@ -12,7 +20,7 @@ INLINE void store_row(const float *x, __global const clattn_problem_row *row,
         store_element(x[i], to, at + (c + i) * t->stride[1], row->dtype[tensor]);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel __attribute__((reqd_work_group_size(WG_SIZE, 1, 1))) void
 additive_sums(__global const float *sums, __global void *grad_w_score,
               __global void *grad_channel_bias, const clattn_base base,
               __global const clattn_problem_row *rows, __global const clattn_work_item *items,
@@ -24,7 +32,7 @@ additive_sums(__global const float *sums, __global void *grad_w_score,
     __global const clattn_problem_row *row = &rows[item.row];
     const int channels = CLATTN_ADDITIVE_CHANNELS(row->head_dim);
     const int ranges = (row->n_kv + row->range_keys - 1) / row->range_keys;
-    for (int c = 0; c < row->head_dim; c += VEC) {
+    for (int c = (int)get_local_id(0) * VEC; c < row->head_dim; c += WG_SIZE * VEC) {
         float lane[2][VEC];
         vfloat of_w = 0.0f, of_bias = 0.0f;
         for (int b = 0; b < row->batch; b++)

@@ -3,6 +3,7 @@
  * tile_additive.h. Of values it has DIM_MAX dimensions at a time, and for more of them goes through
  * the keys once more. */
 #include "common/tile_additive.h"
+#include "common/tile_attention.h"
 
 /* Scores of row `own` with the block's keys before `end` into WEIGHTS, where they stay until the
  * softmax's sums are known. */

@@ -10,7 +10,7 @@
 #define CLATTN_TILE_ADDITIVE_H
 
 #include "common/additive_forms.h"
-#include "common/tile_attention.h"
+#include "common/tile_product.h"
 
 #define SLICE_GROUPS (BLOCK_K / GROUP) /* BLOCK_K is a multiple of 4 */
 
@@ -57,7 +57,7 @@ INLINE void stage_parameters(const tile *x, const channels *of, int c)
 #define LINE_VECTORS  ((BLOCK_M + BLOCK_N) / VEC)
 #define SLICE_VECTORS (BLOCK_K * LINE_VECTORS)
 
-/* One of them: 4 rows with the bias, or 4 keys with 0 in its place. */
+/* One of them: 4 queries with the bias, or 4 keys with 0 in its place. */
 typedef struct piece {
     __local float *at;
     float bias;
@@ -69,7 +69,7 @@ INLINE piece piece_of(const tile *x, const channels *of, int n)
     const int k = n / LINE_VECTORS, i = n % LINE_VECTORS * VEC, is_row = i < BLOCK_M;
     piece p;
     p.at = x->stage + (is_row ? k * M_STEP + i : BLOCK_K * M_STEP + k * N_STEP + i - BLOCK_M);
-    p.bias = is_row ? of->bias[k] : 0.0f;
+    p.bias = is_row != KEYS_ARE_ROWS ? of->bias[k] : 0.0f;
     p.k = k;
     return p;
 }
@@ -102,6 +102,19 @@ INLINE void make_exponentials(const tile *x, const channels *of)
         const float4 e = exp_twice(sum, (a - (sum - part)) + (p.bias - part));
         LOCAL_VECTOR(p.at) = form == FORM_MIDDLE || form == FORM_WIDE ? e : a;
     }
+}
+
+/* Channels c .. c + BLOCK_K - 1 of all rows, keys from `start` on or queries, and of the block's
+ * columns, as their forms need them. Begins behind a barrier, and ends with one. */
+INLINE void prepare_slice(const tile *x, const channels *of, int start, int c)
+{
+    stage_slice(x, OF_SCORES, start, c);
+    stage_parameters(x, of, c);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    find_forms(x, of);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    make_exponentials(x, of);
+    barrier(CLK_LOCAL_MEM_FENCE);
 }
 
 /* ---- sums over channels ---------------------------------------------------------------------- */
@@ -186,13 +199,7 @@ INLINE void score_block(const tile *x, const channels *of, int start)
     float4 s[COLS * VEC][ROWS / 4];
     clear_products(s);
     for (int c = 0; c < x->row->head_dim; c += BLOCK_K) {
-        stage_slice(x, OF_SCORES, start, c);
-        stage_parameters(x, of, c);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        find_forms(x, of);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        make_exponentials(x, of);
-        barrier(CLK_LOCAL_MEM_FENCE);
+        prepare_slice(x, of, start, c);
         score_slice(x, of, c, s);
         barrier(CLK_LOCAL_MEM_FENCE);
     }

@@ -201,8 +201,8 @@ INLINE void stage_slice(const tile *x, int product, int start, int d)
 }
 
 /* Columns `first` to `first` + `count` - 1 of those from `start` on, at most VALUE_KEYS, of one of
- * the tensors of a product, a constant: keys or values, or where KEYS_ARE_ROWS queries or GRAD_OUT.
- */
+ * the tensors of a product, a constant: keys or values, or where KEYS_ARE_ROWS queries or GRAD_OUT,
+ * whose lines begin with dimension 0, not value_begin. */
 INLINE void stage_values(const tile *x, const int product, int start, int first, int count)
 {
     const int dim = depth_of(x, product);
@@ -212,11 +212,12 @@ INLINE void stage_values(const tile *x, const int product, int start, int first,
         const source of = source_of_kind(x, product, start, kind);
         __local const long *lines = lines_of_kind(x, product, kind);
         const int begin = max(of.begin - first, 0), end = clamp(of.end - first, 0, count);
+        const long skip = KEYS_ARE_ROWS && product == OF_VALUES ? x->value_begin * of.inner : 0;
 #pragma unroll 1
         for (uint i = begin * (DIM_MAX / VEC) + x->me; i < (uint)end * (DIM_MAX / VEC);
              i += WG_SIZE) {
             const int d = i % (DIM_MAX / VEC) * VEC, j = first + i / (DIM_MAX / VEC);
-            const long line = lines[j];
+            const long line = lines[j] < 0 ? -1 : lines[j] + skip;
             const float scale = kind == 2 ? VALUE_SCALE(x, start + j, d, line) : 1.0f;
             if (is_vector(&of, line, dim - d)) {
                 const float4 e = elements_of(&of, line + d) * scale;

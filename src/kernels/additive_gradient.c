@@ -2,6 +2,7 @@
  * keys, of which each gives a part of GRAD_Q and of the parameters' gradients. Launches:
  * additive_rows, additive_pack_queries, additive_gradient_simd, gradient_parts, additive_sums. */
 #include "kernels/additive_rows.h"
+#include "kernels/additive_sums.h"
 #include "kernels/additive_tiles.h"
 #include "kernels/additive_tuning.h"
 
@@ -68,7 +69,6 @@ static void place_items(const clattn__problem *problem, clattn__variant *variant
 /* Parts of GRAD_Q, as gradient_parts wants them, and of the parameters' gradients. */
 static void place_parts(const clattn__problem *problem, clattn__variant *variant)
 {
-    const clattn__additive_sizes of = clattn__additive_sizes_of(problem, &variant->config);
     const int64_t *extent = problem->extent, vec = variant->config.vec;
     const int64_t ranges = clattn__divide_up(extent[CLATTN__N_KV], variant->config.range_keys);
     const int64_t width = clattn__divide_up(extent[CLATTN__HEAD_DIM], vec) * vec;
@@ -80,11 +80,7 @@ static void place_parts(const clattn__problem *problem, clattn__variant *variant
     parts->stride[2] = width;
     parts->stride[1] = extent[CLATTN__N_Q] * width;
     parts->stride[0] = extent[CLATTN__N_HEAD] * parts->stride[1];
-    clattn__scratch *sums =
-        clattn__additive_place(variant, CLATTN_T_ADDITIVE_SUMS, heads * ranges * 2 * of.channels);
-    sums->stride[2] = 2 * of.channels;
-    sums->stride[1] = ranges * sums->stride[2];
-    sums->stride[0] = extent[CLATTN__N_HEAD] * sums->stride[1];
+    clattn__place_additive_sums(problem, variant);
 }
 
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
@@ -117,22 +113,6 @@ static bool check(const clattn__problem *problem, const clattn__caps *caps, clat
                                          "blocks of queries and keys and parts of GRAD_Q", reason);
 }
 
-static void add_sums(const clattn__problem *problem, clattn__variant *variant)
-{
-    static const clattn__launch_row sums = {
-        .packs = true,
-        .file = "additive/additive_sums.cl",
-        .function = "additive_sums",
-        .tiling = {CLATTN__OVER_HEADS, .block = 1, .all_batches = true},
-        .tensors = {CLATTN_T_ADDITIVE_SUMS, CLATTN_T_GRAD_W_SCORE, CLATTN_T_GRAD_CHANNEL_BIAS,
-                    CLATTN_T_COUNT},
-    };
-    clattn__add_gradient_parts(problem, variant);
-    if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_W_SCORE) ||
-        clattn__problem_has(problem, CLATTN_SLOT_GRAD_CHANNEL_BIAS))
-        clattn__launch_add(variant, &sums);
-}
-
 static void launches(const clattn__problem *problem, clattn__variant *variant)
 {
     const clattn__launch_row pack = {
@@ -154,7 +134,8 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     clattn__add_additive_rows(false, variant);
     clattn__launch_add(variant, &pack);
     clattn__launch_add(variant, &pass);
-    add_sums(problem, variant);
+    clattn__add_gradient_parts(problem, variant);
+    clattn__add_additive_sums(problem, 1, variant);
 }
 
 const clattn__kernel clattn__additive_gradient_simd = {

@@ -27,6 +27,7 @@ extern const clattn__kernel clattn__additive_simd;
 extern const clattn__kernel clattn__additive_tile;
 extern const clattn__kernel clattn__additive_reference;
 extern const clattn__kernel clattn__additive_gradient_simd;
+extern const clattn__kernel clattn__additive_gradient_tile;
 extern const clattn__kernel clattn__additive_gradient_reference;
 
 /* In order of preference; the last of a kind accepts every valid problem. */
@@ -59,6 +60,7 @@ static const clattn__kernel *const kernels[] = {
     &clattn__additive_tile,
     &clattn__additive_reference,
     &clattn__additive_gradient_simd,
+    &clattn__additive_gradient_tile,
     &clattn__additive_gradient_reference,
 };
 

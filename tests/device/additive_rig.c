@@ -455,9 +455,10 @@ const char *additive_family(void)
 
 void additive_each_kernel(additive_body body)
 {
-    static const char *const families[] = {"additive_simd,additive_gradient_simd",
-                                           "additive_tile,additive_gradient_reference",
-                                           "additive_reference,additive_gradient_reference"};
+    static const char *const families[] = {
+        "additive_simd,additive_gradient_simd", "additive_tile,additive_gradient_tile",
+        "additive_tile,additive_gradient_reference", "additive_reference,additive_gradient_tile",
+        "additive_reference,additive_gradient_reference"};
     for (size_t n = 0; n < COUNT(families); n++) {
         clattn_context_options options;
         clattn_context *context;

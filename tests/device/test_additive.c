@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "additive_rig.h"
+#include "additive_contract.h"
 #include "rig.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -225,69 +225,6 @@ Test(additive, weights_that_nobody_sees)
 
 /* ---- the contract ---------------------------------------------------------------------------- */
 
-/* Maxima over several problems of a shape and magnitude; see docs/numerics.md. */
-typedef struct worst {
-    double own, plain, largest;
-} worst;
-
-/* The largest sum of what a channel of GRAD_CHANNEL_BIAS is made of: it cancels, because gradients
- * of a query's scores sum up to 0, and tanh changes slowly. */
-static double summed(const additive_problem *p, const double *grad_k)
-{
-    double most = 0;
-    for (int64_t c = 0; c < p->form.channels; c++) {
-        double sum = 0;
-        for (int64_t j = 0; j < p->form.n_kv; j++)
-            sum += fabs(grad_k[j * p->form.channels + c]);
-        most = fmax(most, sum);
-    }
-    return most;
-}
-
-static void add_problem(clattn_context *context, clattn_dispatcher *dispatcher,
-                        const additive_form *form, worst of[CLATTN_SLOT_LIMIT])
-{
-    additive_problem p;
-    additive_expected exact, plain;
-    additive_make(form, &p);
-    additive_run(context, dispatcher, &p);
-    additive_expect(&p, false, &exact);
-    additive_expect(&p, true, &plain);
-    for (int slot = CLATTN_SLOT_OUT; slot < CLATTN_SLOT_LIMIT; slot++) {
-        if (!exact.value[slot])
-            continue;
-        double largest;
-        const double own =
-            additive_error(p.value[slot], exact.value[slot], p.count[slot], &largest);
-        double other = 0;
-        if (slot == CLATTN_SLOT_GRAD_CHANNEL_BIAS)
-            largest = fmax(largest, summed(&p, exact.value[CLATTN_SLOT_GRAD_K]));
-        for (int64_t i = 0; i < p.count[slot]; i++)
-            other = fmax(other, fabs(plain.value[slot][i] - exact.value[slot][i]));
-        of[slot].own = fmax(of[slot].own, own);
-        of[slot].plain = fmax(of[slot].plain, other);
-        of[slot].largest = fmax(of[slot].largest, largest);
-    }
-    additive_expected_free(&exact);
-    additive_expected_free(&plain);
-    additive_free(&p);
-}
-
-/* Of OUT max |v| counts, which is 1. Weights of the gradients are exp(score - LSE), and so have the
- * rounding of LSE. */
-static void check_contract(const worst of[CLATTN_SLOT_LIMIT], clattn_dtype dtype)
-{
-    const double ulp = oracle_ulp((oracle_type)dtype);
-    const double lse = 0x1p-24 * of[CLATTN_SLOT_LSE].largest;
-    const worst *out = &of[CLATTN_SLOT_OUT];
-    cr_assert(out->own <= 2 * out->plain + 2 * ulp, "%s: OUT: error %g, plain %g", rig_said(),
-              out->own, out->plain);
-    for (int slot = CLATTN_SLOT_GRAD_Q; slot < CLATTN_SLOT_LIMIT; slot++)
-        cr_assert(of[slot].own <= 3 * of[slot].plain + (4 * ulp + lse) * of[slot].largest,
-                  "%s: slot %d: error %g, plain %g, largest %g", rig_said(), slot, of[slot].own,
-                  of[slot].plain, of[slot].largest);
-}
-
 /* Beyond these magnitudes all but a few channels are saturated, and a tensor's error is that of a
  * few pairs: luck in either computation. */
 static void contract(clattn_context *context, clattn_dispatcher *dispatcher)
@@ -295,7 +232,7 @@ static void contract(clattn_context *context, clattn_dispatcher *dispatcher)
     static const float magnitudes[] = {1e-4f, 1e-2f, 0.15f, 0.3f, 1, 3, 5.4f, 15, 40};
     for (size_t n = 0; n < COUNT(magnitudes); n++)
         for (int kind = 0; kind < 3; kind++) {
-            worst of[CLATTN_SLOT_LIMIT] = {{0, 0, 0}};
+            additive_worst of[CLATTN_SLOT_LIMIT] = {{0, 0, 0}};
             rig_say("%s: contract, magnitude %g, kind %d", additive_family(), (double)magnitudes[n],
                     kind);
             for (uint32_t seed = 0; seed < 6; seed++) {
@@ -309,9 +246,9 @@ static void contract(clattn_context *context, clattn_dispatcher *dispatcher)
                                             .size = magnitudes[n],
                                             .w_size = seed % 3 == 2 ? 4 : 1,
                                             .seed = 100 + seed};
-                add_problem(context, dispatcher, &form, of);
+                additive_contract_add(context, dispatcher, &form, of);
             }
-            check_contract(of, CLATTN_F32);
+            additive_contract_check(of, CLATTN_F32);
         }
 }
 
@@ -323,14 +260,14 @@ Test(additive, keeps_the_contract)
 static void narrow_contract(clattn_context *context, clattn_dispatcher *dispatcher)
 {
     for (int dtype = CLATTN_F16; dtype <= CLATTN_BF16; dtype++) {
-        worst of[CLATTN_SLOT_LIMIT] = {{0, 0, 0}};
+        additive_worst of[CLATTN_SLOT_LIMIT] = {{0, 0, 0}};
         rig_say("%s: contract, type %d", additive_family(), dtype);
         for (uint32_t seed = 0; seed < 4; seed++) {
             const additive_form form = {
                 1, 1, 20, 30, 40, 8, .dtype = (clattn_dtype)dtype, .seed = 200 + seed};
-            add_problem(context, dispatcher, &form, of);
+            additive_contract_add(context, dispatcher, &form, of);
         }
-        check_contract(of, (clattn_dtype)dtype);
+        additive_contract_check(of, (clattn_dtype)dtype);
     }
 }
 

@@ -393,6 +393,11 @@ Test(registry, workspace_of_additive_attention_is_linear)
              CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V) |
              CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE) |
              CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_CHANNEL_BIAS)},
+        {"additive_gradient_tile", CLATTN__ADDITIVE_GRADIENT,
+         CLATTN_SLOT_BIT(CLATTN_SLOT_CHANNEL_BIAS) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE) |
+             CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_CHANNEL_BIAS)},
         {"additive_gradient_reference", CLATTN__ADDITIVE_GRADIENT,
          CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q)},
     };
@@ -437,4 +442,10 @@ Test(registry, additive_declines_what_does_not_fit)
     cr_assert_not(accepts("additive_simd", &problem, &cpu, why, sizeof why));
     cr_assert(strstr(why, "largest allocation"), "%s", why);
     cr_assert(accepts("additive_reference", &problem, &cpu, why, sizeof why));
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_K);
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE_GRADIENT),
+                 CLATTN_OK);
+    cr_assert_not(accepts("additive_gradient_tile", &problem, &gpu, why, sizeof why));
+    cr_assert(strstr(why, "sums of tiles need up to"), "%s", why);
+    cr_assert(accepts("additive_gradient_reference", &problem, &gpu, why, sizeof why));
 }

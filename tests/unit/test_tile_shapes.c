@@ -296,3 +296,82 @@ Test(tile_shapes, of_additive_attention)
     cr_assert_not(accepts("additive_tile", &problem, &small, why, sizeof why));
     cr_assert(strstr(why, "larger groups than of 32"), "%s", why);
 }
+
+static clattn__problem additive_gradient_of(int64_t channels, int64_t value_dim)
+{
+    clattn_additive_desc desc;
+    clattn__problem problem;
+    clattn_additive_desc_init(&desc);
+    desc.batch = desc.n_head = 2;
+    desc.n_q = 100;
+    desc.n_kv = 130;
+    desc.channels = channels;
+    desc.value_dim = value_dim;
+    desc.slots = CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_Q) | CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_V) |
+                 CLATTN_SLOT_BIT(CLATTN_SLOT_GRAD_W_SCORE);
+    cr_assert_eq(clattn__problem_init_additive(&problem, &desc, CLATTN__ADDITIVE_GRADIENT),
+                 CLATTN_OK);
+    return problem;
+}
+
+/* Of its gradients, too: what a tile has of dimensions is a part. Slices have room for a block of
+ * such a part; additive_rows_tile has the arrays of the softmax beside those of queries. */
+Test(tile_shapes, of_additive_gradients)
+{
+    static const int64_t wide[] = {1, 32, 33, 4096};
+    for (size_t m = 0; m < COUNT(memories) * COUNT(groups); m++)
+        for (size_t d = 0; d < COUNT(wide); d++) {
+            const clattn__caps caps =
+                device_of(memories[m / COUNT(groups)], groups[m % COUNT(groups)]);
+            const clattn__problem problem = additive_gradient_of(wide[d], wide[d]);
+            clattn__config c = {0};
+            char why[256];
+            cr_assert(accepts("additive_gradient_tile", &problem, &caps, why, sizeof why), "%s",
+                      why);
+            kernel_named("additive_gradient_tile")->configure(&problem, &caps, &c);
+            check_shape(&c, &caps, c.dim_max, true);
+            const uint64_t beside = 4 * (2 * c.block_k + c.block_k / 4);
+            const uint64_t weights = c.block_n * (c.block_m + 4);
+            cr_assert_leq(local_memory_of(&c, true) + beside, caps.local_memory);
+            cr_assert_leq(4 * (2 * weights + 5 * c.block_m + c.group_size + c.block_m) +
+                              16 * (c.block_m + c.block_n) + 52 + beside,
+                          caps.local_memory);
+            cr_assert_geq(c.block_k * (c.block_m + c.block_n + 8), c.block_n * c.dim_max);
+            cr_assert_eq(c.group_size % (c.block_m / 4), 0);
+            cr_assert_eq(c.range_keys, c.block_m);
+        }
+    const clattn__problem problem = additive_gradient_of(100, 100);
+    const clattn__caps small = device_of(16384, 32);
+    char why[256];
+    cr_assert_str_eq(choice_for(&problem), "additive_gradient_tile");
+    cr_assert_not(accepts("additive_gradient_tile", &problem, &small, why, sizeof why));
+    cr_assert(strstr(why, "larger groups than of 32"), "%s", why);
+}
+
+/* Each tile of the longer of queries and keys has memory of its own, and each launch the work-items
+ * that its program is for. */
+Test(tile_shapes, memory_of_additive_gradients)
+{
+    const clattn__caps caps = device_of(16384, 64);
+    const clattn__problem problem = additive_gradient_of(37, 70);
+    const clattn__kernel *kernel = kernel_named("additive_gradient_tile");
+    static const char *const functions[] = {"additive_rows_tile", "additive_queries_tile",
+                                            "additive_keys_tile", "additive_sums"};
+    clattn__config config = {0};
+    static clattn__variant variant;
+    kernel->configure(&problem, &caps, &config);
+    clattn__kernel_make_variant(kernel, &problem, &caps, &config, &variant);
+    cr_assert_eq(variant.launch_count, COUNT(functions));
+    for (size_t n = 0; n < COUNT(functions); n++) {
+        cr_assert_str_eq(variant.launch[n].function, functions[n]);
+        cr_assert_eq(variant.launch[n].config.group_size, 64);
+        cr_assert_eq(variant.launch[n].config.vec, 4);
+    }
+    const clattn__scratch *tiles = &variant.scratch[1], *sums = &variant.scratch[2];
+    cr_assert_eq(tiles->tensor, CLATTN_T_ADDITIVE_BLOCK);
+    cr_assert_eq(tiles->stride[4], 37 * (32 + 8) + 3 * 32 * 32);
+    cr_assert_geq(sums->offset - tiles->offset, (uint64_t)(4 * 5 * tiles->stride[4]));
+    cr_assert_eq(sums->tensor, CLATTN_T_ADDITIVE_SUMS);
+    cr_assert_eq(sums->stride[1], 5 * 2 * 48);
+    cr_assert_geq(variant.workspace / 4 - sums->offset, (uint64_t)(4 * sums->stride[1]));
+}

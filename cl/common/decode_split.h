@@ -63,7 +63,7 @@
 #define AHEAD (STORAGE == CLATTN_D_F32 ? VEC : STORAGE < CLATTN_D_I8 ? 2 * VEC : 4 * VEC)
 /* Keys ahead whose memory pages are touched, so that the processor has their addresses translated
  * before lines of them are prefetched: pages of few tokens lie far apart. */
-#define FAR_AHEAD   (4 * VEC)
+#define FAR_AHEAD   (2 * (AHEAD > VALUES ? AHEAD : VALUES))
 #define MEMORY_PAGE 4096 /* bytes, or more */
 /* Whether lines are prefetched one by one, as elements are read, which leaves the processor time to
  * compute while they come: where a piece of floats is a line. Of what is narrower a line is asked
@@ -273,7 +273,7 @@ INLINE __global const uchar *address_of(const rows_of *of, int j)
 INLINE void place_keys(const decode *x, int key, places *to)
 {
     const rows_of *keys = &x->keys;
-    const int first = max(key, x->from), last = min(key + VEC, x->to) - 1;
+    const int first = max(key, x->from), last = key + min(VEC, x->to - key) - 1;
     const int side_by_side = (last < keys->n_past || first >= keys->n_past) &&
                              (keys->page_size == 0 || keys->page_size % VEC == 0);
     __global const uchar *begin = address_of(keys, first);
@@ -291,17 +291,21 @@ INLINE void place_keys(const decode *x, int key, places *to)
                                      : keys->scales + scale_begin(keys, j);
 #endif
     }
-    to->ahead = address_of(keys, min(key + AHEAD, x->to - 1)) - to->at[0];
+    to->ahead = address_of(keys, key + min(AHEAD, x->to - 1 - key)) - to->at[0];
 }
 
 /* Touches the memory pages of `count` rows that come FAR_AHEAD behind row `key`. */
 INLINE void touch_pages(const decode *x, const rows_of *of, int key, int count)
 {
-    const int first = key + FAR_AHEAD, last = min(first + count, x->to);
+    if (key >= x->to - FAR_AHEAD)
+        return;
+    const int first = key + FAR_AHEAD, there = min(count, x->to - first);
     const long step = bytes_of(of->step[first < of->n_past ? 0 : 1], STORAGE);
-    const int rows = step > 0 && step < MEMORY_PAGE ? MEMORY_PAGE / (int)step : 1;
-    for (int j = first; j < last; j += rows)
-        PREFETCH((size_t)address_of(of, j));
+    int rows = step > 0 && step < MEMORY_PAGE ? MEMORY_PAGE / (int)step : 1;
+    if (of->page_size > 0)
+        rows = min(rows, of->page_size);
+    for (int n = 0; n < there; n += rows)
+        PREFETCH((size_t)address_of(of, first + n));
 }
 
 INLINE void score_split(const decode *x)
@@ -465,7 +469,7 @@ INLINE void value_split(const decode *x, int careful)
         of.count = values_of_block(x, key);
         of.at = address_of(values, key);
         of.step = bytes_of(values->step[key < values->n_past ? 0 : 1], STORAGE);
-        of.ahead = address_of(values, min(key + of.count, x->to - 1)) - of.at;
+        of.ahead = address_of(values, key + min(of.count, x->to - 1 - key)) - of.at;
 #if GROUP_SCALES
         of.scales = values->scales + scale_begin(values, key);
         of.scale_step = values->scale_step;

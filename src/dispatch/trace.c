@@ -28,9 +28,9 @@ void clattn__trace_add(clattn__trace *trace, const clattn__trace_span *span, uin
     const int64_t shift = (int64_t)now - (int64_t)span->ended;
     if (trace->capacity == 0)
         return;
-    if (!trace->has_shift || shift < trace->shift)
-        trace->shift = shift;
-    trace->has_shift = true;
+    if (!trace->has_shift[span->lane] || shift < trace->shift[span->lane])
+        trace->shift[span->lane] = shift;
+    trace->has_shift[span->lane] = true;
     trace->span[trace->next] = *span;
     trace->next = (trace->next + 1) % trace->capacity;
     if (trace->count < trace->capacity)
@@ -40,7 +40,7 @@ void clattn__trace_add(clattn__trace *trace, const clattn__trace_span *span, uin
 static void write_span(const clattn__trace *trace, const clattn__trace_span *span,
                        clattn__text *text)
 {
-    const double began = (double)((int64_t)span->began + trace->shift) * 1e-3;
+    const double began = (double)((int64_t)span->began + trace->shift[span->lane]) * 1e-3;
     clattn__text_add(text,
                      ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%" PRIu32
                      ",\"ts\":%.3f,\"dur\":%.3f,\"name\":\"%" PRIu32 " of #%" PRIu64

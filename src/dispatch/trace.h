@@ -2,6 +2,8 @@
 #ifndef CLATTN_DISPATCH_TRACE_H
 #define CLATTN_DISPATCH_TRACE_H
 
+#include <clattn/submit.h>
+
 #include "base/text.h"
 
 typedef struct clattn__trace_span {
@@ -14,8 +16,9 @@ typedef struct clattn__trace {
     const clattn__env *env;   /* borrowed */
     clattn__trace_span *span; /* (capacity) owned ring */
     uint32_t capacity, count, next;
-    int64_t shift; /* from the device's clock to the host's, as small as was seen */
-    bool has_shift;
+    /* of each lane, from its device's clock to the host's, as small as was seen */
+    int64_t shift[CLATTN_LANE_LIMIT];
+    bool has_shift[CLATTN_LANE_LIMIT];
 } clattn__trace;
 
 clattn_status clattn__trace_init(clattn__trace *trace, const clattn__env *env, uint32_t capacity);

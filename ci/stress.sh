@@ -19,7 +19,7 @@ for seed in $(seq 1 20); do
     CLATTN_CHANCE_ROUNDS=50 CLATTN_STRESS_SEED=${seed}000 build/tests/device/test_dispatch_chance
 done
 
-programs='stress lost again chance devices waits'
+programs='stress lost again chance devices waits late'
 # shellcheck disable=SC2046,SC2086 # several words
 thread_tree $(printf '%s_plain ' $programs)
 for name in $programs; do

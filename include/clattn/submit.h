@@ -72,7 +72,8 @@ typedef struct clattn_dispatcher_options {
      * longer, becomes several launches in any case; docs/dispatcher.md says what isn't bounded. */
     uint64_t launch_ns;
     /* 1: hold nothing back. Everything goes to one lane's queue as it comes, in the order of
-     * submission, without priorities, deadlines, callbacks, and any thread. */
+     * submission, without priorities, deadlines, callbacks, and any thread. clattn_submit blocks
+     * until what its wait list has of other dispatchers is launched. */
     uint32_t direct;
     uint32_t reserved; /* 0 */
 } clattn_dispatcher_options;
@@ -161,7 +162,8 @@ static inline void clattn_submission_init(clattn_submission *submission)
  *
  * A submission that fails, is cancelled or misses its deadline takes those with it that were
  * submitted later for one of its sequences and heads, and those that name its event in their wait
- * list; nobody else. */
+ * list; nobody else. If that is known before clattn_submit returns, the latter are refused with the
+ * same status, and nothing runs. */
 CLATTN_API clattn_status clattn_submit(clattn_dispatcher *dispatcher,
                                        const clattn_submission *submission, clattn_event **event);
 
@@ -194,7 +196,8 @@ CLATTN_API clattn_status clattn_event_cancel(clattn_event *event);
 /* Called once, when the submission is done, with its status; at once if it is. Always on a thread
  * of the dispatcher that does nothing else but launching, so it should be short. It may submit,
  * poll, cancel and release, but neither wait (busy_ns, too) nor finish nor destroy the
- * dispatcher. */
+ * dispatcher, nor submit to a direct dispatcher behind an event of this one. It is the thread of
+ * the first lane: while that waits for its device, callbacks of other lanes wait, too. */
 typedef void (*clattn_event_fn)(void *user, clattn_event *event, clattn_status status);
 
 /* Several may be set. CLATTN_ERR_UNSUPPORTED on queues of the caller's, where clattn has no thread:
@@ -242,7 +245,7 @@ typedef struct clattn_dispatcher_statistics {
     uint64_t refused;         /* CLATTN_ERR_BUSY */
     uint64_t waiting;         /* held back, now */
     uint64_t most_unfinished; /* at one time */
-    uint64_t waiting_ns;      /* for which submissions were held back, all together */
+    uint64_t waiting_ns;      /* for which those that began were held back, all together */
     uint64_t steals;          /* times that a head queue (sequence and head) went to another lane */
     uint64_t bytes_moved;     /* to and from devices that don't work on host memory itself */
     clattn_lane_statistics lane[CLATTN_LANE_LIMIT];

@@ -347,6 +347,8 @@ static clattn_status submit(passage way, clattn_event **event)
     clattn_status status = clattn__prepare(way.event, submission, way.sequence);
     if (status == CLATTN_OK)
         status = enter_waits(&way);
+    if (status == CLATTN_OK)
+        status = check_wait(&way); /* what failed while it was waited for */
     clattn__mutex_lock(&dispatcher->lock);
     if (status == CLATTN_OK)
         status = go(&way);

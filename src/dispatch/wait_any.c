@@ -114,6 +114,17 @@ static void sleep_until(clattn__onlooker *onlooker, bool watched, uint64_t end, 
     *pause = *pause < MOST_PAUSE_NS / 2 ? *pause * 2 : MOST_PAUSE_NS;
 }
 
+/* `end`, or the first deadline of those that haven't begun, which is then looked at in time. */
+static uint64_t deadline_before(clattn_event *const *events, uint32_t count, uint64_t end)
+{
+    const uint64_t now = clattn__now_ns();
+    for (uint32_t i = 0; i < count; i++)
+        if (!atomic_load(&events[i]->launched) && events[i]->expires > now &&
+            events[i]->expires < end)
+            end = events[i]->expires;
+    return end;
+}
+
 /* CLATTN_PENDING: none is done by `end`. */
 static clattn_status wait_for_first(clattn_event *const *events, uint32_t count, uint64_t end,
                                     uint32_t *index)
@@ -126,7 +137,7 @@ static clattn_status wait_for_first(clattn_event *const *events, uint32_t count,
         watched = look_on(events[i], &onlooker) && watched;
     clattn_status status = find_done(events, count, index);
     while (status == CLATTN_PENDING && clattn__now_ns() < end) {
-        sleep_until(&onlooker, watched, end, &pause);
+        sleep_until(&onlooker, watched, deadline_before(events, count, end), &pause);
         status = find_done(events, count, index);
     }
     for (uint32_t i = 0; i < count; i++)

@@ -16,12 +16,24 @@ static clattn_status result_of(const clattn_event *event)
     return status;
 }
 
+/* With the lock held: an event whose deadline has passed ends when somebody asks; the thread of its
+ * lane may be waiting for the device. */
+static void expire(const clattn_event *event)
+{
+    if (event->expires == UINT64_MAX || event->begun)
+        return;
+    const uint64_t now = clattn__now_ns();
+    if (event->expires <= now)
+        clattn__drop_expired(event->dispatcher, now);
+}
+
 clattn_status clattn__event_poll(clattn_event *event)
 {
     clattn_dispatcher *dispatcher = event->dispatcher;
     if (atomic_load(&event->status) == CLATTN_PENDING) {
         clattn__mutex_lock(&dispatcher->lock);
         clattn__reap(dispatcher);
+        expire(event);
         clattn__dispatcher_leave(dispatcher);
     }
     return result_of(event);
@@ -50,13 +62,16 @@ static bool wait_while_held(clattn_event *event, uint64_t end)
     clattn_dispatcher *dispatcher = event->dispatcher;
     clattn__mutex_lock(&dispatcher->lock);
     while (is_held(event) && (end == UINT64_MAX || clattn__now_ns() < end)) {
-        if (end == UINT64_MAX)
+        const uint64_t deadline = event->begun ? UINT64_MAX : event->expires;
+        const uint64_t until = deadline < end ? deadline : end;
+        if (until == UINT64_MAX)
             clattn__cond_wait(&dispatcher->changed, &dispatcher->lock);
         else
-            clattn__cond_wait_until(&dispatcher->changed, &dispatcher->lock, end);
+            clattn__cond_wait_until(&dispatcher->changed, &dispatcher->lock, until);
+        expire(event);
     }
     const bool held = is_held(event);
-    clattn__mutex_unlock(&dispatcher->lock);
+    clattn__dispatcher_leave(dispatcher);
     return !held;
 }
 

@@ -305,8 +305,8 @@ static uint64_t wait_for_cancel(void)
     return took;
 }
 
-/* A deadline that has passed is an event's own failure, and no wait that has run out. It is seen
- * when the lane has a look, as it does when something has ended. Returns the same. */
+/* A deadline that has passed is an event's own failure, and no wait that has run out. Returns the
+ * same. */
 static uint64_t wait_for_deadline(void)
 {
     scene s;

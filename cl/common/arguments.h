@@ -84,12 +84,13 @@ typedef int64_t clattn_i64 __attribute__((aligned(8)));
 #define CLATTN_T_PARTS           59 /* (B, H, n_q, splits, width + 2), see common/partial.h */
 #define CLATTN_T_TOP             60 /* (B, H, n_q, ...) see top_k_reference.cl, top_k_simd.cl */
 /* Linear operations are a product of two matrices, see common/product.h. */
-#define CLATTN_T_LEFT           61 /* (batch, pieces, rows, depth) */
-#define CLATTN_T_RIGHT          62 /* (batch, pieces, columns, depth), or panels */
-#define CLATTN_T_RESULT         63 /* (batch, rows, columns) */
-#define CLATTN_T_ADDITIVE_BLOCK 64 /* of each item, stride[4] apart: see common/additive.h */
-#define CLATTN_T_ADDITIVE_ROWS  65 /* (B, H, blocks of queries), the same */
-#define CLATTN_T_ADDITIVE_SUMS  66 /* (B, H, ranges of keys, 2 rows of channels) */
+#define CLATTN_T_LEFT   61 /* (batch, pieces, rows, depth) */
+#define CLATTN_T_RIGHT  62 /* (batch, pieces, columns, depth), or panels */
+#define CLATTN_T_RESULT 63 /* (batch, rows, columns) */
+#define CLATTN_T_ADDITIVE_BLOCK                                                                    \
+    64 /* of each item, stride[4] apart: see additive.h, tile_additive_gradient.h */
+#define CLATTN_T_ADDITIVE_ROWS 65 /* (B, H, blocks of queries), the same */
+#define CLATTN_T_ADDITIVE_SUMS 66 /* (B, H, ranges of keys, 2 rows of channels) */
 /* Of cache/rotary.cl. Where attention rotates its queries, Q is what ROTATED_Q is. */
 #define CLATTN_T_PLAIN_Q   67 /* (B, H, n_q, head_dim) the slot Q */
 #define CLATTN_T_ROTATED_Q 68 /* the same, F32 scratch or the slot OUT */
@@ -201,7 +202,7 @@ typedef struct clattn_problem_row {
     clattn_i32 sample;                         /* 1: one of them is drawn */
     clattn_i32 cascade;                        /* 1: batch entries may have the same pages */
     clattn_i32 interleaved;                    /* rotary: pairs are (2i, 2i + 1) */
-    clattn_i32 range_keys;                     /* of an item of gradient_simd */
+    clattn_i32 range_keys;                     /* of an item, of gradients */
     clattn_i32 key_block;                      /* keys that it has at a time */
     clattn_i32 rows, columns, pieces, depth;   /* of a product of matrices */
     clattn_u32 product;                        /* CLATTN_P_* */

@@ -13,7 +13,8 @@
 #include "tool/bench_rows.h"
 
 /* Enough jobs for a round to be long beside the 4 ms that a scheduler gives to who shares a core:
- * the last job of a lane may wait for that, which is no throughput. */
+ * the last job of a lane may wait for that, which is no throughput. A job has 1 MiB of
+ * memory. */
 enum { JOBS = 192, LEAST_ROUNDS = 15, MOST_ROUNDS = 2000 };
 
 /* A context, a dispatcher on it, and work. */

@@ -168,15 +168,19 @@ static int64_t longest(const int64_t *items, int64_t count, int64_t units, bool 
     return most;
 }
 
+enum { MOST_ITEMS = 256 };
+
 /* The rows of all items, in the order of the work list. */
 static int64_t items_of(const clattn__product *product, const clattn__config *config,
-                        int64_t *items)
+                        int64_t items[MOST_ITEMS])
 {
     int64_t count = 0;
     for (int64_t j = 0; j < product->columns; j += config->item_columns)
-        for (int64_t i = 0; i < product->rows; i += config->item_rows)
+        for (int64_t i = 0; i < product->rows; i += config->item_rows) {
+            cr_assert(count < MOST_ITEMS);
             items[count++] =
                 product->rows - i < config->item_rows ? product->rows - i : config->item_rows;
+        }
     return count;
 }
 
@@ -214,9 +218,8 @@ Test(product, items_are_balanced)
         kernel->cut(&problem, &caps, &config);
         cr_assert(config.item_rows > 0 && config.item_rows <= config.block_m);
         cr_assert_eq(config.item_rows % config.rows, 0);
-        int64_t items[256];
+        int64_t items[MOST_ITEMS];
         const int64_t count = items_of(&product, &config, items);
-        cr_assert(count <= 256);
         const double stripes = ceil((double)product.columns / config.item_columns);
         const double ideal = (double)product.rows * stripes / rows[i].units;
         for (int portions = 0; portions < 2; portions++) {

@@ -33,6 +33,8 @@ cp /etc/OpenCL/vendors/*.icd "$peers/vendors/intel.icd" "$vendors"
 heading 'Devices'
 OCL_ICD_VENDORS=$vendors LD_LIBRARY_PATH=$peers/lib build/src/tool/clattn devices
 
+export CLATTN_STRESS_JOBS=${CLATTN_STRESS_JOBS:-1000} # of each thread
+
 begin_steps
 step 'dispatch_devices' together build/tests/device/test_dispatch_devices -j1
 for name in submit bindings workspace layers kv_guards dispatch_stress; do

@@ -67,7 +67,8 @@ static double workspace_bound(const clattn__problem *problem, const clattn__conf
     const double most = (double)(extent[CLATTN__N_Q] > extent[CLATTN__N_KV] ? extent[CLATTN__N_Q]
                                                                             : extent[CLATTN__N_KV]);
     const double tiles = most / config->block_m + 1;
-    const double sums = 2 * (double)CLATTN_ADDITIVE_CHANNELS(extent[CLATTN__HEAD_DIM]);
+    const int64_t channels = CLATTN_ADDITIVE_CHANNELS(extent[CLATTN__HEAD_DIM]); /* whole groups */
+    const double sums = 2 * (double)channels;
     return 4 * heads *
                (tiles * ((double)floats_of_keys(problem, config) + sums) +
                 (double)extent[CLATTN__N_Q] * CLATTN_GRADIENT_ROW) +

@@ -11,29 +11,26 @@
 
 #include <inttypes.h>
 
-static const struct {
-    uint32_t dim_max;
-    uint32_t group_size;
-    uint32_t rows, cols, value_cols;
-    uint32_t block_m, block_n, block_k;
-} shapes[] = {
+#include "kernels/tile_shapes.h"
+
+static const clattn__shape shapes[] = {
     {64, 128, 4, 1, 2, 64, 32, 16},  {128, 128, 4, 1, 2, 32, 64, 16},
     {256, 128, 4, 1, 2, 16, 128, 8}, {576, 192, 4, 1, 3, 16, 192, 8},
     {64, 64, 4, 1, 2, 32, 32, 16},   {128, 64, 4, 1, 2, 16, 64, 8},
     {256, 64, 4, 1, 4, 16, 64, 8},
 };
 
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-
 /* Bytes of GRADIENT_ARRAYS of keys, which are more than those of queries, rounded up as compilers
  * may. */
-static uint64_t local_memory(size_t i)
+static uint64_t local_memory(const clattn__shape *shape)
 {
-    const uint64_t rows = shapes[i].block_m, columns = shapes[i].block_n;
-    const uint64_t stage = shapes[i].block_k * (rows + columns + 8);
+    const uint64_t rows = shape->block_m, columns = shape->block_n;
+    const uint64_t stage = shape->block_k * (rows + columns + 8);
     const uint64_t pairs = 2 * columns * (rows + 4);
     return 4 * (stage + pairs + 5 * columns) + 16 * (rows + columns) + 96;
 }
+
+static const clattn__shape_table table = {shapes, sizeof shapes / sizeof shapes[0], local_memory};
 
 static int64_t larger_dim(const clattn__problem *problem)
 {
@@ -46,28 +43,14 @@ bool clattn__gradient_shape(const clattn__problem *problem, const clattn__caps *
                             clattn__config *config, clattn__text *reason)
 {
     const int64_t dim = larger_dim(problem);
-    size_t i = 0;
-    while (i < SHAPES && (shapes[i].dim_max < dim || shapes[i].group_size > caps->max_work_group ||
-                          local_memory(i) > caps->local_memory))
-        i++;
-    if (i == SHAPES) {
-        if (reason)
-            clattn__text_add(reason,
-                             "a dimension of %" PRId64 " needs larger groups than of %" PRIu64
-                             " work-items, or more local memory than %" PRIu64 " bytes",
-                             dim, caps->max_work_group, caps->local_memory);
-        return false;
-    }
-    config->vec = 4;
-    config->dim_max = shapes[i].dim_max;
-    config->group_size = shapes[i].group_size;
-    config->rows = shapes[i].rows;
-    config->cols = shapes[i].cols;
-    config->value_cols = shapes[i].value_cols;
-    config->block_m = shapes[i].block_m;
-    config->block_n = shapes[i].block_n;
-    config->block_k = shapes[i].block_k;
-    return true;
+    if (clattn__shape_find(&table, dim, 0, caps, config))
+        return true;
+    if (reason)
+        clattn__text_add(reason,
+                         "a dimension of %" PRId64 " needs larger groups than of %" PRIu64
+                         " work-items, or more local memory than %" PRIu64 " bytes",
+                         dim, caps->max_work_group, caps->local_memory);
+    return false;
 }
 
 void clattn__gradient_configure(const clattn__problem *problem, const clattn__caps *caps,

@@ -14,12 +14,7 @@
 
 #include "kernels/launches.h"
 
-static const struct {
-    uint32_t dim_max;
-    uint32_t group_size;
-    uint32_t rows, cols, value_cols;
-    uint32_t block_m, block_n, block_k;
-} shapes[] = {
+static const clattn__shape shapes[] = {
     {64, 128, 4, 1, 2, 64, 32, 16},  {96, 128, 4, 1, 3, 64, 32, 16},
     {128, 128, 4, 1, 2, 32, 64, 16}, {192, 128, 4, 1, 3, 32, 64, 16},
     {256, 128, 4, 1, 4, 32, 64, 16}, {576, 192, 4, 1, 3, 16, 192, 8},
@@ -27,36 +22,41 @@ static const struct {
     {192, 64, 4, 1, 3, 16, 64, 16},  {256, 64, 4, 1, 4, 16, 64, 16},
 };
 
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-
 /* Bytes of TILE_ARRAYS, rounded up as compilers may. */
-static uint64_t local_memory(size_t i)
+static uint64_t local_memory(const clattn__shape *shape)
 {
-    const uint64_t rows = shapes[i].block_m, keys = shapes[i].block_n;
-    const uint64_t stage = shapes[i].block_k * (rows + keys + 8), weights = keys * (rows + 4);
-    return 4 * (stage + weights + shapes[i].group_size + rows) + 8 * (rows + 2 * keys) + 16;
+    const uint64_t rows = shape->block_m, keys = shape->block_n;
+    const uint64_t stage = shape->block_k * (rows + keys + 8), weights = keys * (rows + 4);
+    return 4 * (stage + weights + shape->group_size + rows) + 8 * (rows + 2 * keys) + 16;
+}
+
+static const clattn__shape_table table = {shapes, sizeof shapes / sizeof shapes[0], local_memory};
+
+bool clattn__shape_find(const clattn__shape_table *of, int64_t dim, uint64_t beside,
+                        const clattn__caps *caps, clattn__config *config)
+{
+    const clattn__shape *shape = of->row, *end = of->row + of->count;
+    while (shape < end && (shape->dim_max < dim || shape->group_size > caps->max_work_group ||
+                           of->local_memory(shape) + beside > caps->local_memory))
+        shape++;
+    if (shape == end)
+        return false;
+    config->vec = 4;
+    config->dim_max = shape->dim_max;
+    config->group_size = shape->group_size;
+    config->rows = shape->rows;
+    config->cols = shape->cols;
+    config->value_cols = shape->value_cols;
+    config->block_m = shape->block_m;
+    config->block_n = shape->block_n;
+    config->block_k = shape->block_k;
+    return true;
 }
 
 bool clattn__tile_of_values(int64_t value_dim, uint64_t beside, const clattn__caps *caps,
                             clattn__config *config)
 {
-    size_t i = 0;
-    while (i < SHAPES &&
-           (shapes[i].dim_max < value_dim || shapes[i].group_size > caps->max_work_group ||
-            local_memory(i) + beside > caps->local_memory))
-        i++;
-    if (i == SHAPES)
-        return false;
-    config->vec = 4;
-    config->dim_max = shapes[i].dim_max;
-    config->group_size = shapes[i].group_size;
-    config->rows = shapes[i].rows;
-    config->cols = shapes[i].cols;
-    config->value_cols = shapes[i].value_cols;
-    config->block_m = shapes[i].block_m;
-    config->block_n = shapes[i].block_n;
-    config->block_k = shapes[i].block_k;
-    return true;
+    return clattn__shape_find(&table, value_dim, beside, caps, config);
 }
 
 bool clattn__tile_shape(const clattn__problem *problem, const clattn__caps *caps,

@@ -190,11 +190,13 @@ def macro_of_field(root):
 
 
 def tables_in(text, macro_of):
-    """The tables of a .c file that have columns of the configuration: lists of {macro: value}."""
-    pattern = r"static const struct \{(.*?)\}\s*\w+\[\]\s*=\s*\{(.*?)\};"
-    for fields, body in re.findall(pattern, text, flags=re.S):
-        columns = [name for line in re.findall(r"uint32_t ([\w, ]+);", fields)
-                   for name in line.split(", ")]
+    """The tables of .c files that have columns of the configuration: lists of {macro: value}. What
+    a row is is written with the table, or has a name."""
+    named = dict(re.findall(r"typedef struct (\w+) \{(.*?)\} \1;", text, flags=re.S))
+    pattern = r"static const (?:struct \{(.*?)\}|(\w+))\s*\w+\[\]\s*=\s*\{(.*?)\};"
+    for fields, name, body in re.findall(pattern, text, flags=re.S):
+        columns = [column for line in re.findall(r"uint32_t ([\w, ]+);", named.get(name, fields))
+                   for column in line.split(", ")]
         rows = [[int(n) for n in row.split(",")] for row in re.findall(r"\{([\d, ]+)\}", body)]
         table = [{macro_of[c]: v for c, v in zip(columns, row) if c in macro_of} for row in rows]
         if table and table[0]:
@@ -225,11 +227,16 @@ def with_callers_functions(tables, names):
             yield {**options, **row, **dict(zip(CALLERS, flags))}
 
 
-def with_parts(path):
-    """The text of a .c file, and of the parts of src/kernels that it includes."""
+def with_parts(path, taken=None):
+    """The text of a .c file, and of the parts of src/kernels that it and they include."""
+    taken = set() if taken is None else taken
     text = path.read_text(encoding="utf-8")
-    parts = [path.parent / f"{stem}.c" for stem in re.findall(r'"kernels/(\w+)\.h"', text)]
-    return text + "".join(part.read_text(encoding="utf-8") for part in parts if part.exists())
+    for stem in re.findall(r'"kernels/(\w+)\.h"', text):
+        part = path.with_name(f"{stem}.c")
+        if stem not in taken and part.exists() and part != path:
+            taken.add(stem)
+            text += part.with_suffix(".h").read_text(encoding="utf-8") + with_parts(part, taken)
+    return text
 
 
 def kernel_program(path, files, sources, macro_of):
@@ -426,9 +433,22 @@ def complaints_about(text):
         return check(root)[0]
 
 
+TABLE = """static const struct {
+    uint32_t vec, unused;
+} rows[] = {{4, 1}, {8, 2}};
+"""
+NAMED_TABLE = """typedef struct row {
+    uint32_t vec, unused;
+} row;
+static const row rows[] = {{4, 1}, {8, 2}};
+"""
+
+
 def self_test():
     wrong = [name for name, text in BAD.items() if not complaints_about(text)]
     wrong += complaints_about(GOOD)
+    wrong += [f"a table that is not found: {text}" for text in (TABLE, NAMED_TABLE)
+              if [*tables_in(text, {"vec": "VEC"})] != [[{"VEC": 4}, {"VEC": 8}]]]
     for name in wrong:
         print(f"check_kernels: self-test failed: {name}")
     return 1 if wrong else 0

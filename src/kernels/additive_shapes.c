@@ -10,7 +10,7 @@
 
 #include <inttypes.h>
 
-#include "kernels/tile_shapes.h"
+#include "kernels/shape_table.h"
 
 static const clattn__shape shapes[] = {
     {32, 128, 4, 1, 1, 64, 32, 16},

@@ -11,7 +11,7 @@
 
 #include <inttypes.h>
 
-#include "kernels/tile_shapes.h"
+#include "kernels/shape_table.h"
 
 static const clattn__shape shapes[] = {
     {64, 128, 4, 1, 2, 64, 32, 16},  {128, 128, 4, 1, 2, 32, 64, 16},

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "kernels/launches.h"
+#include "kernels/shape_table.h"
 
 static const clattn__shape shapes[] = {
     {64, 128, 4, 1, 2, 64, 32, 16},  {96, 128, 4, 1, 3, 64, 32, 16},
@@ -31,27 +32,6 @@ static uint64_t local_memory(const clattn__shape *shape)
 }
 
 static const clattn__shape_table table = {shapes, sizeof shapes / sizeof shapes[0], local_memory};
-
-bool clattn__shape_find(const clattn__shape_table *of, int64_t dim, uint64_t beside,
-                        const clattn__caps *caps, clattn__config *config)
-{
-    const clattn__shape *shape = of->row, *end = of->row + of->count;
-    while (shape < end && (shape->dim_max < dim || shape->group_size > caps->max_work_group ||
-                           of->local_memory(shape) + beside > caps->local_memory))
-        shape++;
-    if (shape == end)
-        return false;
-    config->vec = 4;
-    config->dim_max = shape->dim_max;
-    config->group_size = shape->group_size;
-    config->rows = shape->rows;
-    config->cols = shape->cols;
-    config->value_cols = shape->value_cols;
-    config->block_m = shape->block_m;
-    config->block_n = shape->block_n;
-    config->block_k = shape->block_k;
-    return true;
-}
 
 bool clattn__tile_of_values(int64_t value_dim, uint64_t beside, const clattn__caps *caps,
                             clattn__config *config)

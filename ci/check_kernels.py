@@ -37,6 +37,7 @@ MACROS = {
     "DIM_MAX": Row((64, 128, 256, 576), (0, 100, 577)),
     "BLOCK_K": Row((160,), (100, 6)),
     "FULL": Row((0, 1), (2,)),
+    "STREAMS": Row((1, 4), (0, 2)),
     "STAGES": Row((1, 2), (0, 3)),
     "STORAGE": Row((0, 1, 2, 6, 7), (3, 8, -1)),
     "SCALE_CHANNELS": Row((0, 32), (16,)),

@@ -169,9 +169,12 @@ static inline float sum_of_lanes8(float8 x)
 /* Fetches the line at an address, a size_t, which need not be valid. A built-in function of clang,
  * on which the OpenCL compilers for CPUs are built. */
 #if NO_PREFETCH
-#define PREFETCH(address) ((void)(address))
+#define PREFETCH(address)        ((void)(address))
+#define PREFETCH_SECOND(address) ((void)(address))
 #else
-#define PREFETCH(address) __builtin_prefetch((const void *)(address))
+#define PREFETCH(address)        __builtin_prefetch((const void *)(address))
+                                             /* The same into the second cache alone. */
+#define PREFETCH_SECOND(address) __builtin_prefetch((const void *)(address), 0, 2)
 #endif
 
 #endif

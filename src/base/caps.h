@@ -36,6 +36,7 @@ typedef struct clattn__caps {
     bool lazy_compile;   /* compiles at the first enqueue: warm up by an empty launch */
     bool early_writes;   /* blocking writes return before kernels on other queues see the bytes */
     bool no_prefetch;    /* the compiler dies of __builtin_prefetch */
+    bool one_stream;     /* memory is read the fastest one row after the other */
     bool wide_registers; /* the compiler gives a work-item twice the registers if asked to */
     bool own_threads;    /* threads of the driver do the work, and whoever waits for it sleeps */
     bool frail_parts;    /* sub-devices end before events of their queues, which look at them */

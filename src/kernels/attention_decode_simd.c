@@ -3,22 +3,12 @@
  * which does a split of the keys in a group, and merge_splits. */
 #include <inttypes.h>
 
+#include "kernels/decode_tuning.h"
 #include "kernels/dim_max.h"
 #include "kernels/launches.h"
 #include "kernels/splits.h"
 
 extern const clattn__kernel clattn__attention_decode_simd;
-
-/* Register tiles that fit the registers, by vector width, number of registers, and least number of
- * queries that share keys. */
-static const struct {
-    uint32_t vec, registers;
-    uint32_t least;
-    uint32_t rows, value_cols;
-} tiles[] = {
-    {16, 32, 3, 4, 4}, {16, 32, 2, 2, 8}, {16, 32, 1, 1, 8}, {8, 16, 3, 4, 2}, {8, 16, 2, 2, 4},
-    {8, 16, 1, 1, 8},  {4, 16, 3, 4, 2},  {4, 16, 2, 2, 4},  {4, 16, 1, 1, 8},
-};
 
 /* Most queries a head, and most of all heads that share keys: beyond them arithmetic counts for
  * more than reading the keys once, and not packing them. Where that is depends on how many keys
@@ -27,30 +17,23 @@ static const struct {
 #define MOST_QUERIES 16
 #define MOST_ROWS    128
 
-/* Rows that go through a split at once, and with cascade, where there may be hundreds. */
-#define BLOCK         16
-#define CASCADE_BLOCK 32
+/* Rows that go through a split at once without cascade. */
+#define BLOCK 16
 
-static uint32_t tile_of(const clattn__problem *problem, const clattn__caps *caps)
+static const clattn__decode_tile *tile_of(const clattn__problem *problem, const clattn__caps *caps)
 {
-    const uint32_t last = sizeof tiles / sizeof tiles[0] - 1;
-    /* with cascade those of many entries go through a split together */
-    const int64_t rows = problem->cascade ? CASCADE_BLOCK : clattn__shared_rows(problem);
-    uint32_t i = 0;
-    while (i < last && (tiles[i].vec > caps->vector_width ||
-                        tiles[i].registers > caps->vector_registers || rows < tiles[i].least))
-        i++;
-    return i;
+    return clattn__decode_tile_of(clattn__decode_queries(problem), caps);
 }
 
 static void configure(const clattn__problem *problem, const clattn__caps *caps,
                       clattn__config *config)
 {
-    const uint32_t i = tile_of(problem, caps);
-    config->vec = tiles[i].vec;
-    config->rows = tiles[i].rows;
-    config->value_cols = tiles[i].value_cols;
-    config->block_m = problem->cascade ? CASCADE_BLOCK : BLOCK;
+    const clattn__decode_tile *tile = tile_of(problem, caps);
+    config->vec = tile->vec;
+    config->rows = tile->rows;
+    config->value_cols = tile->value_cols;
+    config->streams = caps->one_stream ? 1 : 4;
+    config->block_m = problem->cascade ? CLATTN__DECODE_CASCADE : BLOCK;
     config->dim_max = clattn__dim_max(problem);
     config->storage = problem->dtype[CLATTN_SLOT_K];
     config->scale_channels = (uint32_t)problem->scale_channels;
@@ -96,7 +79,7 @@ static const char *objection(const clattn__problem *problem, const clattn__caps 
     const int64_t *extent = problem->extent;
     const int64_t together =
         clattn__dtype_get((clattn_dtype)problem->dtype[CLATTN_SLOT_K])->elements;
-    const int64_t least = together * tiles[tile_of(problem, caps)].vec;
+    const int64_t least = together * tile_of(problem, caps)->vec;
     if (clattn__needs_stats(problem))
         return "weights or scores are to be returned";
     if (problem->dropout > 0)
@@ -159,4 +142,5 @@ const clattn__kernel clattn__attention_decode_simd = {
     .workspace = workspace,
     .launches = launches,
     .shares = true,
+    .tunable = &clattn__decode_tunable,
 };

@@ -16,6 +16,7 @@ static const struct {
     {"BLOCK_M", offsetof(clattn__config, block_m)},
     {"BLOCK_N", offsetof(clattn__config, block_n)},
     {"BLOCK_K", offsetof(clattn__config, block_k)},
+    {"STREAMS", offsetof(clattn__config, streams)},
     {"DIM_MAX", offsetof(clattn__config, dim_max)},
     {"FULL", offsetof(clattn__config, full)},
     {"STORAGE", offsetof(clattn__config, storage)},

@@ -24,6 +24,7 @@ typedef struct clattn__config {
     uint32_t block_m;        /* BLOCK_M: largest number of query rows of an item */
     uint32_t block_n;        /* BLOCK_N: keys */
     uint32_t block_k;        /* BLOCK_K: depth of a block of a product of matrices */
+    uint32_t streams;        /* STREAMS: rows of keys or values that are read at the same time */
     uint32_t dim_max;        /* DIM_MAX: bound of head_dim and value_dim, 64, 128, 256 or 576 */
     uint32_t full;           /* FULL: 1 if options beyond the plain form are compiled in */
     uint32_t storage;        /* STORAGE: CLATTN_D_* of keys and values */

@@ -141,6 +141,14 @@ Test(select, quirks_are_by_platform)
     info = device(CLATTN_DEVICE_CPU, "Intel(R) OpenCL", "Xeon", 8);
     clattn__quirks_apply(&info, &caps);
     cr_assert(!caps.wide_registers && caps.early_writes);
+    cr_assert(!caps.one_stream);
+    info = device(CLATTN_DEVICE_CPU, "Intel(R) OpenCL", "AMD EPYC 9B14", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(caps.one_stream, "it is the processor's");
+    memset(&caps, 0, sizeof caps);
+    info = device(CLATTN_DEVICE_GPU, "AMD Accelerated Parallel Processing", "AMD Radeon", 8);
+    clattn__quirks_apply(&info, &caps);
+    cr_assert(!caps.one_stream);
     memset(&caps, 0, sizeof caps);
     info = device(CLATTN_DEVICE_CPU, "rusticl", "llvmpipe", 1);
     clattn__quirks_apply(&info, &caps);

@@ -119,6 +119,7 @@ void clattn__event_reset(clattn_event *event)
 void clattn__event_free(const clattn__env *env, clattn_event *event)
 {
     clattn__free(env, event->entry);
+    clattn__free(env, event->sharer);
     clattn__free(env, event->job.ranges.range);
     clattn__free(env, event->copies);
     clattn__free(env, event->commands.item);

@@ -5,6 +5,7 @@
 
 #include "plan/launch.h"
 #include "schedule/backlog.h"
+#include "schedule/sharing.h"
 
 struct clattn_dispatcher;
 
@@ -21,11 +22,8 @@ typedef struct clattn__entry {
     clattn__bound bound;
     uint64_t copies;     /* where its host arrays are among the record's */
     bool scratch;        /* scratch memory that it needs is the dispatcher's */
-    uint64_t family;     /* entries of one can share launches; 0: it shares none */
     uint32_t span_count; /* of `span`, which is only filled where there are several steps */
     clattn__span span[CLATTN_SLOT_LIMIT];
-    double work;    /* see clattn__estimate_work */
-    uint32_t level; /* steps of a lower one must be done before; those of one are independent */
 } clattn__entry;
 
 /* A function to call when a submission is done. */
@@ -50,6 +48,8 @@ struct clattn_event {
     struct clattn_dispatcher *dispatcher; /* a reference */
     struct clattn_event *next;            /* among the records to use again */
     clattn__entry *entry;                 /* (entry_count) owned array */
+    clattn__sharer *sharer;               /* (entry_count) owned array: what decides who shares
+                                             launches with whom */
     uint32_t entry_count, entry_capacity;
     uint32_t range_capacity; /* of job.ranges.range, an owned array */
     unsigned char *copies;   /* (copy_size) host arrays of all steps, owned */

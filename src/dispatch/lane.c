@@ -23,6 +23,7 @@ void clattn__lane_finish(clattn__lane *lane)
     clattn__tables_finish(&lane->tables);
     clattn__free(env, lane->flight);
     clattn__free(env, lane->unit);
+    clattn__free(env, lane->sharer);
     clattn__free(env, lane->wait.item);
 }
 

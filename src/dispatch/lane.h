@@ -27,10 +27,7 @@ typedef struct clattn__unit {
     clattn_event *event;
     clattn__entry *entry;
     uint64_t workspace; /* offset in the lane's, bytes */
-    uint32_t level;     /* over all submissions of the launch */
     uint32_t row;       /* in the shared table */
-    uint32_t next;      /* unit with which it shares launches; UINT32_MAX: none */
-    bool led;           /* another unit launches it */
 } clattn__unit;
 
 typedef struct clattn__lane {
@@ -42,7 +39,8 @@ typedef struct clattn__lane {
     clattn__tables tables;
     clattn__flight *flight; /* (flight_capacity) owned ring */
     uint32_t flight_first, flight_count, flight_capacity;
-    clattn__unit *unit; /* (unit_capacity) owned, used within a launch */
+    clattn__unit *unit;     /* (unit_capacity) owned, used within a launch */
+    clattn__sharer *sharer; /* (unit_capacity) owned, the same steps: which share launches */
     uint32_t unit_capacity;
     clattn__keep wait; /* struct _cl_event *, borrowed, used within a launch */
     clattn__thread thread;
@@ -81,11 +79,11 @@ double clattn__work_left(const clattn__lane *lane, const clattn_event *event);
 uint32_t clattn__items_of_work(const clattn__lane *lane, const clattn_event *event, double work);
 
 /* How many of a launch's items, from `first` on, go into one that the device's watchdog lets pass.
- * Of an entry that is made ready for the lane. */
-uint32_t clattn__slice_of(const clattn__lane *lane, const clattn__entry *entry, uint32_t launch,
-                          uint32_t first);
-/* How many launches that makes of all of the entry's; at least one of each. */
-uint32_t clattn__slices_of(const clattn__lane *lane, const clattn__entry *entry);
+ * `plan` is the lane's, `work` of its step. */
+uint32_t clattn__slice_of(const clattn__lane *lane, const clattn_plan *plan, double work,
+                          uint32_t launch, uint32_t first);
+/* How many launches that makes of all of the plan's; at least one of each. */
+uint32_t clattn__slices_of(const clattn__lane *lane, const clattn_plan *plan, double work);
 
 /* Whether all that is in flight on the lane takes less than waking up does. */
 bool clattn__lane_is_brief(const clattn__lane *lane);

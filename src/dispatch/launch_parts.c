@@ -37,9 +37,9 @@ static const double *next_costs(const clattn__lane *lane, const clattn_event *ev
 }
 
 /* What one item's cost is worth of the step's work. */
-static double work_of_cost(const clattn_plan *plan, const clattn__entry *entry)
+static double work_of_cost(const clattn_plan *plan, double work)
 {
-    return entry->work / plan->costs[plan->groups];
+    return work / plan->costs[plan->groups];
 }
 
 double clattn__work_left(const clattn__lane *lane, const clattn_event *event)
@@ -48,12 +48,12 @@ double clattn__work_left(const clattn__lane *lane, const clattn_event *event)
     const double *costs = next_costs(lane, event, &count);
     double left = 0;
     for (uint32_t i = event->part_entry; i < event->entry_count; i++) {
-        const clattn__entry *entry = &event->entry[i];
-        const clattn_plan *plan = clattn__plan_on(entry->plan, lane->device);
+        const clattn_plan *plan = clattn__plan_on(event->entry[i].plan, lane->device);
+        const double work = event->sharer[i].work;
         if (i > event->part_entry)
-            left += entry->work;
+            left += work;
         else if (costs)
-            left += (plan->costs[plan->groups] - costs[0]) * work_of_cost(plan, entry);
+            left += (plan->costs[plan->groups] - costs[0]) * work_of_cost(plan, work);
     }
     return left;
 }
@@ -64,35 +64,33 @@ uint32_t clattn__items_of_work(const clattn__lane *lane, const clattn_event *eve
     const double *costs = next_costs(lane, event, &count);
     if (!costs)
         return 1;
-    const clattn__entry *entry = &event->entry[event->part_entry];
-    const clattn_plan *plan = clattn__plan_on(entry->plan, lane->device);
-    return clattn__items_within(costs, count, work / work_of_cost(plan, entry),
+    const clattn_plan *plan = clattn__plan_on(event->entry[event->part_entry].plan, lane->device);
+    const double whole = event->sharer[event->part_entry].work;
+    return clattn__items_within(costs, count, work / work_of_cost(plan, whole),
                                 lane->dispatcher->backlog.lane[lane->index].units);
 }
 
-uint32_t clattn__slice_of(const clattn__lane *lane, const clattn__entry *entry, uint32_t launch,
-                          uint32_t first)
+uint32_t clattn__slice_of(const clattn__lane *lane, const clattn_plan *plan, double work,
+                          uint32_t launch, uint32_t first)
 {
-    const clattn_plan *plan = entry->use;
     const clattn__lane_state *state = &lane->dispatcher->backlog.lane[lane->index];
     const double most = clattn__lane_most_work(state);
     const uint32_t count = plan->launch[launch].count - first;
-    if (entry->work <= most)
+    if (work <= most)
         return count;
     return clattn__items_within(plan->costs + plan->launch[launch].first + first, count,
-                                most / work_of_cost(plan, entry), state->units);
+                                most / work_of_cost(plan, work), state->units);
 }
 
-uint32_t clattn__slices_of(const clattn__lane *lane, const clattn__entry *entry)
+uint32_t clattn__slices_of(const clattn__lane *lane, const clattn_plan *plan, double work)
 {
-    const clattn_plan *plan = entry->use;
     const clattn__lane_state *state = &lane->dispatcher->backlog.lane[lane->index];
     const double most = clattn__lane_most_work(state);
     uint32_t slices = 0;
     for (uint32_t i = 0; i < plan->variant.launch_count; i++)
-        slices += entry->work > most && plan->launch[i].count
+        slices += work > most && plan->launch[i].count
                       ? clattn__slices(plan->costs + plan->launch[i].first, plan->launch[i].count,
-                                       most / work_of_cost(plan, entry), state->units)
+                                       most / work_of_cost(plan, work), state->units)
                       : 1;
     return slices;
 }
@@ -151,7 +149,9 @@ static clattn_status launch_part(clattn__making *m, uint32_t items)
     const clattn__entry *entry = &event->entry[event->part_entry];
     /* never more than a launch may be, even if the crowd is over and `items` are all that is left
      */
-    const uint32_t most = clattn__slice_of(m->lane, entry, event->part.launch, event->part.first);
+    const uint32_t most =
+        clattn__slice_of(m->lane, entry->use, event->sharer[event->part_entry].work,
+                         event->part.launch, event->part.first);
     event->part.count = items < most ? items : most;
     CLATTN__TRY(clattn__plan_launch(entry->use, event->part, &entry->bound, m->lane->queue, m->wait,
                                     &command));

@@ -1,4 +1,4 @@
-/* From submissions that are ready to launches on a lane: steps of one level and family share them.
+/* From submissions that are ready to launches on a lane, which steps share (schedule/sharing.h).
  * What OpenCL refuses fails nobody but the submission it is of: a launch that several share is
  * tried once more, each submission's part by itself. */
 #include <stdio.h>
@@ -27,8 +27,9 @@ static bool is_refused(const clattn_event *event)
 static void share_command(clattn__making *m, uint32_t at, bool chain, struct _cl_event *command)
 {
     const clattn__unit *unit = m->lane->unit;
+    const clattn__sharer *sharer = m->lane->sharer;
     clattn__making_note(m, unit[at].event, command);
-    for (uint32_t i = at; i != CLATTN__NOBODY; i = chain ? unit[i].next : CLATTN__NOBODY) {
+    for (uint32_t i = at; i != CLATTN__NOBODY; i = chain ? sharer[i].next : CLATTN__NOBODY) {
         clattn__keep *commands = &unit[i].event->commands;
         if (commands->count && commands->item[commands->count - 1] == command)
             continue;
@@ -56,7 +57,8 @@ static clattn_status launch_slices(clattn__making *m, uint32_t at, uint32_t inde
     clattn__launch_part part = {.launch = index};
     while (part.first < count) {
         struct _cl_event *command;
-        part.count = clattn__slice_of(m->lane, entry, index, part.first);
+        part.count =
+            clattn__slice_of(m->lane, entry->use, m->lane->sharer[at].work, index, part.first);
         CLATTN__TRY(clattn__plan_launch(entry->use, part, &entry->bound, m->lane->queue, m->wait,
                                         &command));
         m->wait.count = 0; /* the lane's order does the rest */
@@ -80,7 +82,7 @@ static void launch_alone(clattn__making *m, uint32_t at)
 
 static bool anybody_refused(const clattn__making *m, uint32_t at)
 {
-    for (uint32_t u = at; u != CLATTN__NOBODY; u = m->lane->unit[u].next)
+    for (uint32_t u = at; u != CLATTN__NOBODY; u = m->lane->sharer[u].next)
         if (is_refused(m->lane->unit[u].event))
             return true;
     return false;
@@ -104,7 +106,7 @@ static void launch_apart(clattn__making *m, uint32_t at, uint32_t index,
                          clattn__shared_tables tables)
 {
     const clattn__unit *unit = m->lane->unit;
-    for (uint32_t u = at; u != CLATTN__NOBODY; u = unit[u].next) {
+    for (uint32_t u = at; u != CLATTN__NOBODY; u = m->lane->sharer[u].next) {
         tables.count = unit[u].entry->use->launch[index].count;
         tables.wait = m->wait;
         if (tables.count && !is_refused(unit[u].event)) {
@@ -123,7 +125,7 @@ static void launch_together(clattn__making *m, uint32_t at)
     bool apart = false;
     for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
         clattn__shared_tables tables = {m->table.memory, m->table.memory, m->next_item, 0, m->wait};
-        for (uint32_t u = at; u != CLATTN__NOBODY; u = unit[u].next)
+        for (uint32_t u = at; u != CLATTN__NOBODY; u = m->lane->sharer[u].next)
             tables.count += unit[u].entry->use->launch[i].count;
         m->next_item += tables.count;
         if (tables.count == 0)
@@ -135,18 +137,16 @@ static void launch_together(clattn__making *m, uint32_t at)
     }
 }
 
-static void launch_levels(clattn__making *m)
+static void launch_all(clattn__making *m)
 {
-    for (uint32_t level = 0; level < m->levels; level++)
-        for (uint32_t i = 0; i < m->units; i++) {
-            const clattn__unit *unit = &m->lane->unit[i];
-            if (unit->level != level || unit->led)
-                continue;
-            if (unit->next != CLATTN__NOBODY)
-                launch_together(m, i);
-            else if (!is_refused(unit->event))
-                launch_alone(m, i);
-        }
+    const clattn__sharer *sharer = m->lane->sharer;
+    uint32_t at = CLATTN__NOBODY;
+    while ((at = clattn__sharing_after(sharer, m->units, at)) != CLATTN__NOBODY) {
+        if (clattn__sharing_is_shared(&sharer[at]))
+            launch_together(m, at);
+        else if (!is_refused(m->lane->unit[at].event))
+            launch_alone(m, at);
+    }
 }
 
 /* Submissions without any launch still end after what was before them. */
@@ -211,7 +211,7 @@ clattn_status clattn__lane_launch(clattn__lane *lane, clattn_event *const *event
         clattn__queue_finish(lane->queue); /* the table may be on its way */
         return status;
     }
-    launch_levels(&m);
+    launch_all(&m);
     fetch_results(&m);
     mark_empty(&m);
     flush(&m);

@@ -1,6 +1,6 @@
-/* What goes into a launch: steps that share launches are linked, scratch memory is placed, and a
- * table of rows, items and host arrays is written. Nothing of it touches the device but the table's
- * way there. */
+/* What goes into a launch: steps are listed, and linked where they share launches, scratch memory
+ * is placed, and a table of rows, items and host arrays is written. Nothing of it touches the
+ * device but the table's way there. */
 #include "dispatch/making.h"
 
 #include "dispatch/transfer.h"
@@ -23,6 +23,11 @@ static clattn_status reserve_units(clattn__lane *lane, uint32_t count)
     if (!grown)
         return CLATTN_ERR_OUT_OF_MEMORY;
     lane->unit = grown;
+    clattn__sharer *sharers = clattn__resize(&lane->dispatcher->context->env, lane->sharer,
+                                             2 * (size_t)count * sizeof *sharers);
+    if (!sharers)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    lane->sharer = sharers;
     lane->unit_capacity = 2 * count;
     return CLATTN_OK;
 }
@@ -39,9 +44,10 @@ clattn_status clattn__making_list(clattn__making *m)
             clattn__entry *entry = &event->entry[i];
             entry->use = clattn__plan_on(entry->plan, m->lane->device);
             entry->bound.device = m->lane->device;
-            m->lane->unit[m->units++] = (clattn__unit){
-                .event = event, .entry = entry, .level = entry->level, .next = CLATTN__NOBODY};
-            m->levels = entry->level >= m->levels ? entry->level + 1 : m->levels;
+            m->lane->sharer[m->units] = event->sharer[i];
+            m->lane->unit[m->units++] = (clattn__unit){.event = event, .entry = entry};
+            m->levels =
+                event->sharer[i].level >= m->levels ? event->sharer[i].level + 1 : m->levels;
         }
         m->copies += round_up(event->copy_size);
     }
@@ -53,35 +59,16 @@ uint64_t clattn__entry_scratch(const clattn__entry *entry)
     return entry->scratch ? entry->use->variant.workspace : 0;
 }
 
-static uint64_t items_of(const clattn__entry *entry)
-{
-    return entry->use->groups;
-}
-
 void clattn__making_join(clattn__making *m)
 {
-    clattn__unit *unit = m->lane->unit;
+    const clattn__sharer *sharer = m->lane->sharer;
     const double most = clattn__lane_most_work(&m->lane->dispatcher->backlog.lane[m->lane->index]);
-    for (uint32_t i = 0; m->units > 1 && i < m->units; i++) {
-        uint32_t last = i;
-        double work = unit[i].entry->work;
-        if (unit[i].led || unit[i].entry->family == 0)
+    clattn__sharing_join(m->lane->sharer, m->units, most);
+    for (uint32_t i = 0; i < m->units; i++) {
+        if (!clattn__sharing_is_shared(&sharer[i]))
             continue;
-        for (uint32_t j = i + 1; j < m->units; j++) {
-            if (unit[j].level != unit[i].level || unit[j].led ||
-                unit[j].entry->family != unit[i].entry->family || work + unit[j].entry->work > most)
-                continue;
-            work += unit[j].entry->work;
-            unit[last].next = j;
-            unit[j].led = true;
-            last = j;
-            m->rows++;
-            m->items += items_of(unit[j].entry);
-        }
-        if (last != i) {
-            m->rows++;
-            m->items += items_of(unit[i].entry);
-        }
+        m->rows++;
+        m->items += m->lane->unit[i].entry->use->groups;
     }
 }
 
@@ -93,7 +80,7 @@ clattn_status clattn__making_place(clattn__making *m)
         uint64_t used = 0;
         for (uint32_t i = 0; i < m->units; i++) {
             clattn__unit *unit = &m->lane->unit[i];
-            if (unit->level != level)
+            if (m->lane->sharer[i].level != level)
                 continue;
             unit->workspace = used;
             used += round_up(clattn__entry_scratch(unit->entry));
@@ -150,7 +137,7 @@ clattn_status clattn__making_bind(clattn__making *m)
     }
     for (i = 0; i < m->units; i++) {
         clattn__unit *unit = &m->lane->unit[i];
-        if (unit->next == CLATTN__NOBODY && !unit->led)
+        if (!clattn__sharing_is_shared(&m->lane->sharer[i]))
             continue;
         unit->row = m->next_row++;
         clattn__shared_row(unit->entry->use, &unit->entry->bound,
@@ -179,20 +166,20 @@ static clattn_status send(const clattn__making *m, uint64_t size)
 clattn_status clattn__making_send(clattn__making *m)
 {
     const clattn__unit *unit = m->lane->unit;
-    uint32_t at = m->next_item;
+    const clattn__sharer *sharer = m->lane->sharer;
+    uint32_t at = m->next_item, leader = CLATTN__NOBODY;
     const uint64_t size = round_up(m->rows * sizeof(clattn_problem_row)) +
                           round_up(m->items * sizeof(clattn_work_item)) + m->copies;
     if (size == 0)
         return CLATTN_OK;
-    for (uint32_t level = 0; level < m->levels; level++)
-        for (uint32_t i = 0; i < m->units; i++) {
-            if (unit[i].level != level || unit[i].led || unit[i].next == CLATTN__NOBODY)
-                continue;
-            for (uint32_t n = 0; n < unit[i].entry->use->variant.launch_count; n++)
-                for (uint32_t u = i; u != CLATTN__NOBODY; u = unit[u].next)
-                    at += clattn__shared_items(unit[u].entry->use, n, unit[u].row,
-                                               (clattn_work_item *)(void *)m->table.host + at);
-        }
+    while ((leader = clattn__sharing_after(sharer, m->units, leader)) != CLATTN__NOBODY) {
+        if (!clattn__sharing_is_shared(&sharer[leader]))
+            continue;
+        for (uint32_t n = 0; n < unit[leader].entry->use->variant.launch_count; n++)
+            for (uint32_t u = leader; u != CLATTN__NOBODY; u = sharer[u].next)
+                at += clattn__shared_items(unit[u].entry->use, n, unit[u].row,
+                                           (clattn_work_item *)(void *)m->table.host + at);
+    }
     return send(m, size);
 }
 
@@ -245,7 +232,8 @@ clattn_status clattn__making_reserve(const clattn__making *m)
     for (uint32_t e = 0; e < m->event_count; e++) {
         uint32_t launches = 1 + clattn__transfers_of(m, m->events[e]); /* a part, or a marker */
         for (uint32_t i = 0; !m->in_parts && i < m->events[e]->entry_count; i++)
-            launches += clattn__slices_of(m->lane, &m->events[e]->entry[i]);
+            launches += clattn__slices_of(m->lane, m->events[e]->entry[i].use,
+                                          m->events[e]->sharer[i].work);
         CLATTN__TRY(clattn__keep_reserve(env, &m->events[e]->commands, launches));
     }
     return CLATTN_OK;

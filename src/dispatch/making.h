@@ -4,8 +4,6 @@
 
 #include "dispatch/dispatcher.h"
 
-#define CLATTN__NOBODY UINT32_MAX
-
 typedef struct clattn__making {
     clattn__lane *lane;
     clattn_event *const *events; /* (event_count) */
@@ -26,7 +24,7 @@ uint64_t clattn__entry_scratch(const clattn__entry *entry);
 
 /* Lists the steps of all submissions as units of the lane. */
 clattn_status clattn__making_list(clattn__making *m);
-/* Links the units that share launches, each to the next one. */
+/* Has those that share launches linked, and counts them. */
 void clattn__making_join(clattn__making *m);
 /* Gives every unit its place in the lane's scratch memory. */
 clattn_status clattn__making_place(clattn__making *m);

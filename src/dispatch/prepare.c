@@ -80,19 +80,21 @@ static uint64_t family_of(const clattn__entry *entry)
 }
 
 static clattn_status bind_step(clattn_event *event, const clattn_submission *submission,
-                               const clattn_step *step, clattn__entry *entry)
+                               uint32_t index)
 {
+    const clattn_step *step = step_at(submission, index);
+    clattn__entry *entry = &event->entry[index];
+    clattn__sharer *sharer = &event->sharer[index];
     CLATTN__TRY(check_step(event, submission, step));
     entry->plan = step->plan;
     entry->use = NULL;
     entry->scratch = false;
-    entry->level = 0;
+    *sharer = (clattn__sharer){.next = CLATTN__NOBODY};
     CLATTN__TRY(clattn__bind(step->plan, step->bindings, step->binding_count, &entry->bound));
-    entry->family = 0;
     if (clattn__plan_workspace(step->plan) && submission->workspace)
         return clattn__bind_workspace(step->plan, submission->workspace,
                                       submission->workspace_offset, &entry->bound);
-    entry->family = family_of(entry);
+    sharer->family = family_of(entry);
     entry->scratch = true;
     return CLATTN_OK;
 }
@@ -124,6 +126,11 @@ static clattn_status reserve_entries(clattn_event *event, uint32_t count)
     if (!grown)
         return CLATTN_ERR_OUT_OF_MEMORY;
     event->entry = grown;
+    clattn__sharer *sharers =
+        clattn__resize(&event->dispatcher->context->env, event->sharer, count * sizeof *sharers);
+    if (!sharers)
+        return CLATTN_ERR_OUT_OF_MEMORY;
+    event->sharer = sharers;
     event->entry_capacity = count;
     return CLATTN_OK;
 }
@@ -133,8 +140,7 @@ static clattn_status bind_steps(clattn_event *event, const clattn_submission *su
     const uint32_t count = submission->step_count;
     CLATTN__TRY(reserve_entries(event, count));
     for (uint32_t i = 0; i < count; i++)
-        CLATTN__TRY(name_step(
-            bind_step(event, submission, step_at(submission, i), &event->entry[i]), i, count));
+        CLATTN__TRY(name_step(bind_step(event, submission, i), i, count));
     event->entry_count = count;
     return check_caller_workspace(submission);
 }
@@ -162,6 +168,12 @@ static void place_arrays(clattn_event *event)
     }
 }
 
+static bool meet(const void *user, uint32_t later, uint32_t earlier)
+{
+    const clattn__entry *entry = user, *a = &entry[later], *b = &entry[earlier];
+    return clattn__spans_meet(a->span, a->span_count, b->span, b->span_count);
+}
+
 /* Steps that share nothing that is written are of one level, and may run in any order. */
 static void find_levels(clattn_event *event)
 {
@@ -169,17 +181,7 @@ static void find_levels(clattn_event *event)
         clattn__entry *entry = &event->entry[i];
         entry->span_count = clattn__bound_spans(entry->plan, &entry->bound, entry->span);
     }
-    for (uint32_t i = 1; i < event->entry_count; i++) {
-        clattn__entry *entry = &event->entry[i];
-        for (uint32_t j = 0; j < i; j++) {
-            const clattn__entry *before = &event->entry[j];
-            if (before->level >= entry->level &&
-                (!entry->family || !before->family ||
-                 clattn__spans_meet(entry->span, entry->span_count, before->span,
-                                    before->span_count)))
-                entry->level = before->level + 1;
-        }
-    }
+    clattn__sharing_levels(event->sharer, event->entry_count, meet, event->entry);
 }
 
 static clattn_status reserve_ranges(clattn_event *event, uint64_t more)
@@ -240,17 +242,15 @@ static const int32_t *lengths_of(const clattn__entry *entry)
 
 static void estimate(clattn_event *event)
 {
-    uint64_t family = event->entry_count ? 1 : 0;
     double work = 0;
     for (uint32_t i = 0; i < event->entry_count; i++) {
-        clattn__entry *entry = &event->entry[i];
-        entry->work = clattn__estimate_work(&entry->plan->problem,
-                                            entry->plan->variant.launch_count, lengths_of(entry));
-        work += entry->work;
-        family = entry->family && family ? (family * 31 + entry->level) ^ entry->family : 0;
+        const clattn__entry *entry = &event->entry[i];
+        event->sharer[i].work = clattn__estimate_work(
+            &entry->plan->problem, entry->plan->variant.launch_count, lengths_of(entry));
+        work += event->sharer[i].work;
     }
     event->job.work = work > 1 ? work : 1;
-    event->job.family = family;
+    event->job.family = clattn__sharing_family(event->sharer, event->entry_count);
 }
 
 /* Lanes whose device has no plan for some step. */

@@ -70,28 +70,35 @@ uint32_t clattn__items_of_work(const clattn__lane *lane, const clattn_event *eve
                                 lane->dispatcher->backlog.lane[lane->index].units);
 }
 
-uint32_t clattn__slice_of(const clattn__lane *lane, const clattn_plan *plan, double work,
+/* What cuts a launch of the plan, from item `first` on; `work` is its step's. */
+static clattn__cut cut_of(const clattn__lane *lane, const clattn_plan *plan, double work,
                           uint32_t launch, uint32_t first)
 {
     const clattn__lane_state *state = &lane->dispatcher->backlog.lane[lane->index];
-    const double most = clattn__lane_most_work(state);
-    const uint32_t count = plan->launch[launch].count - first;
-    if (work <= most)
-        return count;
-    return clattn__items_within(plan->costs + plan->launch[launch].first + first, count,
-                                most / work_of_cost(plan, work), state->units);
+    if (!plan->costs) /* it has no items */
+        return (clattn__cut){.count = 0};
+    return (clattn__cut){.sums = plan->costs + plan->launch[launch].first + first,
+                         .count = plan->launch[launch].count - first,
+                         .whole = plan->costs[plan->groups],
+                         .work = work,
+                         .most = clattn__lane_most_work(state),
+                         .units = state->units};
+}
+
+uint32_t clattn__slice_of(const clattn__lane *lane, const clattn_plan *plan, double work,
+                          uint32_t launch, uint32_t first)
+{
+    const clattn__cut cut = cut_of(lane, plan, work, launch, first);
+    return clattn__slice(&cut);
 }
 
 uint32_t clattn__slices_of(const clattn__lane *lane, const clattn_plan *plan, double work)
 {
-    const clattn__lane_state *state = &lane->dispatcher->backlog.lane[lane->index];
-    const double most = clattn__lane_most_work(state);
     uint32_t slices = 0;
-    for (uint32_t i = 0; i < plan->variant.launch_count; i++)
-        slices += work > most && plan->launch[i].count
-                      ? clattn__slices(plan->costs + plan->launch[i].first, plan->launch[i].count,
-                                       most / work_of_cost(plan, work), state->units)
-                      : 1;
+    for (uint32_t i = 0; i < plan->variant.launch_count; i++) {
+        const clattn__cut cut = cut_of(lane, plan, work, i, 0);
+        slices += cut.count ? clattn__slices(&cut) : 1;
+    }
     return slices;
 }
 

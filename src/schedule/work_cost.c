@@ -39,10 +39,22 @@ uint32_t clattn__items_within(const double *sums, uint32_t count, double most, u
     return least * units;
 }
 
-uint32_t clattn__slices(const double *sums, uint32_t count, double most, uint32_t units)
+uint32_t clattn__slice(const clattn__cut *cut)
 {
+    if (cut->work <= cut->most)
+        return cut->count;
+    const double worth = cut->work / cut->whole; /* of a cost of 1 */
+    return clattn__items_within(cut->sums, cut->count, cut->most / worth, cut->units);
+}
+
+uint32_t clattn__slices(const clattn__cut *cut)
+{
+    clattn__cut left = *cut;
     uint32_t slices = 0;
-    for (uint32_t at = 0; at < count; slices++)
-        at += clattn__items_within(sums + at, count - at, most, units);
+    for (; left.count; slices++) {
+        const uint32_t count = clattn__slice(&left);
+        left.sums += count;
+        left.count -= count;
+    }
     return slices;
 }

@@ -60,9 +60,45 @@ Test(work_cost, parts_of_equal_cost)
         at += count;
     }
     cr_assert(parts >= 10 && parts <= 13, "%u parts", parts);
-    cr_assert_eq(clattn__slices(sums, ITEMS, most, 2), parts);
-    cr_assert_eq(clattn__slices(sums, ITEMS, 1e300, 2), 1);
-    cr_assert_eq(clattn__slices(sums, 0, most, 2), 0);
+}
+
+/* A step of ten times what a launch may be is cut into as many pieces; one of just that isn't cut,
+ * however little of it is left; nothing is no piece. */
+Test(work_cost, slices)
+{
+    double sums[ITEMS + 1];
+    cost_queries(true, sums);
+    clattn__cut cut = {sums, ITEMS, .whole = sums[ITEMS], .work = 5000, .most = 500, .units = 2};
+    uint32_t pieces = 0;
+    for (uint32_t at = 0; at < ITEMS; pieces++) {
+        const clattn__cut left = {sums + at, ITEMS - at, sums[ITEMS], 5000, 500, 2};
+        const uint32_t count = clattn__slice(&left);
+        cr_assert_eq(count, clattn__items_within(sums + at, ITEMS - at, sums[ITEMS] / 10, 2));
+        at += count;
+    }
+    cr_assert(pieces >= 10 && pieces <= 13, "%u pieces", pieces);
+    cr_assert_eq(clattn__slices(&cut), pieces);
+    cut.most = 5000;
+    cr_assert_eq(clattn__slice(&cut), ITEMS);
+    cr_assert_eq(clattn__slices(&cut), 1);
+    cut.most = 4999;
+    cr_assert_eq(clattn__slices(&cut), 2);
+    cut.most = 1; /* less than any item is */
+    cr_assert_eq(clattn__slice(&cut), 2);
+    cr_assert_eq(clattn__slices(&cut), ITEMS / 2);
+    cut.count = 0;
+    cr_assert_eq(clattn__slices(&cut), 0);
+}
+
+/* What is as much as a launch may be isn't cut, however it is rounded. */
+Test(work_cost, slices_of_all_that_may_be)
+{
+    for (int i = 1; i < 1000; i++) {
+        const double whole = i % 50 + 3, sums[] = {0, 1, 2, whole};
+        const clattn__cut cut = {sums, 3, whole, .work = 0.37 * i, .most = 0.37 * i, .units = 1};
+        cr_assert_eq(clattn__slice(&cut), 3);
+        cr_assert_eq(clattn__slices(&cut), 1);
+    }
 }
 
 Test(work_cost, how_many_items)

@@ -6,10 +6,9 @@
 #include "dispatch/settle.h"
 #include "dispatch/submission.h"
 #include "dispatch/transfer.h"
+#include "schedule/turn.h"
 
 #define MOST_TOGETHER 64
-/* How often a lane picks again because it must pass over what is due first. */
-#define MOST_LOOKS 64
 
 /* A failure to launch is that of the submission, or of the lane. */
 static void fail(clattn__lane *lane, clattn__job *job, clattn_status status)
@@ -136,42 +135,9 @@ static uint32_t items_now(const clattn__lane *lane, clattn__job *job, uint32_t i
     return work < job->work ? clattn__items_of_work(lane, clattn__event_of(job), work) : items;
 }
 
-/* Passes over the job if something in flight on another lane keeps it from this one. */
-static bool pass_over(const clattn__lane *lane, clattn__job *job)
+static bool is_kept(void *user, clattn__job *job)
 {
-    clattn_dispatcher *dispatcher = lane->dispatcher;
-    if (!dispatcher->distant || !clattn__transfer_conflicts(lane, clattn__event_of(job)))
-        return false;
-    if (clattn__backlog_block(job, lane->index))
-        clattn__cond_broadcast(&dispatcher->wake);
-    return true;
-}
-
-/* Of those that go along with the first one, those that can stay. */
-static uint32_t drop_blocked(const clattn__lane *lane, clattn__job **jobs, uint32_t count)
-{
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < count; i++)
-        if (!pass_over(lane, jobs[i]))
-            jobs[kept++] = jobs[i];
-    return kept;
-}
-
-/* What the lane should launch next and can; *looks (in, out): how often it may pick another time.
- */
-static uint32_t pick(const clattn__lane *lane, clattn__job **jobs, uint32_t *looks)
-{
-    clattn__backlog *backlog = &lane->dispatcher->backlog;
-    while (*looks > 0) {
-        const uint32_t count = clattn__backlog_pick(backlog, lane->index, jobs, MOST_TOGETHER);
-        if (count == 0 || !clattn__backlog_has_room(backlog, lane->index, jobs[0]->family) ||
-            !clattn__backlog_is_worth(backlog, lane->index, jobs, count, clattn__now_ns()))
-            return 0;
-        if (!pass_over(lane, jobs[0]))
-            return drop_blocked(lane, jobs, count);
-        --*looks;
-    }
-    return 0;
+    return clattn__transfer_conflicts(user, clattn__event_of(job));
 }
 
 static void launch(clattn__lane *lane, clattn__job *const *jobs, uint32_t count)
@@ -191,19 +157,23 @@ bool clattn__lane_feed(clattn__lane *lane)
 {
     clattn_dispatcher *dispatcher = lane->dispatcher;
     clattn__job *jobs[MOST_TOGETHER];
-    uint32_t looks = MOST_LOOKS;
+    clattn__turn turn = {.backlog = &dispatcher->backlog,
+                         .lane = lane->index,
+                         .is_kept = dispatcher->distant ? is_kept : NULL,
+                         .user = lane};
     bool fed = false;
-    if (!clattn__backlog_has_room(&dispatcher->backlog, lane->index, 0))
+    if (!clattn__turn_goes_on(&turn))
         return false;
-    if (dispatcher->backlog.lane_count > 1)
-        clattn__backlog_look(&dispatcher->backlog, lane->index);
-    while (clattn__backlog_has_room(&dispatcher->backlog, lane->index, 0)) {
-        const uint32_t count = pick(lane, jobs, &looks);
+    clattn__turn_begin(&turn);
+    while (clattn__turn_goes_on(&turn)) {
+        const uint32_t count = clattn__turn_next(&turn, clattn__now_ns(), jobs, MOST_TOGETHER);
         if (count == 0)
             break;
         launch(lane, jobs, count);
         fed = true;
     }
+    if (turn.news)
+        clattn__cond_broadcast(&dispatcher->wake);
     if (fed)
         clattn__cond_broadcast(&dispatcher->changed);
     return fed;

@@ -4,7 +4,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "schedule/backlog.h"
+#include "schedule/turn.h"
 
 static const uint64_t launch_ns = 1000000;
 
@@ -155,39 +155,33 @@ static void launch(world *w, uint32_t lane, clattn__job *const *jobs, uint32_t c
     w->last[lane]++;
 }
 
-/* Whether the lane must pass over it; if so, it does. */
-static bool pass_over(world *w, uint32_t lane, clattn__job *job)
-{
-    if (!conflicts(w, (const piece *)job, lane))
-        return false;
-    w->news = clattn__backlog_block(job, lane) || w->news;
-    w->blocked++;
-    return true;
-}
+/* A lane whose turn it is. */
+typedef struct looker {
+    world *world;
+    uint32_t lane;
+} looker;
 
-static uint32_t drop_blocked(world *w, uint32_t lane, clattn__job **jobs, uint32_t count)
+static bool is_kept(void *user, clattn__job *job)
 {
-    uint32_t kept = 1;
-    for (uint32_t i = 1; i < count; i++)
-        if (!pass_over(w, lane, jobs[i]))
-            jobs[kept++] = jobs[i];
+    const looker *l = user;
+    const bool kept = conflicts(l->world, (const piece *)job, l->lane);
+    l->world->blocked += kept;
     return kept;
 }
 
 static void feed(world *w, uint32_t lane)
 {
     clattn__job *jobs[TOGETHER];
-    if (!clattn__backlog_has_room(&w->backlog, lane, 0))
+    looker l = {w, lane};
+    clattn__turn turn = {&w->backlog, lane, is_kept, &l, 0, false};
+    uint32_t count;
+    if (!clattn__turn_goes_on(&turn))
         return;
-    clattn__backlog_look(&w->backlog, lane);
-    while (clattn__backlog_has_room(&w->backlog, lane, 0)) {
-        const uint32_t count = clattn__backlog_pick(&w->backlog, lane, jobs, TOGETHER);
-        if (count == 0 || !clattn__backlog_has_room(&w->backlog, lane, jobs[0]->family) ||
-            !clattn__backlog_is_worth(&w->backlog, lane, jobs, count, w->now))
-            break;
-        if (!pass_over(w, lane, jobs[0]))
-            launch(w, lane, jobs, drop_blocked(w, lane, jobs, count));
-    }
+    clattn__turn_begin(&turn);
+    while (clattn__turn_goes_on(&turn) &&
+           (count = clattn__turn_next(&turn, w->now, jobs, TOGETHER)) > 0)
+        launch(w, lane, jobs, count);
+    w->news = turn.news || w->news;
     w->looks_cut += w->backlog.left[lane] >= CLATTN__MOST_LEFT;
 }
 

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "schedule/backlog.h"
+#include "schedule/turn.h"
 
 static clattn__task task(double work, int32_t home)
 {
@@ -205,6 +205,64 @@ Test(placement, blocked_jobs_are_passed_over)
     clattn__backlog_look(&backlog, 1);
     clattn__backlog_look(&backlog, 1);
     cr_assert(clattn__backlog_block(&job[0], 1), "it was not blocked in between");
+}
+
+/* Jobs by a number that is in their user's set. */
+static bool is_in_set(void *user, clattn__job *job)
+{
+    return (*(const uint64_t *)user >> job->order & 1) != 0;
+}
+
+enum { TURNS = 60 };
+
+static clattn__turn begin_turn(clattn__backlog *backlog, uint64_t *set)
+{
+    clattn__turn turn = {.backlog = backlog, .lane = 1, .is_kept = is_in_set, .user = set};
+    clattn__turn_begin(&turn);
+    return turn;
+}
+
+/* What is kept from the lane doesn't go, neither first nor along with others. */
+Test(placement, turns)
+{
+    static clattn__backlog backlog;
+    static clattn__job job[TURNS], *chosen[TURNS];
+    uint64_t set = 0;
+    clattn__backlog_init(&backlog, 2, 1e6);
+    backlog.lane[0].flights = CLATTN__MOST_FLIGHTS; /* nothing is left to it */
+    clattn__turn turn = begin_turn(&backlog, &set);
+    cr_assert(!clattn__turn_goes_on(&turn), "nothing waits");
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, TURNS), 0);
+    for (uint32_t i = 0; i < TURNS; i++) {
+        job[i] = (clattn__job){.work = 1, .family = i < 4 ? 1 : 0, .order = i};
+        clattn__job_due(&job[i], 1000 + i, 0, UINT64_MAX);
+        clattn__backlog_add(&backlog, &job[i]);
+    }
+    turn = begin_turn(&backlog, &set);
+    cr_assert(clattn__turn_goes_on(&turn));
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 2, "its part of four");
+    cr_assert(!turn.news && turn.looks == CLATTN__MOST_LOOKS);
+    set = 2;
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 1, "the second stays");
+    cr_assert(chosen[0] == &job[0] && turn.news && turn.looks == CLATTN__MOST_LOOKS);
+    set = 1 | 2;
+    turn = begin_turn(&backlog, &set);
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 1);
+    cr_assert_eq(chosen[0], &job[2]);
+    cr_assert(turn.news && turn.looks == CLATTN__MOST_LOOKS - 2, "of the first of them");
+    turn = begin_turn(&backlog, &set);
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 1);
+    cr_assert(!turn.news, "those were kept from it before");
+    turn.looks = 3;
+    set = UINT64_MAX;
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 0, "enough");
+    cr_assert_eq(turn.looks, 0);
+    set = 0;
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 0);
+    turn = begin_turn(&backlog, &set);
+    backlog.lane[1].flights = CLATTN__MOST_FLIGHTS;
+    cr_assert(clattn__turn_goes_on(&turn), "for what shares no launches");
+    cr_assert_eq(clattn__turn_next(&turn, 0, chosen, 3), 0, "what is due first has no room");
 }
 
 /* Work is left to a lane that has it done clearly earlier, but not to one that can't have it. */

@@ -92,9 +92,10 @@ typedef int64_t clattn_i64 __attribute__((aligned(8)));
 #define CLATTN_T_ADDITIVE_ROWS 65 /* (B, H, blocks of queries), the same */
 #define CLATTN_T_ADDITIVE_SUMS 66 /* (B, H, ranges of keys, 2 rows of channels) */
 /* Of cache/rotary.cl. Where attention rotates its queries, Q is what ROTATED_Q is. */
-#define CLATTN_T_PLAIN_Q   67 /* (B, H, n_q, head_dim) the slot Q */
-#define CLATTN_T_ROTATED_Q 68 /* the same, F32 scratch or the slot OUT */
-#define CLATTN_T_COUNT     69
+#define CLATTN_T_PLAIN_Q    67 /* (B, H, n_q, head_dim) the slot Q */
+#define CLATTN_T_ROTATED_Q  68 /* the same, F32 scratch or the slot OUT */
+#define CLATTN_T_BIAS_PARTS 69 /* (B, H, n_q or n_kv) see gradient_bias_tile.cl */
+#define CLATTN_T_COUNT      70
 
 /* Channels of additive attention, rounded up, and floats of a strip of `width` rows of so many, see
  * common/additive.h. */

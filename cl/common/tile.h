@@ -183,17 +183,21 @@ typedef struct tile {
     __local float *ds;             /* (BLOCK_N, P_STEP) */
 } tile;
 
-/* A tile in the kernel that declares TILE_ARRAYS and has its arguments by their usual names. */
+/* What a tile is anywhere, in the kernel that declares TILE_ARRAYS and has its arguments by their
+ * usual names. */
+#define TILE_ANYWHERE                                                                              \
+    .row = row, .base = &base, .q = q, .k = k, .past_k = past_k, .v = v, .past_v = past_v,         \
+    .mask = mask, .bias = bias, .alibi = alibi, .q_lengths = q_lengths, .kv_lengths = kv_lengths,  \
+    .block_count = block_count, .block_index = block_index, .params = params, .seed = seed,        \
+    .pages = pages, .k_scales = k_scales, .v_scales = v_scales, .stage = tile_stage, .p = tile_p,  \
+    .lines = tile_lines, .odd = &tile_odd
+
+/* A tile of one batch entry and head. */
 #define TILE_OF(batch_, group_, head_, first_)                                                     \
     {                                                                                              \
-        .row = row, .base = &base, .q = q, .k = k, .past_k = past_k, .v = v, .past_v = past_v,     \
-        .mask = mask, .bias = bias, .alibi = alibi, .q_lengths = q_lengths,                        \
-        .kv_lengths = kv_lengths, .block_count = block_count, .block_index = block_index,          \
-        .params = params, .seed = seed, .pages = pages, .k_scales = k_scales,                      \
-        .v_scales = v_scales, .batch = batch_, .group = group_, .head = head_, .first = first_,    \
-        .queries = queries_of(row, &base, q_lengths, batch_), .stage = tile_stage, .p = tile_p,    \
-        .lines = tile_lines, .odd = &tile_odd,                                                     \
-        .token = keys_of(row, &base, kv_lengths, batch_).first                                     \
+        TILE_ANYWHERE, .batch = batch_, .group = group_, .head = head_, .first = first_,           \
+                       .queries = queries_of(row, &base, q_lengths, batch_),                       \
+                       .token = keys_of(row, &base, kv_lengths, batch_).first                      \
     }
 
 #define LOCAL_VECTOR(pointer) (*(__local float4 *)(pointer))

@@ -10,6 +10,8 @@
  *    queries       the gradient of Q K^T                  (where slices are, and free again)
  *    keys          the weight, after dropout              the gradient of Q K^T
  *
+ * The gradient of a bias is that of the final score, OF_BIAS, in the place of that of Q K^T.
+ *
  * Queries then get the sum of gradients times keys. Where KEYS_ARE_ROWS, columns are queries: keys
  * get the sum of gradients times queries, and values that of weights times GRAD_OUT. The order of a
  * sum is that of its columns: keys ascending; heads that share a key, and of each its queries
@@ -22,6 +24,11 @@
 
 #include "common/gradient.h"
 #include "common/tile_product.h"
+
+/* OF_BIAS: 1 where gradients are those of final scores. */
+#ifndef OF_BIAS
+#define OF_BIAS 0
+#endif
 
 /* ds has memory of its own, or is where slices are. */
 #if KEYS_ARE_ROWS
@@ -71,6 +78,23 @@ INLINE bounds seen_by(const tile *x, int r)
     return see;
 }
 
+/* Queries of a head that may see any of the keys `begin` to `end` - 1. */
+INLINE bounds queries_that_see(const pairs *of, int begin, int end)
+{
+    const long most = of->queries.count;
+    bounds seen;
+    seen.from = (int)clamp(begin - of->offset - of->row->right, 0L, most);
+    seen.to = (int)clamp(end - of->offset + of->row->left, 0L, most);
+    return seen;
+}
+
+/* How many from `first` on, up to `most` and before `end`, have one list of blocks. */
+INLINE int queries_of_list(__global const clattn_problem_row *row, int first, int end, int most)
+{
+    const int count = min(most, end - first);
+    return row->flags & CLATTN_F_BLOCKS ? min(count, row->block_q - first % row->block_q) : count;
+}
+
 /* Where the tile's queries, or those of the block, are, and what is known of them. */
 INLINE void find_gradient_queries(const tile *x, const pairs *of,
                                   __global const float *gradient_rows)
@@ -105,7 +129,7 @@ INLINE void product_blocks(const tile *x, int start, int count)
 /* Of query r, at `key` + lane. */
 typedef struct pair_lanes {
     float4 kept; /* weights after dropout, -0 for 0 */
-    float4 ds;   /* gradients of q . k, -0 where nothing is seen */
+    float4 ds;   /* gradients of q . k, or of scores, -0 where nothing is seen */
 } pair_lanes;
 
 /* From products q . k and GRAD_OUT . v of query r of the tile with the keys `start` + j + lane,
@@ -114,7 +138,7 @@ INLINE pair_lanes turn_lanes(const tile *x, const pairs *of, int r, bounds see, 
                              float4 product, float4 a)
 {
     const float4 hidden = (float4)(-INFINITY), nothing = (float4)(-0.0f);
-    float4 s = product * x->row->scale, turn = x->row->scale;
+    float4 s = product * x->row->scale, turn = OF_BIAS ? 1.0f : x->row->scale;
 #if FULL
     const int i = query_of_row(x, r);
     const float4 capped = cap_scores(of, s);
@@ -136,7 +160,8 @@ INLINE pair_lanes turn_lanes(const tile *x, const pairs *of, int r, bounds see, 
         a = factor == (float4)(0.0f) ? factor : a * factor;
         to.kept = factor == (float4)(0.0f) ? factor : w * factor;
     }
-    turn *= score_slopes(of, capped, s != hidden, i, start + j);
+    if (!OF_BIAS)
+        turn *= score_slopes(of, capped, s != hidden, i, start + j);
 #endif
     to.ds = w * (a - delta_of(x, r)) * turn;
     to.ds = to.ds == (float4)(0.0f) ? (float4)(0.0f) : to.ds;

@@ -16,14 +16,6 @@ typedef struct query_walk {
     int found;                /* 0: that was the last block */
 } query_walk;
 
-/* The queries from w->first on that have one list of blocks. */
-INLINE void set_columns(__global const clattn_problem_row *row, query_walk *w)
-{
-    w->columns = min(BLOCK_N, w->to - w->first);
-    if (row->flags & CLATTN_F_BLOCKS)
-        w->columns = min(w->columns, row->block_q - w->first % row->block_q);
-}
-
 /* To the next block of queries that has a run of the tile's keys. */
 INLINE void next_queries(tile *x, __local query_walk *kept)
 {
@@ -40,7 +32,7 @@ INLINE void next_queries(tile *x, __local query_walk *kept)
             w.first = w.from;
             w.head++;
         }
-        set_columns(x->row, &w);
+        w.columns = queries_of_list(x->row, w.first, w.to, BLOCK_N);
         w.r = run_init();
     }
     *kept = w;
@@ -49,18 +41,18 @@ INLINE void next_queries(tile *x, __local query_walk *kept)
 INLINE void begin_queries(tile *x, int begin, int end, __local query_walk *kept)
 {
     const pairs of = pairs_of_row(x, 0);
-    const long most = x->queries.count;
+    const bounds see = queries_that_see(&of, begin, end);
     query_walk w;
     w.r = run_init();
     w.begin = begin;
     w.end = end;
-    w.from = (int)clamp(begin - of.offset - x->row->right, 0L, most);
-    w.to = (int)clamp(end - of.offset + x->row->left, 0L, most);
+    w.from = see.from;
+    w.to = see.to;
     w.head = x->head;
     w.head_end = begin < end && w.from < w.to ? x->head + x->row->group : x->head;
     w.first = w.from;
     w.found = 0;
-    set_columns(x->row, &w);
+    w.columns = queries_of_list(x->row, w.first, w.to, BLOCK_N);
     *kept = w;
     next_queries(x, kept);
 }

@@ -1,5 +1,5 @@
 /* The tiles of gradients: what a work-group is and how much of a problem it has at a time, from
- * caps alone, and the launch of those for keys. */
+ * caps alone, and the launches of those for keys and biases. */
 #ifndef CLATTN_KERNELS_GRADIENT_SHAPES_H
 #define CLATTN_KERNELS_GRADIENT_SHAPES_H
 
@@ -16,5 +16,10 @@ void clattn__gradient_configure(const clattn__problem *problem, const clattn__ca
 
 /* The launch of gradient_keys_tile, where keys or values get something. */
 void clattn__add_gradient_keys_tile(const clattn__problem *problem, clattn__variant *variant);
+
+/* GRAD_BIAS where it is wanted: memory for its parts, bytes of it at most, and the launches. */
+void clattn__place_bias_parts(const clattn__problem *problem, clattn__variant *variant);
+double clattn__bias_parts_bound(const clattn__problem *problem);
+void clattn__add_gradient_bias_tile(const clattn__problem *problem, clattn__variant *variant);
 
 #endif

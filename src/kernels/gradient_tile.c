@@ -1,7 +1,7 @@
 /* The kernel of gradients for devices whose work-items are lanes: tiles in local memory, sums in
- * registers. Launches: gradient_rows, gradient_queries_tile, gradient_keys_tile, and those of
- * biases and sinks, which are the reference kernel's. CPUs can run it, slowly; there it comes after
- * gradient_simd. */
+ * registers. Launches: gradient_rows, gradient_queries_tile, gradient_keys_tile,
+ * gradient_bias_tile, gradient_bias_sums, and that of sinks. CPUs can run it, slowly; there it
+ * comes after gradient_simd. */
 #include "kernels/gradient_shapes.h"
 
 extern const clattn__kernel clattn__gradient_tile;
@@ -9,7 +9,9 @@ extern const clattn__kernel clattn__gradient_tile;
 static bool check(const clattn__problem *problem, const clattn__caps *caps, clattn__text *reason)
 {
     clattn__config config = {0};
-    return clattn__gradient_shape(problem, caps, &config, reason);
+    return clattn__gradient_shape(problem, caps, &config, reason) &&
+           clattn__check_workspace_bound(clattn__bias_parts_bound(problem), caps,
+                                         "parts of GRAD_BIAS", reason);
 }
 
 static void workspace(const clattn__problem *problem, const clattn__caps *caps,
@@ -17,6 +19,7 @@ static void workspace(const clattn__problem *problem, const clattn__caps *caps,
 {
     (void)caps;
     clattn__place_gradient_rows(problem, variant);
+    clattn__place_bias_parts(problem, variant);
 }
 
 static void launches(const clattn__problem *problem, clattn__variant *variant)
@@ -33,7 +36,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
     if (clattn__problem_has(problem, CLATTN_SLOT_GRAD_Q))
         clattn__launch_add(variant, &queries);
     clattn__add_gradient_keys_tile(problem, variant);
-    clattn__add_gradient_bias(problem, variant);
+    clattn__add_gradient_bias_tile(problem, variant);
     clattn__add_gradient_sink(problem, variant);
 }
 

@@ -179,8 +179,8 @@ Test(tile_shapes, of_gradients)
     cr_assert_gt(accepted, 0);
 }
 
-/* The launches that are the reference kernel's have its configuration. */
-Test(tile_shapes, gradients_of_biases_are_the_references)
+/* The launch that is scalar has a configuration of its own. */
+Test(tile_shapes, launches_of_gradients)
 {
     const clattn__caps caps = device_of(32768, 256);
     const clattn__problem problem = gradient_of(64, 128);
@@ -195,7 +195,7 @@ Test(tile_shapes, gradients_of_biases_are_the_references)
     } expected[] = {{"gradient_rows", 1, 64, 0},
                     {"gradient_queries_tile", 4, 128, 128},
                     {"gradient_keys_tile", 4, 128, 128},
-                    {"gradient_bias_reference", 1, 64, 0}};
+                    {"gradient_bias_tile", 4, 128, 128}};
     cr_assert_eq(variant.launch_count, COUNT(expected));
     for (size_t n = 0; n < COUNT(expected); n++) {
         const clattn__launch *launch = &variant.launch[n];
@@ -204,6 +204,41 @@ Test(tile_shapes, gradients_of_biases_are_the_references)
         cr_assert_eq(launch->config.group_size, expected[n].group_size, "%s", launch->function);
         cr_assert_eq(launch->config.dim_max, expected[n].dim_max, "%s", launch->function);
     }
+}
+
+/* Sums over queries or keys are a launch of their own, and memory that is linear. */
+Test(tile_shapes, gradients_of_shared_biases)
+{
+    const clattn__caps caps = device_of(32768, 256);
+    const clattn__kernel *kernel = kernel_named("gradient_tile");
+    for (uint32_t sums = 0; sums < 16; sums++) {
+        clattn__problem problem = gradient_of(64, 128);
+        clattn__config config = {0};
+        static clattn__variant variant;
+        problem.bias_sums = sums;
+        kernel->configure(&problem, &caps, &config);
+        clattn__kernel_make_variant(kernel, &problem, &caps, &config, &variant);
+        const bool has_parts = sums >> 2 != 0;
+        const clattn__launch *last = &variant.launch[variant.launch_count - 1];
+        cr_assert_eq(variant.launch_count, has_parts ? 5 : 4);
+        cr_assert_str_eq(last->function, has_parts ? "gradient_bias_sums" : "gradient_bias_tile");
+        cr_assert_eq(last->config.group_size, has_parts ? 64 : 128);
+        cr_assert_eq(last->tiling.all_batches, sums & 1);
+        cr_assert_eq(last->tiling.all_heads, sums >> 1 & 1);
+        cr_assert_leq(variant.workspace, 3 * 1000 * 4 * (4 + has_parts) + 256);
+    }
+}
+
+Test(tile_shapes, parts_of_biases_have_a_bound)
+{
+    clattn__caps caps = device_of(32768, 256);
+    clattn__problem problem = gradient_of(64, 128);
+    char why[256];
+    caps.max_allocation = 4096;
+    cr_assert(accepts("gradient_tile", &problem, &caps, why, sizeof why), "%s", why);
+    problem.bias_sums = 1 << 3;
+    cr_assert_not(accepts("gradient_tile", &problem, &caps, why, sizeof why));
+    cr_assert(strstr(why, "parts of GRAD_BIAS"), "%s", why);
 }
 
 /* What a device with lanes runs, of all kernels that accept. */

@@ -48,6 +48,18 @@ void rig_close(clattn_context *context)
     cr_assert_eq(clattn_context_destroy(context), CLATTN_OK, "%s", clattn_error_message());
 }
 
+bool rig_one_kind(clattn_context *context)
+{
+    clattn_device_info first = {.struct_size = sizeof first}, other = first;
+    cr_assert_eq(clattn_context_get_device(context, 0, &first), CLATTN_OK);
+    for (uint32_t i = 1; i < clattn_context_device_count(context); i++) {
+        cr_assert_eq(clattn_context_get_device(context, i, &other), CLATTN_OK);
+        if (strcmp(first.name, other.name) != 0 || strcmp(first.platform, other.platform) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Kernels for few queries have a companion that takes the other problems; `alone`: not. */
 static void each_kernel(rig_body body, bool alone)
 {

@@ -66,6 +66,8 @@ void rig_each_kernel_alone(rig_body body);
 /* A context with all kernels, of the device that CLATTN_DEVICE names, else of device 0. */
 clattn_context *rig_open(void);
 void rig_close(clattn_context *context);
+/* Its devices are of one kind, so that results have the same bits whichever takes the work. */
+bool rig_one_kind(clattn_context *context);
 
 /* Numbers in [-1, 1) that are the same on every system. */
 float rig_number(uint32_t *state);

@@ -2,7 +2,7 @@
 """The tests on every implementation of OpenCL that can be had: see ci/matrix.sh.
 
 matrix.py --home FOLDER [--quick] [--only IMPLEMENTATION]... [--family FAMILY]... [--suite SUITE]...
-          [--list]
+          [--test NAME]... [--list]
 matrix.py --self-test checks how it counts.
 
 Prints a table, writes build/matrix.json (a list of objects `implementation, family, suite, passed,
@@ -30,8 +30,8 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 # ---- what is tested -----------------------------------------------------------------------------
 
-# where: "" is this system, else a folder below --home with a system of its own. lanes: the device
-# says that it is a GPU, or that its vectors are of one float.
+# where: "" is this system, else the script in ci/ that runs programs in another one. lanes: the
+# device says that it is a GPU, or that its vectors are of one float.
 Implementation = namedtuple("Implementation", "name suites where environment lanes what",
                             defaults=("", {}, False, ""))
 POCL_13 = {"OCL_ICD_VENDORS": "/etc/OpenCL/vendors/pocl.icd"}
@@ -120,18 +120,12 @@ class Runner:
                  **claims(implementation, family)}
         self.environment = {name: value.format(home=home, log=self.log)
                             for name, value in found.items()}
-        self.system = pathlib.Path(home) / implementation.where if implementation.where else None
+        self.environment["CLATTN_MATRIX"] = str(home)  # ci/debian13.sh looks there, too
+        self.system = implementation.where
 
     def command(self, words):
         words = [str(word) for word in words]
-        if self.system:
-            # A mount namespace of its own: nothing stays mounted.
-            script = ('root=$1 tree=$2; shift 2; mkdir -p "$root$tree"; '
-                      'mount -t proc proc "$root/proc"; mount -t sysfs sys "$root/sys"; '
-                      'mount --bind /dev "$root/dev"; mount --bind "$tree" "$root$tree"; '
-                      'exec chroot "$root" /usr/bin/env -C "$tree" "$@"')
-            return ["unshare", "-m", "bash", "-ec", script, "x", self.system, ROOT, *words]
-        return words
+        return [str(ROOT / "ci" / f"{self.system}.sh"), *words] if self.system else words
 
     def run(self, words, extra=None, limit=900):
         """The exit status and what was printed."""
@@ -220,7 +214,10 @@ def test_list():
 def device(runner, _, few=None):
     passed, failed, skipped, reasons = 0, 0, 0, Counter()
     for test in test_list():
-        if few and test["name"].replace("device ", "") not in few:
+        name = test["name"].replace("device ", "")
+        if device.only and name not in device.only:
+            continue
+        if few and name not in few:
             skipped += 1
             reasons["left out where it is slow"] += 1
             continue
@@ -338,11 +335,13 @@ def parse():
     parser.add_argument("--family", action="append", metavar="FAMILY",
                         help="the last part of a kernel's name, or any: no family is forced")
     parser.add_argument("--suite", action="append", choices=SUITES, metavar="SUITE")
+    parser.add_argument("--test", action="append", metavar="NAME",
+                        help="of the device tests these programs alone")
     parser.add_argument("--list", action="store_true", help="names of what would run")
     parser.add_argument("--count", default="600", help="random combinations of ONNX' attributes")
     parser.add_argument("--seed", default="1")
     options = parser.parse_args()
-    onnx.count, onnx.seed = options.count, options.seed
+    onnx.count, onnx.seed, device.only = options.count, options.seed, options.test
     return options
 
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs the packages that are missing: `ci/packages.sh` for building and the demonstration,
-# `ci/packages.sh test` for the tests as well, `ci/packages.sh windows` (aarch64, musl, i686,
-# matrix, static, venv) for the scripts that need them; several groups may be named. On Debian and
-# Ubuntu; elsewhere it names what is missing.
+# `ci/packages.sh test` for the tests as well, `ci/packages.sh windows` (aarch64, debian13, musl,
+# i686, matrix, static, venv) for the scripts that need them; several groups may be named. On Debian
+# and Ubuntu; elsewhere it names what is missing.
 . "$(dirname "$0")/lib.sh"
 
 # when needed, how to see that it is there, Debian's package. One line each.
@@ -47,7 +47,7 @@ static  library libigdgmm.so              libigdgmm12
 static  library libopencl-clang.so        libopencl-clang14
 static  python  pip                       python3-pip
 matrix  command oclgrind                  oclgrind
-matrix  command debootstrap               debootstrap
+debian13 command debootstrap             debootstrap
 matrix  python  pip                       python3-pip
 matrix  python  ensurepip                 python3-venv
 venv    python  ensurepip                 python3-venv

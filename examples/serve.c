@@ -207,16 +207,21 @@ static void show_latency(const char *name, const latencies *list)
 static void show(const server *s, double seconds)
 {
     clattn_dispatcher_statistics made = {.struct_size = sizeof made};
-    if (clattn_dispatcher_get_statistics(s->dispatcher, &made) != CLATTN_OK ||
-        !made.lane[0].submissions)
+    uint64_t launches = 0, submissions = 0;
+    if (clattn_dispatcher_get_statistics(s->dispatcher, &made) != CLATTN_OK)
+        return;
+    for (uint32_t i = 0; i < made.lanes && i < CLATTN_LANE_LIMIT; i++) {
+        launches += made.lane[i].launches;
+        submissions += made.lane[i].submissions;
+    }
+    if (submissions == 0)
         return;
     printf("%s%.1f s  %.0f tokens/s  %llu answered  %llu in line  p50/p99, ms:",
            isatty(1) ? "\r" : "", seconds, (double)s->latency[TOKEN].count / seconds,
            (unsigned long long)s->answered, (unsigned long long)(s->arrived - s->begun));
     show_latency("token", &s->latency[TOKEN]);
     show_latency("chunk", &s->latency[PROMPT]);
-    printf("  %.2f launches%s", (double)made.lane[0].launches / (double)made.lane[0].submissions,
-           isatty(1) ? "  " : "\n");
+    printf("  %.2f launches%s", (double)launches / (double)submissions, isatty(1) ? "  " : "\n");
     fflush(stdout);
 }
 

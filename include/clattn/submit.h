@@ -201,23 +201,24 @@ CLATTN_API clattn_status clattn_event_cancel(clattn_event *event);
 typedef void (*clattn_event_fn)(void *user, clattn_event *event, clattn_status status);
 
 /* Several may be set. CLATTN_ERR_UNSUPPORTED on queues of the caller's, where clattn has no thread:
- * clattn_event_get_cl and clSetEventCallback do the same there. */
+ * clattn_event_get_cl and clSetEventCallback do the same there; of an event whose dispatcher was
+ * destroyed, too. */
 CLATTN_API clattn_status clattn_event_set_callback(clattn_event *event, clattn_event_fn function,
                                                    void *user);
 
 /* Nanoseconds. */
 typedef struct clattn_event_profile {
     uint32_t struct_size;
-    uint32_t launches;  /* kernels, shared ones included */
+    uint32_t launches;  /* commands, shared ones included: kernels, transfers, markers */
     uint64_t held_ns;   /* from the submission until its first launch was enqueued */
     uint64_t queued_ns; /* from there until the device began */
     uint64_t ran_ns;    /* until it ended */
-    uint64_t device_ns; /* of these, those in which its kernels ran */
+    uint64_t device_ns; /* of these, those in which its commands ran */
 } clattn_event_profile;
 
 /* Of a submission that is done; profile->struct_size must be set. CLATTN_ERR_BUSY before,
  * CLATTN_ERR_UNSUPPORTED where the queue has no times: on one of the caller's without
- * CL_QUEUE_PROFILING_ENABLE. */
+ * CL_QUEUE_PROFILING_ENABLE; and of what was never launched. */
 CLATTN_API clattn_status clattn_event_get_profile(clattn_event *event,
                                                   clattn_event_profile *profile);
 
@@ -225,10 +226,10 @@ CLATTN_API clattn_status clattn_event_get_profile(clattn_event *event,
 CLATTN_API void clattn_event_release(clattn_event *event);
 
 typedef struct clattn_lane_statistics {
-    uint64_t launches;    /* kernels */
-    uint64_t submissions; /* that ended on it */
+    uint64_t launches;    /* commands: kernels, transfers, markers */
+    uint64_t submissions; /* launched on it, again if they began again */
     uint64_t shared;      /* steps that shared their launches with others */
-    uint64_t busy_ns;     /* in which the device worked for it */
+    uint64_t busy_ns;     /* in which the device worked for it; 0 where the queue has no times */
     double speed;         /* as measured; what it means is the same on every lane */
     uint64_t in_flight;   /* submissions, now */
 } clattn_lane_statistics;
@@ -245,7 +246,8 @@ typedef struct clattn_dispatcher_statistics {
     uint64_t refused;         /* CLATTN_ERR_BUSY */
     uint64_t waiting;         /* held back, now */
     uint64_t most_unfinished; /* at one time */
-    uint64_t waiting_ns;      /* for which those that began were held back, all together */
+    uint64_t waiting_ns;      /* for which those that began were held back, all together; for one
+                                 that began again from its submission each time */
     uint64_t steals;          /* times that a head queue (sequence and head) went to another lane */
     uint64_t bytes_moved;     /* to and from devices that don't work on host memory itself */
     clattn_lane_statistics lane[CLATTN_LANE_LIMIT];

@@ -114,14 +114,25 @@ static void sleep_until(clattn__onlooker *onlooker, bool watched, uint64_t end, 
     *pause = *pause < MOST_PAUSE_NS / 2 ? *pause * 2 : MOST_PAUSE_NS;
 }
 
+/* When it expires, if it hasn't begun. */
+static uint64_t deadline_of(clattn_event *event)
+{
+    clattn_dispatcher *dispatcher = event->dispatcher;
+    clattn__mutex_lock(&dispatcher->lock);
+    const bool begun = event->begun || atomic_load(&event->launched);
+    const uint64_t deadline = begun ? UINT64_MAX : event->expires;
+    clattn__mutex_unlock(&dispatcher->lock);
+    return deadline;
+}
+
 /* `end`, or the first deadline of those that haven't begun, which is then looked at in time. */
 static uint64_t deadline_before(clattn_event *const *events, uint32_t count, uint64_t end)
 {
     const uint64_t now = clattn__now_ns();
-    for (uint32_t i = 0; i < count; i++)
-        if (!atomic_load(&events[i]->launched) && events[i]->expires > now &&
-            events[i]->expires < end)
-            end = events[i]->expires;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t deadline = deadline_of(events[i]);
+        end = deadline > now && deadline < end ? deadline : end;
+    }
     return end;
 }
 

@@ -120,6 +120,8 @@ clattn_status clattn__event_wait(clattn_event *event, uint64_t timeout_ns)
         status = clattn__event_poll(event);
         if (status != CLATTN_PENDING)
             return status;
+        if (end != UINT64_MAX && clattn__now_ns() >= end)
+            return fail_late(timeout_ns);
         clattn__sleep_ns(10000); /* earlier submissions of the lane are about to be done */
     }
 }

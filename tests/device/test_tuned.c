@@ -382,11 +382,11 @@ Test(tuned, a_search)
     const clattn_status status = clattn_tune(context, &how, see, &seen);
     if (strcmp(info.family, "simd") == 0) {
         cr_assert_eq(status, CLATTN_OK, "%s", clattn_error_message());
-        cr_assert_eq(seen.classes, 4);
+        cr_assert_eq(seen.classes, 6);
         cr_assert_geq(seen.calls, 5);
         cr_assert_float_eq(seen.done, 1, 1e-9);
         cr_assert_geq(count_rows(), 2);
-        cr_assert_leq(count_rows(), 2 + 4);
+        cr_assert_leq(count_rows(), 2 + 6);
         cr_assert_eq(files_in(folder), 1, "something is left beside the file");
     }
     rig_close(context);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schedule/backlog.h"
+#include "schedule/turn.h"
 
 static uint64_t random_state;
 
@@ -225,16 +225,8 @@ static void launch_whole(sim *s, uint32_t lane, clattn__job *const *chosen, uint
     put(s, lane, work, done, count);
 }
 
-static bool launch_one(sim *s, uint32_t lane)
+static void launch(sim *s, uint32_t lane, clattn__job **chosen, uint32_t count)
 {
-    clattn__job *chosen[BATCH];
-    if (!clattn__backlog_has_room(&s->backlog, lane, 0))
-        return false;
-    clattn__backlog_look(&s->backlog, lane);
-    const uint32_t count = clattn__backlog_pick(&s->backlog, lane, chosen, BATCH);
-    if (count == 0 || !clattn__backlog_has_room(&s->backlog, lane, chosen[0]->family) ||
-        !clattn__backlog_is_worth(&s->backlog, lane, chosen, count, s->now))
-        return false;
     sim_job *j = of(chosen[0]);
     check_order(s, j, lane);
     check_turn(s, j, lane);
@@ -245,7 +237,19 @@ static bool launch_one(sim *s, uint32_t lane)
         launch_part(s, lane, j, share ? share : 1, items);
     else
         launch_whole(s, lane, chosen, count);
-    return true;
+}
+
+static void take_turn(sim *s, uint32_t lane)
+{
+    clattn__job *chosen[BATCH];
+    clattn__turn turn = {.backlog = &s->backlog, .lane = lane};
+    uint32_t count = 1;
+    clattn__turn_begin(&turn);
+    while (count > 0 && clattn__turn_goes_on(&turn)) {
+        count = clattn__turn_next(&turn, s->now, chosen, BATCH);
+        if (count > 0)
+            launch(s, lane, chosen, count);
+    }
 }
 
 static bool has_ready_work(const sim *s, uint32_t lane)
@@ -404,8 +408,7 @@ static void simulate(sim *s)
         lose_some(s);
         note_ready(s);
         for (uint32_t lane = 0; lane < s->backlog.lane_count; lane++)
-            while (launch_one(s, lane))
-                ;
+            take_turn(s, lane);
         check_idle(s);
     }
 }

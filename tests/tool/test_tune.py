@@ -11,7 +11,10 @@ import tool_case
 HEADER = "clattn tuning 1\n"
 NARROW = "VEC=4 ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 BLOCK_N=64"  # fits every device
 TOO_LARGE = NARROW.replace("ROWS=4", "ROWS=5")  # doesn't divide the block
-CLASSES = {"dim=64", "dim=64,short", "dim=128", "dim=128,short"}  # of --quick
+# Of --quick.
+CLASSES = {("attention_simd", problems)
+           for problems in ("dim=64", "dim=64,short", "dim=128", "dim=128,short")}
+CLASSES |= {("attention_decode_simd", problems) for problems in ("queries=1", "queries=3+")}
 
 
 class TuneCase(tool_case.ToolCase):
@@ -43,10 +46,9 @@ class Search(TuneCase):
         self.assertLess(time.monotonic() - start, 60)
         self.assertEqual(found["file"], str(self.path))
         self.assertEqual(found["device"], self.device()["name"])
-        self.assertEqual({row["problems"] for row in found["classes"]}, CLASSES)
+        self.assertEqual({(row["kernel"], row["problems"]) for row in found["classes"]}, CLASSES)
         faster = set()
         for row in found["classes"]:
-            self.assertEqual(row["kernel"], "attention_simd")
             self.assertIn(row["best"], ("built-in", "faster", "no time"))
             self.assertEqual(row["speedup"] > 1, row["best"] == "faster")
             self.assertGreaterEqual(row["tried"], 0)
@@ -60,8 +62,8 @@ class Search(TuneCase):
     def test_text(self):
         said = self.run_tune("--device", "0", "--quick", "--budget", "0.5")
         self.assertIn(self.device()["name"], said)
-        self.assertRegex(said, r"(?m)^attention_simd +dim=64 +(built-in|faster) +\d\.\d{3}")
-        self.assertRegex(said, rf"\d of 4 classes [^\n]* kept in {self.path}\n$")
+        self.assertRegex(said, r"(?m)^attention_(decode_)?simd +\S+ +(built-in|faster) +\d\.\d{3}")
+        self.assertRegex(said, rf"\d of {len(CLASSES)} classes [^\n]* kept in {self.path}\n$")
 
     def test_what_can_not_work(self):
         for words, argument in (

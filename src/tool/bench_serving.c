@@ -238,7 +238,7 @@ clattn_status serving_dispatcher(clattn_context *context, int naive, int traced,
     clattn_dispatcher_options options;
     clattn_dispatcher_options_init(&options);
     options.direct = naive != 0;
-    options.launch_ns = naive ? 0 : 150000; /* what others wait for, about */
+    options.launch_ns = naive ? 0 : 200000; /* what others wait for, about */
     options.trace_size = traced ? 1u << 16 : 0;
     return clattn_dispatcher_create(context, &options, dispatcher);
 }

@@ -166,14 +166,14 @@ static inline float sum_of_lanes8(float8 x)
 #ifndef NO_PREFETCH
 #define NO_PREFETCH 0
 #endif
-/* Fetches the line at an address, a size_t, which need not be valid. A built-in function of clang,
- * on which the OpenCL compilers for CPUs are built. */
+/* Fetches the line at an address, a size_t, which need not be valid; PREFETCH_SECOND into the
+ * second cache alone. A built-in function of clang, on which the OpenCL compilers for CPUs are
+ * built. */
 #if NO_PREFETCH
 #define PREFETCH(address)        ((void)(address))
 #define PREFETCH_SECOND(address) ((void)(address))
 #else
 #define PREFETCH(address)        __builtin_prefetch((const void *)(address))
-                                             /* The same into the second cache alone. */
 #define PREFETCH_SECOND(address) __builtin_prefetch((const void *)(address), 0, 2)
 #endif
 

@@ -187,6 +187,7 @@ static float *stored_of(clattn_context *context, const rig_shape *shape, clattn_
 static const clattn_dtype types[] = {CLATTN_F32, CLATTN_F16, CLATTN_I8};
 enum { TYPES = COUNT(types) };
 
+/* Rows that are shorter than a vector of integers belong to other kernels. */
 static bool takes(const rig_shape *shape, clattn_dtype dtype)
 {
     return dtype == CLATTN_F32 || (shape->head_dim >= 64 && shape->value_dim >= 64);

@@ -107,28 +107,34 @@
 
 /* Values of a block, which stay in the first cache while all columns and rows go through them. */
 #define VALUES 32
-/* Keys ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
- * in the time that memory takes to answer. What is read in turn is prefetched into the second
- * cache, from farther away. */
+/* Whether of lines that are next to each other every other one is prefetched, because the second
+ * cache's own prefetcher brings the one beside it: of floats, unless several queries' products keep
+ * it waiting. */
+#define EVERY_OTHER (IN_TURN && STORAGE == CLATTN_D_F32 && ROWS <= 2)
+/* Rows ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
+ * in the time that memory takes to answer. What is read in turn goes into the second cache. */
+#define KEYS_AHEAD (VEC * (STORAGE == CLATTN_D_F32 ? 1 : STORAGE < CLATTN_D_I8 ? 2 : 4))
 #if IN_TURN
-#define AHEAD                 (STORAGE == CLATTN_D_F32 ? 32 : STORAGE < CLATTN_D_I8 ? 64 : 96)
-#define VALUES_AHEAD(count)   AHEAD
-#define PREFETCH_ROW(address) PREFETCH_SECOND(address)
+#define BYTES_AHEAD              (EVERY_OTHER ? 8192 : 16384)
+#define AHEAD(dim)               max(BYTES_AHEAD / (int)bytes_of(dim, STORAGE), 1)
+#define VALUES_AHEAD(dim, count) AHEAD(dim)
+#define PREFETCH_ROW(address)    PREFETCH_SECOND(address)
 #else
-#define AHEAD                 (VEC * (STORAGE == CLATTN_D_F32 ? 1 : STORAGE < CLATTN_D_I8 ? 2 : 4))
-#define VALUES_AHEAD(count)   (count)
-#define PREFETCH_ROW(address) PREFETCH(address)
+#define AHEAD(dim)               KEYS_AHEAD
+#define VALUES_AHEAD(dim, count) (count)
+#define PREFETCH_ROW(address)    PREFETCH(address)
 #endif
+/* Whether lines are prefetched one by one, as elements are read, which leaves the processor time to
+ * compute while they come: where a piece of floats is a line, or has to be. Of what is narrower a
+ * line is asked for several times, which is cheaper than a condition. With narrow vectors all lines
+ * of a row are prefetched at once, unless there are floats and several queries, with enough to
+ * compute. */
+#define WIDE         (EVERY_OTHER || 4 * VEC >= LINE || (STORAGE == CLATTN_D_F32 && ROWS > 1))
+#define ASKED_PIECES ((EVERY_OTHER ? 2 : 1) * LINE / 4 / VEC)
 /* Keys ahead whose memory pages are touched, so that the processor has their addresses translated
  * before lines of them are prefetched: pages of few tokens lie far apart. */
-#define FAR_AHEAD   (2 * (AHEAD > VALUES ? AHEAD : VALUES))
+#define FAR_AHEAD   (2 * (KEYS_AHEAD > VALUES ? KEYS_AHEAD : VALUES))
 #define MEMORY_PAGE 4096 /* bytes, or more */
-/* Whether lines are prefetched one by one, as elements are read, which leaves the processor time to
- * compute while they come: where a piece of floats is a line. Of what is narrower a line is asked
- * for several times, which is cheaper than a condition. With narrow vectors all lines of a row are
- * prefetched at once, unless there are floats and several queries, with enough to compute. */
-#define WIDE           (4 * VEC >= LINE || (STORAGE == CLATTN_D_F32 && ROWS > 1))
-#define PIECES_OF_LINE (LINE / 4 / VEC)
 /* What stands for the weight of an invisible pair in a careful pass. */
 #define INVISIBLE (-1.0f)
 
@@ -180,8 +186,8 @@ INLINE __global const uchar *address_of(const rows_of *of, int j)
     return element_at(of->memory[j < of->n_past ? 0 : 1], row_begin(of, j), STORAGE);
 }
 
-/* Touches the memory pages of `count` rows that come FAR_AHEAD behind row `key`, unless lines of
- * them are prefetched from as far. */
+/* Touches the memory pages of `count` rows that come FAR_AHEAD behind row `key`, unless rows are
+ * read in turn, where a page is translated once for all of its lines. */
 INLINE void touch_pages(const decode *x, const rows_of *of, int key, int count)
 {
     if (IN_TURN || key >= x->to - FAR_AHEAD)

@@ -73,10 +73,36 @@ INLINE void add_key(const float *q, int d, const places *keys, int key, int c,
 {
     vfloat k[PIECES];
     load_key(keys, key, d, k);
-    if (WIDE && d / VEC % PIECES_OF_LINE == 0)
-        PREFETCH_ROW((size_t)(keys->at[key] + bytes_of(d, STORAGE)) + keys->ahead);
     add_products(q, d, k, c, sum);
 }
+
+/* Prefetches the line that is `ahead` behind the piece from dimension d on of one of the keys,
+ * unless whole rows are prefetched. */
+INLINE void prefetch_key(const places *keys, int key, int d)
+{
+    if (WIDE)
+        PREFETCH_ROW((size_t)(keys->at[key] + bytes_of(d, STORAGE)) + keys->ahead);
+}
+
+#if IN_TURN
+/* The first `whole` dimensions of a key, one after the other. */
+INLINE void add_whole_key(const float *q, int whole, const places *keys, int key, int c,
+                          vfloat sum[ROWS][KEYS])
+{
+    int d = 0;
+    for (; d + ASKED_PIECES * STEP <= whole; d += ASKED_PIECES * STEP) {
+        prefetch_key(keys, key, d);
+#pragma unroll
+        for (int n = 0; n < ASKED_PIECES; n++)
+            add_key(q, d + n * STEP, keys, key, c, sum);
+    }
+    if (ASKED_PIECES == 1 || d == whole)
+        return;
+    prefetch_key(keys, key, d);
+    for (; d < whole; d += STEP)
+        add_key(q, d, keys, key, c, sum);
+}
+#endif
 
 /* Products of ROWS queries with the keys of a group, lane by lane. */
 INLINE void product_keys(const float *q, int dim, const places *keys, int group,
@@ -91,13 +117,15 @@ INLINE void product_keys(const float *q, int dim, const places *keys, int group,
 #if IN_TURN
 #pragma unroll
     for (int c = 0; c < KEYS; c++)
-        for (int d = 0; d < whole; d += STEP)
-            add_key(q, d, keys, KEY_OF(group, c), c, sum);
+        add_whole_key(q, whole, keys, KEY_OF(group, c), c, sum);
 #else
     for (int d = 0; d < whole; d += STEP)
 #pragma unroll
-        for (int c = 0; c < KEYS; c++)
+        for (int c = 0; c < KEYS; c++) {
+            if (d / VEC % ASKED_PIECES == 0)
+                prefetch_key(keys, KEY_OF(group, c), d);
             add_key(q, d, keys, KEY_OF(group, c), c, sum);
+        }
 #endif
     if (whole == dim)
         return;
@@ -155,7 +183,7 @@ INLINE void place_keys(const decode *x, int key, places *to)
                                      : keys->scales + scale_begin(keys, j);
 #endif
     }
-    to->ahead = address_of(keys, key + min(AHEAD, x->to - 1 - key)) - to->at[0];
+    to->ahead = address_of(keys, key + min(AHEAD(x->row->head_dim), x->to - 1 - key)) - to->at[0];
 }
 
 INLINE void score_split(const decode *x)

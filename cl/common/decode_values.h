@@ -42,7 +42,7 @@ INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, c
             if (c >= cols)
                 continue;
             load_value(of, j, begin + c * VEC, v + c);
-            if (WIDE && c % PIECES_OF_LINE == 0)
+            if (WIDE && c % ASKED_PIECES == 0)
                 PREFETCH_ROW((size_t)(of->at + j * of->step + bytes_of(begin + c * VEC, STORAGE)) +
                              of->ahead);
         }
@@ -116,7 +116,9 @@ INLINE void value_split(const decode *x, int careful)
         of.count = values_of_block(x, key);
         of.at = address_of(values, key);
         of.step = bytes_of(values->step[key < values->n_past ? 0 : 1], STORAGE);
-        of.ahead = address_of(values, key + min(VALUES_AHEAD(of.count), x->to - 1 - key)) - of.at;
+        of.ahead = address_of(values, key + min(VALUES_AHEAD(x->row->value_dim, of.count),
+                                                x->to - 1 - key)) -
+                   of.at;
 #if GROUP_SCALES
         of.scales = values->scales + scale_begin(values, key);
         of.scale_step = values->scale_step;

@@ -5,42 +5,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "rig.h"
+#include "tuned_rig.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
+#define KERNEL       "attention_decode_simd"
 #define LSE          CLATTN_SLOT_BIT(CLATTN_SLOT_LSE)
 
-static char folder[64], path[96];
-static clattn_context_options options;
-
-static void remove_folder(void)
-{
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
-}
+static tuned_rig rig;
 
 static void begin(void)
 {
-    clattn_context_options_init(&options);
-    strcpy(folder, "/tmp/clattn-streams-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    options.cache_dir = folder;
-    options.device = "0";
-    options.kernel = "attention_decode_simd";
-    cr_assert_eq(clattn_tuning_path(&options, path, sizeof path), CLATTN_OK);
+    tuned_begin(&rig);
+    rig.options.kernel = KERNEL;
 }
 
-TestSuite(decode_streams, .init = begin, .fini = remove_folder);
-
-static clattn_context *open_context(void)
+static void finish(void)
 {
-    clattn_context *context;
-    cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return context;
+    tuned_finish(&rig);
 }
+
+TestSuite(decode_streams, .init = begin, .fini = finish);
 
 /* How the kernel is configured for so many queries that share keys. */
 static void configuration_of(clattn_context *context, int queries, char *text, size_t size)
@@ -52,7 +39,7 @@ static void configuration_of(clattn_context *context, int queries, char *text, s
     desc.batch = desc.n_kv_head = desc.n_q = 1;
     desc.n_head = queries;
     desc.n_kv = 600;
-    desc.head_dim = desc.value_dim = 64;
+    desc.head_dim = desc.value_dim = 200;
     cr_assert_eq(clattn_plan_attention(context, &desc, &plan), CLATTN_OK, "%s",
                  clattn_error_message());
     cr_assert_eq(clattn_plan_get_info(plan, &info), CLATTN_OK);
@@ -76,19 +63,13 @@ static const struct {
 static void write_file(clattn_context *context, char streams)
 {
     char configuration[256];
-    clattn_device_info info = {.struct_size = sizeof info};
-    FILE *file = fopen(path, "wb");
-    cr_assert_not_null(file);
-    cr_assert_eq(clattn_context_device_info(context, &info), CLATTN_OK);
-    fputs("clattn tuning 1\n", file);
+    const clattn_device_info info = tuned_device(context);
+    unlink(rig.path);
     for (size_t i = 0; i < COUNT(classes); i++) {
         configuration_of(context, classes[i].queries, configuration, sizeof configuration);
         *streams_in(configuration) = streams;
-        fprintf(file, "attention_decode_simd\t%s\t%s\t%s\t%s\t%s\t%s\t%u\t1.5\n", classes[i].name,
-                configuration, clattn_version_string(), info.name, info.driver,
-                info.platform_version, (unsigned)info.compute_units);
+        tuned_add_row(&rig, KERNEL, &info, classes[i].name, configuration);
     }
-    cr_assert_eq(fclose(file), 0);
 }
 
 static void expect_streams(clattn_context *context, char streams)
@@ -102,29 +83,37 @@ static void expect_streams(clattn_context *context, char streams)
 
 static bool is_for_the_device(void)
 {
-    clattn_device_info info = {.struct_size = sizeof info};
-    options.kernel = NULL;
-    clattn_context *context = open_context();
-    cr_assert_eq(clattn_context_device_info(context, &info), CLATTN_OK);
+    rig.options.kernel = NULL;
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     rig_close(context);
-    options.kernel = "attention_decode_simd";
+    rig.options.kernel = KERNEL;
     return strcmp(info.family, "simd") == 0;
 }
 
+#define FLOATS (1u << CLATTN_F32)
+#define HALVES (1u << CLATTN_F16)
+#define BYTES  (1u << CLATTN_I8)
+
 /* One, two, three, four and seven queries that share keys; around vectors and splits; dimensions
- * that are whole tiles, halves of them and neither. */
-static const rig_shape shapes[] = {
-    {1, 2, 2, 1, 513, 128, 128, CLATTN_ALIGN_NONE},
-    {1, 2, 2, 1, 17, 64, 64, CLATTN_ALIGN_NONE},
-    {1, 1, 1, 1, 1, 80, 96, CLATTN_ALIGN_NONE},
-    {1, 4, 2, 1, 531, 72, 200, CLATTN_ALIGN_NONE},
-    {2, 2, 1, 1, 31, 128, 64, CLATTN_ALIGN_NONE},
-    {1, 3, 1, 1, 100, 33, 47, CLATTN_ALIGN_NONE},
-    {1, 4, 1, 1, 1300, 128, 128, CLATTN_ALIGN_NONE},
-    {1, 8, 2, 1, 16, 96, 80, CLATTN_ALIGN_NONE},
-    {1, 1, 1, 7, 550, 64, 128, CLATTN_ALIGN_BOTTOM_RIGHT},
+ * that are whole tiles, halves of them and neither, all of the same bound, so that programs are
+ * few. Of halves what differs is how elements are loaded; bytes are read in turn for one query
+ * alone, else both numbers of streams are the same code. */
+static const struct {
+    rig_shape shape;
+    unsigned types; /* of keys and values */
+} cases[] = {
+    {{1, 2, 2, 1, 513, 128, 200, CLATTN_ALIGN_NONE}, FLOATS | HALVES | BYTES},
+    {{1, 2, 2, 1, 17, 64, 256, CLATTN_ALIGN_NONE}, FLOATS | HALVES | BYTES},
+    {{1, 1, 1, 1, 1, 192, 96, CLATTN_ALIGN_NONE}, FLOATS | HALVES | BYTES},
+    {{1, 4, 2, 1, 531, 72, 200, CLATTN_ALIGN_NONE}, FLOATS},
+    {{2, 2, 1, 1, 31, 256, 64, CLATTN_ALIGN_NONE}, FLOATS},
+    {{1, 3, 1, 1, 100, 33, 175, CLATTN_ALIGN_NONE}, FLOATS},
+    {{1, 4, 1, 1, 1040, 128, 192, CLATTN_ALIGN_NONE}, FLOATS | HALVES},
+    {{1, 8, 2, 1, 16, 160, 80, CLATTN_ALIGN_NONE}, FLOATS | HALVES},
+    {{1, 1, 1, 7, 550, 47, 175, CLATTN_ALIGN_BOTTOM_RIGHT}, FLOATS},
 };
-enum { SHAPES = COUNT(shapes), LARGEST = 1300 * 128 };
+enum { CASES = COUNT(cases), LARGEST = 1040 * 192 };
 
 /* Of floats, and right. */
 static float *floats_of(clattn_context *context, const rig_shape *shape)
@@ -187,61 +176,55 @@ static float *stored_of(clattn_context *context, const rig_shape *shape, clattn_
 static const clattn_dtype types[] = {CLATTN_F32, CLATTN_F16, CLATTN_I8};
 enum { TYPES = COUNT(types) };
 
-/* Rows that are shorter than a vector of integers belong to other kernels. */
-static bool takes(const rig_shape *shape, clattn_dtype dtype)
+static float *result_of(clattn_context *context, int c, clattn_dtype type)
 {
-    return dtype == CLATTN_F32 || (shape->head_dim >= 64 && shape->value_dim >= 64);
+    rig_say("case %d, type %d", c, (int)type);
+    return type == CLATTN_F32 ? floats_of(context, &cases[c].shape)
+                              : stored_of(context, &cases[c].shape, type);
 }
 
-static float *result_of(clattn_context *context, int s, int t)
+static void compare(clattn_context *one, clattn_context *four, int c, clattn_dtype type)
 {
-    rig_say("shape %d, type %d", s, (int)types[t]);
-    if (!takes(&shapes[s], types[t]))
-        return NULL;
-    return types[t] == CLATTN_F32 ? floats_of(context, &shapes[s])
-                                  : stored_of(context, &shapes[s], types[t]);
+    const rig_shape *shape = &cases[c].shape;
+    float *of_one = result_of(one, c, type), *of_four = result_of(four, c, type);
+    const int64_t count = shape->batch * shape->n_head * shape->n_q * shape->value_dim;
+    cr_assert_arr_eq(of_one, of_four, (size_t)count * sizeof *of_one, "%s", rig_said());
+    free(of_one);
+    free(of_four);
 }
 
 /* A context with a tuning file that says so; `built_in` ignores it. */
 static clattn_context *with_streams(clattn_context *built_in, char streams)
 {
     write_file(built_in, streams);
-    return open_context();
+    return tuned_open(&rig);
 }
 
-Test(decode_streams, have_the_same_bits)
-{
-    if (!is_for_the_device())
-        return;
-    clattn_context *built_in = open_context();
-    clattn_context *one = with_streams(built_in, '1'), *four = with_streams(built_in, '4');
-    expect_streams(one, '1');
-    expect_streams(four, '4');
-    for (int s = 0; s < SHAPES; s++)
-        for (int t = 0; t < TYPES; t++) {
-            const rig_shape *shape = &shapes[s];
-            float *of_one = result_of(one, s, t), *of_four = result_of(four, s, t);
-            const int64_t count = shape->batch * shape->n_head * shape->n_q * shape->value_dim;
-            if (of_one)
-                cr_assert_arr_eq(of_one, of_four, (size_t)count * sizeof *of_one, "%s", rig_said());
-            free(of_one);
-            free(of_four);
-        }
-    rig_close(four);
-    rig_close(one);
-    rig_close(built_in);
-}
-
-/* Others are not compiled: what is built in stays. */
-Test(decode_streams, are_one_or_four)
+/* Others than one or four are not compiled: what is built in stays. */
+static void expect_no_three(clattn_context *built_in)
 {
     char configuration[256];
-    if (!is_for_the_device())
-        return;
-    clattn_context *built_in = open_context();
     configuration_of(built_in, 1, configuration, sizeof configuration);
     clattn_context *three = with_streams(built_in, '3');
     expect_streams(three, *streams_in(configuration));
     rig_close(three);
+}
+
+/* One test, because two would compile the same programs at the same time. */
+Test(decode_streams, have_the_same_bits)
+{
+    if (!is_for_the_device())
+        return;
+    clattn_context *built_in = tuned_open(&rig);
+    expect_no_three(built_in);
+    clattn_context *one = with_streams(built_in, '1'), *four = with_streams(built_in, '4');
+    expect_streams(one, '1');
+    expect_streams(four, '4');
+    for (int c = 0; c < CASES; c++)
+        for (int t = 0; t < TYPES; t++)
+            if (cases[c].types & 1u << types[t])
+                compare(one, four, c, types[t]);
+    rig_close(four);
+    rig_close(one);
     rig_close(built_in);
 }

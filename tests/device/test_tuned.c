@@ -13,66 +13,29 @@
 #include <unistd.h>
 
 #include "rig.h"
+#include "tuned_rig.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 /* Fits every device that the kernel is for. */
 #define NARROW "VEC=4 ROWS=4 COLS=2 VALUE_COLS=2 BLOCK_M=24 BLOCK_N=64"
 
-static char folder[64], path[96];
-static clattn_context_options options;
-
-static void remove_folder(void)
-{
-    char command[256];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    cr_assert_eq(system(command), 0);
-}
+static tuned_rig rig;
 
 static void begin(void)
 {
-    clattn_context_options_init(&options);
-    strcpy(folder, "/tmp/clattn-tuned-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    options.cache_dir = folder;
-    options.device = "0";
-    cr_assert_eq(clattn_tuning_path(&options, path, sizeof path), CLATTN_OK);
+    tuned_begin(&rig);
 }
 
-TestSuite(tuned, .init = begin, .fini = remove_folder);
-
-static clattn_context *open_context(void)
+static void finish(void)
 {
-    clattn_context *context;
-    cr_assert_eq(clattn_context_create(&options, &context), CLATTN_OK, "%s",
-                 clattn_error_message());
-    return context;
+    tuned_finish(&rig);
 }
 
-static clattn_device_info info_of(clattn_context *context)
-{
-    clattn_device_info info = {.struct_size = sizeof info};
-    cr_assert_eq(clattn_context_device_info(context, &info), CLATTN_OK);
-    return info;
-}
-
-/* Adds a row to the file, as docs/tuning.md has it. */
-static void add_row_of(const char *kernel, const clattn_device_info *info, const char *problem,
-                       const char *configuration)
-{
-    const int there = access(path, F_OK) == 0;
-    FILE *file = fopen(path, "ab");
-    cr_assert_not_null(file);
-    if (!there)
-        fputs("clattn tuning 1\n", file);
-    fprintf(file, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%u\t1.5\n", kernel, problem, configuration,
-            clattn_version_string(), info->name, info->driver, info->platform_version,
-            (unsigned)info->compute_units);
-    cr_assert_eq(fclose(file), 0);
-}
+TestSuite(tuned, .init = begin, .fini = finish);
 
 static void add_row(const clattn_device_info *info, const char *problem, const char *configuration)
 {
-    add_row_of("attention_simd", info, problem, configuration);
+    tuned_add_row(&rig, "attention_simd", info, problem, configuration);
 }
 
 static clattn_plan_info plan_info(clattn_context *context, int64_t length, int64_t dim)
@@ -136,13 +99,13 @@ static const rig_shape shapes[] = {
 Test(tuned, right_results)
 {
     uint32_t used = 0;
-    clattn_context *context = open_context();
-    const clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     rig_close(context);
     for (size_t i = 0; i < COUNT(configurations); i++) {
-        unlink(path);
+        unlink(rig.path);
         add_row(&info, "dim=64", configurations[i]);
-        context = open_context();
+        context = tuned_open(&rig);
         const clattn_plan_info planned = plan_info(context, 600, 64);
         used += planned.tuned;
         if (planned.tuned)
@@ -160,25 +123,25 @@ Test(tuned, right_results)
 
 Test(tuned, only_what_the_row_is_for)
 {
-    clattn_context *context = open_context();
-    const clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0);
     add_row(&info, "dim=64", NARROW);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0, "the file is read once for a context");
     rig_close(context);
     if (strcmp(info.family, "simd") != 0)
         return;
-    context = open_context();
+    context = tuned_open(&rig);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 1);
     cr_assert(strstr(plan_info(context, 600, 64).configuration, NARROW));
     cr_assert_eq(plan_info(context, 600, 65).tuned, 0);
     rig_close(context);
-    options.flags = CLATTN_CONTEXT_NO_TUNING;
-    context = open_context();
+    rig.options.flags = CLATTN_CONTEXT_NO_TUNING;
+    context = tuned_open(&rig);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0);
     rig_close(context);
-    options.flags = CLATTN_CONTEXT_NO_PROGRAM_CACHE;
-    context = open_context();
+    rig.options.flags = CLATTN_CONTEXT_NO_PROGRAM_CACHE;
+    context = tuned_open(&rig);
     cr_assert_eq(plan_info(context, 600, 64).tuned, 0);
     rig_close(context);
 }
@@ -211,14 +174,14 @@ Test(tuned, the_same_bits_in_company)
 {
     static float values[512 * 64], alone[40 * 64], among[40 * 64];
     uint32_t state = 5;
-    clattn_context *context = open_context();
-    const clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     rig_close(context);
     add_row(&info, "dim=64", NARROW);
     add_row(&info, "dim=64,short", "VEC=4 ROWS=2 COLS=4 VALUE_COLS=2 BLOCK_M=12 BLOCK_N=64");
     for (size_t i = 0; i < COUNT(values); i++)
         values[i] = 4 * rig_number(&state);
-    context = open_context();
+    context = tuned_open(&rig);
     run_within(context, 100, values, alone);
     run_within(context, 300, values, among);
     cr_assert_arr_eq(alone, among, sizeof alone);
@@ -267,14 +230,14 @@ Test(tuned, linear_operations_keep_their_bits)
         "VEC=16 ROWS=12 COLS=2 BLOCK_M=96 BLOCK_N=64 BLOCK_K=32",
     };
     uint32_t used = 0;
-    clattn_context *context = open_context();
-    const clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     cr_assert_not(run_linear(context, built_in));
     rig_close(context);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        unlink(path);
-        add_row_of("linear_simd", &info, "small", rows[i]);
-        context = open_context();
+        unlink(rig.path);
+        tuned_add_row(&rig, "linear_simd", &info, "small", rows[i]);
+        context = tuned_open(&rig);
         memset(tuned, 0xff, sizeof tuned);
         used += run_linear(context, tuned);
         cr_assert_arr_eq(tuned, built_in, sizeof tuned, "%s", rows[i]);
@@ -316,7 +279,7 @@ static clattn_status count_row(void *user, const clattn_tuning_row *row)
 static uint32_t count_rows(void)
 {
     uint32_t count = 0;
-    cr_assert_eq(clattn_tuning_list(&options, count_row, &count), CLATTN_OK, "%s",
+    cr_assert_eq(clattn_tuning_list(&rig.options, count_row, &count), CLATTN_OK, "%s",
                  clattn_error_message());
     return count;
 }
@@ -347,11 +310,11 @@ Test(tuned, candidates_of_other_kernels_compute_the_same)
         uint32_t failures = 0;
         witness seen = {0};
         clattn_tune_options how;
-        options.kernel = kernels[i];
-        options.log = count_failures;
-        options.log_user = &failures;
-        clattn_context *context = open_context();
-        const bool simd = strcmp(info_of(context).family, "simd") == 0;
+        rig.options.kernel = kernels[i];
+        rig.options.log = count_failures;
+        rig.options.log_user = &failures;
+        clattn_context *context = tuned_open(&rig);
+        const bool simd = strcmp(tuned_device(context).family, "simd") == 0;
         clattn_tune_options_init(&how);
         how.seconds = 1.5;
         const clattn_status status = clattn_tune(context, &how, see, &seen);
@@ -364,8 +327,8 @@ Test(tuned, candidates_of_other_kernels_compute_the_same)
 
 Test(tuned, a_search)
 {
-    clattn_context *context = open_context();
-    clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    clattn_device_info info = tuned_device(context);
     clattn_tune_options how;
     witness seen = {0};
     uint32_t removed;
@@ -387,28 +350,28 @@ Test(tuned, a_search)
         cr_assert_float_eq(seen.done, 1, 1e-9);
         cr_assert_geq(count_rows(), 2);
         cr_assert_leq(count_rows(), 2 + 6);
-        cr_assert_eq(files_in(folder), 1, "something is left beside the file");
+        cr_assert_eq(files_in(rig.folder), 1, "something is left beside the file");
     }
     rig_close(context);
-    context = open_context();
+    context = tuned_open(&rig);
     for (size_t s = 0; s < COUNT(shapes); s++)
         run_one(context, &shapes[s], 0);
     rig_close(context);
-    cr_assert_eq(clattn_tuning_forget(&options, &removed), CLATTN_OK);
+    cr_assert_eq(clattn_tuning_forget(&rig.options, &removed), CLATTN_OK);
     cr_assert_eq(removed, 1);
-    cr_assert_eq(clattn_tuning_forget(&options, &removed), CLATTN_OK);
+    cr_assert_eq(clattn_tuning_forget(&rig.options, &removed), CLATTN_OK);
     cr_assert_eq(removed, 0);
     cr_assert_eq(count_rows(), 0);
 }
 
 Test(tuned, a_search_that_is_stopped)
 {
-    clattn_context *context = open_context();
-    const clattn_device_info info = info_of(context);
+    clattn_context *context = tuned_open(&rig);
+    const clattn_device_info info = tuned_device(context);
     clattn_tune_options how;
     char before[1024], after[1024];
     add_row(&info, "dim=64", NARROW);
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(rig.path, "rb");
     const size_t size = fread(before, 1, sizeof before, file);
     fclose(file);
     clattn_tune_options_init(&how);
@@ -417,18 +380,18 @@ Test(tuned, a_search_that_is_stopped)
         witness seen = {.stop_at = call};
         cr_assert_eq(clattn_tune(context, &how, see, &seen), CLATTN_ERR_TIMEOUT);
         cr_assert_eq(seen.calls, call);
-        file = fopen(path, "rb");
+        file = fopen(rig.path, "rb");
         cr_assert_eq(fread(after, 1, sizeof after, file), size);
         fclose(file);
         cr_assert_arr_eq(before, after, size);
-        cr_assert_eq(files_in(folder), 1);
+        cr_assert_eq(files_in(rig.folder), 1);
     }
     rig_close(context);
 }
 
 Test(tuned, refusals)
 {
-    clattn_context *context = open_context();
+    clattn_context *context = tuned_open(&rig);
     clattn_tune_options how;
     witness seen = {0};
     char small[4];
@@ -446,28 +409,28 @@ Test(tuned, refusals)
     clattn_tune_options_init(&how);
     how.struct_size = 3;
     cr_assert_eq(clattn_tune(context, &how, see, &seen), CLATTN_ERR_ARGUMENT);
-    cr_assert_eq(chmod(folder, 0777), 0);
+    cr_assert_eq(chmod(rig.folder, 0777), 0);
     cr_assert_eq(clattn_tune(context, NULL, see, &seen), CLATTN_ERR_IO);
-    cr_assert_eq(chmod(folder, 0700), 0);
+    cr_assert_eq(chmod(rig.folder, 0700), 0);
     rig_close(context);
-    cr_assert_eq(clattn_tuning_list(&options, NULL, NULL), CLATTN_ERR_ARGUMENT);
-    cr_assert_eq(clattn_tuning_path(&options, NULL, 0), CLATTN_ERR_ARGUMENT);
-    cr_assert_eq(clattn_tuning_path(&options, small, sizeof small), CLATTN_ERR_ARGUMENT);
-    options.flags = CLATTN_CONTEXT_NO_PROGRAM_CACHE;
-    context = open_context();
+    cr_assert_eq(clattn_tuning_list(&rig.options, NULL, NULL), CLATTN_ERR_ARGUMENT);
+    cr_assert_eq(clattn_tuning_path(&rig.options, NULL, 0), CLATTN_ERR_ARGUMENT);
+    cr_assert_eq(clattn_tuning_path(&rig.options, small, sizeof small), CLATTN_ERR_ARGUMENT);
+    rig.options.flags = CLATTN_CONTEXT_NO_PROGRAM_CACHE;
+    context = tuned_open(&rig);
     cr_assert_eq(clattn_tune(context, NULL, see, &seen), CLATTN_ERR_UNSUPPORTED);
     rig_close(context);
-    options.flags = 0;
-    options.kernel = "attention_reference";
-    context = open_context();
+    rig.options.flags = 0;
+    rig.options.kernel = "attention_reference";
+    context = tuned_open(&rig);
     cr_assert_eq(clattn_tune(context, NULL, see, &seen), CLATTN_ERR_UNSUPPORTED);
     cr_assert(strstr(clattn_error_message(), "attention_reference"), "%s", clattn_error_message());
     rig_close(context);
     cr_assert_eq(seen.calls, 0);
-    FILE *file = fopen(path, "wb");
+    FILE *file = fopen(rig.path, "wb");
     fputs("clattn tuning 7\n", file);
     fclose(file);
     uint32_t count = 0;
-    cr_assert_eq(clattn_tuning_list(&options, count_row, &count), CLATTN_ERR_IO);
+    cr_assert_eq(clattn_tuning_list(&rig.options, count_row, &count), CLATTN_ERR_IO);
     cr_assert(strstr(clattn_error_message(), "version"), "%s", clattn_error_message());
 }

@@ -1,6 +1,6 @@
 /* libOpenCL.so.1 with devices that are smaller than they are, or of another kind. Loaded by
- * CLATTN_OPENCL_LIBRARY, see ci/matrix.py. Every function that isn't here is found in the library
- * that it is linked with.
+ * CLATTN_OPENCL_LIBRARY, see ci/matrix.py and tests/device/meson.build. Every function that isn't
+ * here is found in the library that it is linked with.
  *
  * CLATTN_LIMIT_LOCAL_MEMORY  bytes; a launch that needs more fails
  * CLATTN_LIMIT_WORK_GROUP    work-items; a launch with more fails

@@ -25,10 +25,11 @@ static const struct {
      "ROWS=4 COLS=1 VALUE_COLS=1 BLOCK_M=64 BLOCK_N=32 BLOCK_K=16 DIM_MAX=32 WG_SIZE=128"},
 };
 
-/* In short the least device alone: test_additive.c has the other's tile, too. */
+/* In short only the one whose programs test_additive.c has, too: PoCL takes a minute of the
+ * processor to compile those of a tile. */
 static bool is_left_out(size_t d)
 {
-    return is_shortened() && d != 0;
+    return is_shortened() && d != 1;
 }
 
 /* Calls body with a context and dispatcher of each device. */
@@ -243,6 +244,8 @@ Test(additive_gradient_tile, keeps_the_contract, .timeout = 900)
 Test(additive_gradient_tile, devices_have_the_tiles_that_are_tested)
 {
     for (size_t d = 0; d < COUNT(devices); d++) {
+        if (is_left_out(d)) /* planning compiles */
+            continue;
         clattn_context *context = claimed_open(&devices[d].claims, NULL);
         clattn_additive_desc desc;
         clattn_plan *plan;

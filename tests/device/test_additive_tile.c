@@ -198,12 +198,11 @@ static void every_poison(clattn_context *context, clattn_dispatcher *dispatcher,
     }
 }
 
-/* In short only one tile: PoCL takes 25 s of the processor to compile one, and each has two
- * programs.
- */
+/* In short only one tile, which test_additive.c has, too: PoCL takes 25 s of the processor to
+ * compile one, and each has two programs. */
 static bool is_left_out(size_t d)
 {
-    return is_shortened() && d != 1;
+    return is_shortened() && d != 4;
 }
 
 static void check_device(size_t d)

@@ -176,21 +176,23 @@ typedef struct tile {
     int me;                 /* of the work-items */
     int own, part;          /* row of the softmax, and which of those that it belongs to */
     int x, y;               /* in the grid */
+    /* Of gradients and returned weights alone: what is known of queries. */
+    __local float *row_values; /* (3, QUERIES), of weights (2, QUERIES) */
+    __local int *seen;         /* (2, QUERIES) */
     /* Of gradients alone, see tile_gradient.h. */
     __global const void *grad_out; /* memory object */
-    __local float *row_values;     /* (3, QUERIES) */
-    __local int *seen;             /* (2, QUERIES) */
     __local float *ds;             /* (BLOCK_N, P_STEP) */
 } tile;
 
 /* What a tile is anywhere, in the kernel that declares TILE_ARRAYS and has its arguments by their
- * usual names. */
-#define TILE_ANYWHERE                                                                              \
-    .row = row, .base = &base, .q = q, .k = k, .past_k = past_k, .v = v, .past_v = past_v,         \
-    .mask = mask, .bias = bias, .alibi = alibi, .q_lengths = q_lengths, .kv_lengths = kv_lengths,  \
-    .block_count = block_count, .block_index = block_index, .params = params, .seed = seed,        \
-    .pages = pages, .k_scales = k_scales, .v_scales = v_scales, .stage = tile_stage, .p = tile_p,  \
-    .lines = tile_lines, .odd = &tile_odd
+ * usual names; the first of it where there are no values. */
+#define TILE_OF_KEYS                                                                               \
+    .row = row, .base = &base, .q = q, .k = k, .past_k = past_k, .mask = mask, .bias = bias,       \
+    .alibi = alibi, .q_lengths = q_lengths, .kv_lengths = kv_lengths, .block_count = block_count,  \
+    .block_index = block_index, .params = params, .seed = seed, .pages = pages,                    \
+    .k_scales = k_scales, .v_scales = v_scales, .stage = tile_stage, .p = tile_p,                  \
+    .lines = tile_lines
+#define TILE_ANYWHERE TILE_OF_KEYS, .v = v, .past_v = past_v, .odd = &tile_odd
 
 /* A tile of one batch entry and head. */
 #define TILE_OF(batch_, group_, head_, first_)                                                     \

@@ -53,46 +53,10 @@
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
-/* Numbers of query r: 0 where it isn't there. */
-INLINE float shift_of(const tile *x, int r)
-{
-    return x->row_values[r];
-}
-
-INLINE float normaliser_of(const tile *x, int r)
-{
-    return x->row_values[QUERIES + r];
-}
-
+/* 0 where query r isn't there. */
 INLINE float delta_of(const tile *x, int r)
 {
     return x->row_values[2 * QUERIES + r];
-}
-
-/* Which keys it sees. */
-INLINE bounds seen_by(const tile *x, int r)
-{
-    bounds see;
-    see.from = x->seen[r];
-    see.to = x->seen[QUERIES + r];
-    return see;
-}
-
-/* Queries of a head that may see any of the keys `begin` to `end` - 1. */
-INLINE bounds queries_that_see(const pairs *of, int begin, int end)
-{
-    const long most = of->queries.count;
-    bounds seen;
-    seen.from = (int)clamp(begin - of->offset - of->row->right, 0L, most);
-    seen.to = (int)clamp(end - of->offset + of->row->left, 0L, most);
-    return seen;
-}
-
-/* How many from `first` on, up to `most` and before `end`, have one list of blocks. */
-INLINE int queries_of_list(__global const clattn_problem_row *row, int first, int end, int most)
-{
-    const int count = min(most, end - first);
-    return row->flags & CLATTN_F_BLOCKS ? min(count, row->block_q - first % row->block_q) : count;
 }
 
 /* Where the tile's queries, or those of the block, are, and what is known of them. */
@@ -107,12 +71,9 @@ INLINE void find_gradient_queries(const tile *x, const pairs *of,
     for (int r = x->me; r < QUERIES; r += WG_SIZE) {
         const int there = is_query(x, r);
         __global const float *own = rows + (there ? r : 0) * CLATTN_GRADIENT_ROW;
-        x->row_values[r] = there ? softmax_shift(own[0]) : 0.0f;
-        x->row_values[QUERIES + r] = there ? own[1] : 0.0f;
+        keep_query(x, r, there ? softmax_shift(own[0]) : 0.0f, there ? own[1] : 0.0f);
         x->row_values[2 * QUERIES + r] = there ? own[2] : 0.0f;
-        const bounds see = bounds_of_query(x, of, r);
-        x->seen[r] = see.from;
-        x->seen[QUERIES + r] = see.to;
+        keep_seen(x, r, bounds_of_query(x, of, r));
     }
 }
 
@@ -138,18 +99,12 @@ INLINE pair_lanes turn_lanes(const tile *x, const pairs *of, int r, bounds see, 
                              float4 product, float4 a)
 {
     const float4 hidden = (float4)(-INFINITY), nothing = (float4)(-0.0f);
-    float4 s = product * x->row->scale, turn = OF_BIAS ? 1.0f : x->row->scale;
-#if FULL
     const int i = query_of_row(x, r);
-    const float4 capped = cap_scores(of, s);
-    s = hidden;
-    if (see.from < see.to && j < see.to - start)
-        s = finish_scores(of, capped, i, start + j, see.from, see.to);
-#else
-    const int4 key = LANES + j; /* from `start` on: no sum is too large */
-    const int4 seen = (key >= (int4)(see.from - start)) & (key < (int4)(see.to - start));
-    s = seen ? s : hidden;
+    float4 capped = product * x->row->scale, turn = OF_BIAS ? 1.0f : x->row->scale;
+#if FULL
+    capped = cap_scores(of, capped);
 #endif
+    const float4 s = visible_scores(of, i, see, start, j, capped);
     const float4 d = s - shift_of(x, r);
     const float4 w = exp_of_lanes(d > (float4)(0.0f) ? (float4)(0.0f) : d) * normaliser_of(x, r);
     pair_lanes to;

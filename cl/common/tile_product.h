@@ -71,18 +71,25 @@ INLINE void store_products(const tile *x, float4 s[COLS * VEC][ROWS / 4], __loca
             LOCAL_VECTOR(to + (x->x * COLS * VEC + c) * P_STEP + x->y * ROWS + r * 4) = s[c][r];
 }
 
-/* Products of all rows with all columns, keys from `start` on, into `to` (BLOCK_N, P_STEP), which
- * may be where slices are. Begins behind a barrier, and ends without one. */
-INLINE void product_block(const tile *x, int product, int start, __local float *to)
+/* s: products of all rows with all columns, keys from `start` on, over `depth` dimensions. Begins
+ * and ends behind a barrier. */
+INLINE void multiply_block(const tile *x, int product, int start, int depth,
+                           float4 s[COLS * VEC][ROWS / 4])
 {
-    float4 s[COLS * VEC][ROWS / 4];
     clear_products(s);
-    for (int d = 0; d < depth_of(x, product); d += BLOCK_K) {
+    for (int d = 0; d < depth; d += BLOCK_K) {
         stage_slice(x, product, start, d);
         barrier(CLK_LOCAL_MEM_FENCE);
         product_slice(x, s);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
+}
+
+/* The same into `to` (BLOCK_N, P_STEP), which may be where slices are; ends without a barrier. */
+INLINE void product_block(const tile *x, int product, int start, __local float *to)
+{
+    float4 s[COLS * VEC][ROWS / 4];
+    multiply_block(x, product, start, depth_of(x, product), s);
     store_products(x, s, to);
 }
 
@@ -219,6 +226,74 @@ INLINE bounds bounds_within(bounds see, const run *r)
     see.from = max(see.from, r->begin);
     see.to = min(see.to, r->end);
     return see;
+}
+
+/* From capped scores of query i with the keys `start` + j + lane to final ones, -INFINITY where it
+ * doesn't see them within `see`. */
+INLINE float4 visible_scores(const pairs *of, int i, bounds see, int start, int j, float4 capped)
+{
+#if FULL
+    if (see.from < see.to && j < see.to - start)
+        return finish_scores(of, capped, i, start + j, see.from, see.to);
+    return (float4)(-INFINITY);
+#else
+    const int4 key = LANES + j; /* from `start` on: no sum is too large */
+    const int4 seen = (key >= (int4)(see.from - start)) & (key < (int4)(see.to - start));
+    return seen ? capped : (float4)(-INFINITY);
+#endif
+}
+
+/* ---- what is known of queries, in local memory ------------------------------------------------
+ */
+
+/* What weights of query r are relative to, and what they are multiplied with; 0 where it isn't
+ * there. */
+INLINE void keep_query(const tile *x, int r, float shift, float normaliser)
+{
+    x->row_values[r] = shift;
+    x->row_values[QUERIES + r] = normaliser;
+}
+
+INLINE float shift_of(const tile *x, int r)
+{
+    return x->row_values[r];
+}
+
+INLINE float normaliser_of(const tile *x, int r)
+{
+    return x->row_values[QUERIES + r];
+}
+
+/* Which keys it sees. */
+INLINE void keep_seen(const tile *x, int r, bounds see)
+{
+    x->seen[r] = see.from;
+    x->seen[QUERIES + r] = see.to;
+}
+
+INLINE bounds seen_by(const tile *x, int r)
+{
+    bounds see;
+    see.from = x->seen[r];
+    see.to = x->seen[QUERIES + r];
+    return see;
+}
+
+/* Queries of a head that may see any of the keys `begin` to `end` - 1. */
+INLINE bounds queries_that_see(const pairs *of, int begin, int end)
+{
+    const long most = of->queries.count;
+    bounds seen;
+    seen.from = (int)clamp(begin - of->offset - of->row->right, 0L, most);
+    seen.to = (int)clamp(end - of->offset + of->row->left, 0L, most);
+    return seen;
+}
+
+/* How many from `first` on, up to `most` and before `end`, have one list of blocks. */
+INLINE int queries_of_list(__global const clattn_problem_row *row, int first, int end, int most)
+{
+    const int count = min(most, end - first);
+    return row->flags & CLATTN_F_BLOCKS ? min(count, row->block_q - first % row->block_q) : count;
 }
 
 /* ---- results --------------------------------------------------------------------------------- */

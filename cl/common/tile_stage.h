@@ -49,10 +49,16 @@ INLINE void find_lines(const tile *x, const rows_of *of, int start, int end, __l
         lines[j] = j < end - start ? row_begin(of, start + j) : -1;
 }
 
-INLINE void find_keys(const tile *x, int start, int end)
+/* Of keys alone, and of keys and values. */
+INLINE void find_key_lines(const tile *x, int start, int end)
 {
     const rows_of keys = keys_of_tile(x);
     find_lines(x, &keys, start, end, x->lines + K_LINES);
+}
+
+INLINE void find_keys(const tile *x, int start, int end)
+{
+    find_key_lines(x, start, end);
     rows_of values = values_of_tile(x);
     values.begin[0] += x->value_begin * values.inner[0];
     values.begin[1] += x->value_begin * values.inner[1];

@@ -1,6 +1,6 @@
 /* The kernel for devices whose work-items are lanes: tiles in local memory, sums in registers.
- * Launches: attention_tile, and those of the reference kernels that return weights. CPUs can run
- * it, slowly; there it comes after attention_simd. */
+ * Launches: attention_tile, and those of weights_tile.c that return weights. CPUs can run it,
+ * slowly; there it comes after attention_simd. */
 #include "kernels/launches.h"
 #include "kernels/tile_shapes.h"
 
@@ -32,7 +32,7 @@ static void launches(const clattn__problem *problem, clattn__variant *variant)
             .tensors = {CLATTN_T_Q, CLATTN_T_K, CLATTN_T_PAST_K, CLATTN_T_V, CLATTN_T_PAST_V,
                         CLATTN_T_OUT, CLATTN_T_LSE, CLATTN_T_STATS, CLATTN_T_SINK, CLATTN_T_COUNT},
         });
-    clattn__add_reference_weights(problem, variant);
+    clattn__add_tile_weights(problem, variant);
     clattn__add_copy_present(problem, variant);
 }
 

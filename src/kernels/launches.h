@@ -70,6 +70,9 @@ void clattn__add_gradient_sink(const clattn__problem *problem, clattn__variant *
  * are wanted: weights_reference.c. */
 void clattn__add_reference_weights(const clattn__problem *problem, clattn__variant *variant);
 
+/* The same in tiles, of kernels for lanes: weights_tile.c. */
+void clattn__add_tile_weights(const clattn__problem *problem, clattn__variant *variant);
+
 /* WEIGHTS, WEIGHTS_MEAN or SCORES take part. */
 bool clattn__returns_weights(const clattn__problem *problem);
 

@@ -20,6 +20,9 @@ typedef struct clattn__shape_table {
     uint64_t (*local_memory)(const clattn__shape *shape);
 } clattn__shape_table;
 
+/* A shape's numbers into those of `config`. */
+void clattn__shape_apply(const clattn__shape *shape, clattn__config *config);
+
 /* The first row that has `dim` dimensions and that the device has groups and, with `beside` bytes
  * more, local memory for, into `config`; false: there is none. */
 bool clattn__shape_find(const clattn__shape_table *table, int64_t dim, uint64_t beside,

@@ -94,8 +94,7 @@ static uint64_t local_memory_of(const clattn__config *c, bool gradients)
     return 4 * (stage + weights + c->group_size + rows) + 8 * (rows + 2 * columns) + 4;
 }
 
-static void check_shape(const clattn__config *c, const clattn__caps *caps, int64_t dim,
-                        bool gradients)
+static void check_grid(const clattn__config *c, const clattn__caps *caps)
 {
     const uint32_t grid_x = c->block_n / (c->cols * c->vec), grid_y = c->block_m / c->rows;
     const uint32_t parts = c->group_size / c->block_m;
@@ -107,10 +106,16 @@ static void check_shape(const clattn__config *c, const clattn__caps *caps, int64
     cr_assert_eq(c->block_n % (parts * c->vec), 0);
     cr_assert_eq(c->dim_max, grid_x * c->value_cols * c->vec);
     cr_assert_geq(c->block_k * (c->block_m + c->block_n + 8), c->dim_max);
-    cr_assert_geq(c->dim_max, dim);
     cr_assert_leq(c->group_size, caps->max_work_group);
-    cr_assert_leq(local_memory_of(c, gradients), caps->local_memory);
     cr_assert_leq(c->rows * (c->value_cols + c->cols) * c->vec, 128, "too many registers");
+}
+
+static void check_shape(const clattn__config *c, const clattn__caps *caps, int64_t dim,
+                        bool gradients)
+{
+    check_grid(c, caps);
+    cr_assert_geq(c->dim_max, dim);
+    cr_assert_leq(local_memory_of(c, gradients), caps->local_memory);
 }
 
 /* Devices from the least that OpenCL allows on. */
@@ -203,6 +208,59 @@ Test(tile_shapes, launches_of_gradients)
         cr_assert_eq(launch->config.vec, expected[n].vec, "%s", launch->function);
         cr_assert_eq(launch->config.group_size, expected[n].group_size, "%s", launch->function);
         cr_assert_eq(launch->config.dim_max, expected[n].dim_max, "%s", launch->function);
+    }
+}
+
+/* The arrays of a group, as WEIGHTS_ARRAYS has them. */
+static uint64_t local_memory_of_weights(const clattn__config *c)
+{
+    const uint64_t rows = c->block_m, keys = c->block_n;
+    const uint64_t stage = c->block_k * (rows + keys + 8), p = rows * (keys + 4);
+    return 4 * ((stage > p ? stage : p) + 4 * rows) + 8 * (rows + keys) + 32 + 16;
+}
+
+/* Weights have the same tile whatever device and value_dim are; a tile of queries or less is cut
+ * along its keys, unless it has several lists of blocks. */
+static void check_weights(clattn__problem *problem, const clattn__caps *caps)
+{
+    static const char *const functions[] = {"attention_tile", "weights_tile", "weight_sums_tile"};
+    static clattn__variant variant;
+    const clattn__kernel *kernel = kernel_named("attention_tile");
+    clattn__config config = {0};
+    problem->slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS) |
+                      CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_MEAN) |
+                      CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS_SUM);
+    kernel->configure(problem, caps, &config);
+    clattn__kernel_make_variant(kernel, problem, caps, &config, &variant);
+    cr_assert_eq(variant.launch_count, COUNT(functions));
+    for (size_t n = 0; n < COUNT(functions); n++)
+        cr_assert_str_eq(variant.launch[n].function, functions[n]);
+    for (size_t n = 1; n < COUNT(functions); n++) {
+        const clattn__config *c = &variant.launch[n].config;
+        check_grid(c, caps);
+        cr_assert_eq(c->group_size, 64);
+        cr_assert_leq(local_memory_of_weights(c), 10240);
+        cr_assert_eq(c->full, config.full);
+    }
+    const clattn__tiling *tiling = &variant.launch[1].tiling;
+    const int64_t n_q = problem->extent[CLATTN__N_Q];
+    const bool is_one = n_q <= 32 && (!problem->block_q || n_q <= problem->block_q);
+    cr_assert_eq(tiling->axis, is_one ? CLATTN__OVER_HEAD_KEYS : CLATTN__OVER_QUERIES);
+    cr_assert_eq(tiling->block, is_one ? 64 : 32);
+    cr_assert(tiling->all_heads);
+    cr_assert(is_one || tiling->period == problem->block_q);
+    cr_assert_eq(variant.launch[2].tiling.axis, CLATTN__OVER_HEAD_KEYS);
+    cr_assert_eq(variant.launch[2].tiling.block, 64);
+}
+
+Test(tile_shapes, launches_of_weights)
+{
+    static const int64_t queries[] = {1, 32, 33, 1000}, lists[] = {0, 5, 32};
+    const clattn__caps devices[] = {device_of(16384, 64), device_of(65536, 256)};
+    for (size_t n = 0; n < COUNT(queries) * COUNT(lists) * COUNT(devices); n++) {
+        clattn__problem problem = problem_of(3, queries[n % COUNT(queries)], 576, n % 2 ? 64 : 200);
+        problem.block_q = lists[n / COUNT(queries) % COUNT(lists)];
+        check_weights(&problem, &devices[n / COUNT(queries) / COUNT(lists)]);
     }
 }
 

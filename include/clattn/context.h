@@ -51,12 +51,18 @@ typedef void (*clattn_cache_store_fn)(void *user, const char *key, const void *b
 
 enum { /* clattn_context_options.flags */
        CLATTN_CONTEXT_NO_PROGRAM_CACHE =
-           1,                          /* keep no compiled programs, look for none nor for tuning */
-       CLATTN_CONTEXT_NO_TUNING = 2,   /* use built-in configurations alone: clattn_tune */
-       CLATTN_CONTEXT_SLEEPY_WAITS = 4 /* a wait sleeps at once. Without this, one on a CPU device
-                                          whose own threads do the work looks again and again for
-                                          up to 1 ms first, in turns with other threads of the
-                                          core: waking up would take 20 us or more */
+           1,                        /* keep no compiled programs, look for none nor for tuning */
+       CLATTN_CONTEXT_NO_TUNING = 2, /* use built-in configurations alone: clattn_tune */
+       CLATTN_CONTEXT_SLEEPY_WAITS = 4, /* a wait sleeps at once. Without this, one on a CPU device
+                                           whose own threads do the work looks again and again for
+                                           up to 1 ms first, in turns with other threads of the
+                                           core: waking up would take 20 us or more */
+       CLATTN_CONTEXT_CLEAR_MEMORY = 8  /* memory that the library hands out again is filled with
+                                           zeros first: scratch memory and copies of host arrays
+                                           when the event of what used them is done, buffers when
+                                           they are destroyed and nothing in flight has them. The
+                                           caller's own memory, and a caller's workspace, are the
+                                           caller's to clear. See docs/dispatcher.md */
 };
 
 typedef struct clattn_context_options {

@@ -125,7 +125,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
                options->struct_size < sizeof own ? options->struct_size : sizeof own);
     }
     if (own.flags & ~(uint32_t)(CLATTN_CONTEXT_NO_PROGRAM_CACHE | CLATTN_CONTEXT_NO_TUNING |
-                                CLATTN_CONTEXT_SLEEPY_WAITS))
+                                CLATTN_CONTEXT_SLEEPY_WAITS | CLATTN_CONTEXT_CLEAR_MEMORY))
         return clattn__fail(CLATTN_ERR_ARGUMENT, "options: flags has unknown bits (0x%x)",
                             (unsigned)own.flags);
     if (own.parts > CLATTN__MAX_PARTS)
@@ -143,6 +143,7 @@ clattn_status clattn__env_init(clattn__env *env, const clattn_context_options *o
     env->cache_user = own.cache_user;
     env->parts = own.parts;
     env->sleepy = own.flags & CLATTN_CONTEXT_SLEEPY_WAITS;
+    env->clears = own.flags & CLATTN_CONTEXT_CLEAR_MEMORY;
     const clattn_status status = copy_settings(env, &own);
     env->cache_on = !(own.flags & CLATTN_CONTEXT_NO_PROGRAM_CACHE);
     env->tuning_on = env->cache_on && !(own.flags & CLATTN_CONTEXT_NO_TUNING);

@@ -22,6 +22,7 @@ typedef struct clattn__env {
     bool cache_trials;           /* programs are tried once: looked for, but not kept */
     bool tuning_on;              /* the tuning file is used, if there is one */
     bool sleepy;                 /* waits sleep from the beginning */
+    bool clears;                 /* memory is filled with zeros before others get it */
     uint32_t parts;              /* of the device, at most CLATTN__MAX_PARTS; 0: it stays whole */
     char *device;                /* owned; selector, NULL: best device */
     char *cache_dir;             /* owned; NULL: no folder could be named, the cache is off */

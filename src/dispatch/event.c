@@ -88,6 +88,9 @@ void clattn__event_drop_kept(clattn_event *event)
     for (uint32_t i = 0; i < event->plans.count; i++)
         clattn__plan_release(event->plans.item[i]);
     event->memories.count = event->plans.count = 0;
+    event->table = NULL;
+    if (event->copied && event->dispatcher->context->env.clears)
+        memset(event->copies, 0, (size_t)event->copy_size);
 }
 
 static void drop_cl(clattn__device *device, clattn__keep *keep)

@@ -59,6 +59,7 @@ struct clattn_event {
     clattn__keep
         uploads; /* struct _cl_event *, of what was sent to the device for it; references */
     clattn__keep memories;  /* clattn__memory *, references */
+    clattn__memory *table;  /* one of them, which has its host arrays */
     clattn__keep plans;     /* const clattn_plan *, references */
     clattn__keep waits;     /* clattn_event *, references: those that must be done before */
     clattn__keep watchers;  /* clattn_event *, references: those that wait for the launch */

@@ -166,6 +166,8 @@ static clattn_status launch_part(clattn__making *m, uint32_t items)
     clattn__making_note(m, event, command);
     event->part.first += event->part.count;
     skip_empty(event);
+    if (event->part_entry == event->entry_count) /* its scratch memory is cleared as it is freed */
+        CLATTN__TRY(clattn__making_clear(m, event->table, event->copy_size));
     if (m->lane->dispatcher->distant && event->part_entry == event->entry_count)
         CLATTN__TRY(clattn__transfer_out(m, event));
     return clattn__queue_flush(m->lane->queue);

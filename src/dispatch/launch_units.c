@@ -169,6 +169,17 @@ static void mark_empty(clattn__making *m)
     }
 }
 
+/* Zeros for what all submissions have used, behind their launches. */
+static void clear_used(clattn__making *m)
+{
+    clattn_status status = clattn__making_clear(m, m->lane->workspace, m->scratch);
+    if (status == CLATTN_OK)
+        status = clattn__making_clear(m, m->table.memory, clattn__making_table_size(m));
+    for (uint32_t e = 0; status != CLATTN_OK && e < m->event_count; e++)
+        if (!is_refused(m->events[e]))
+            refuse(m->events[e], status);
+}
+
 static void fetch_results(clattn__making *m)
 {
     for (uint32_t e = 0; m->lane->dispatcher->distant && e < m->event_count; e++) {
@@ -213,6 +224,7 @@ clattn_status clattn__lane_launch(clattn__lane *lane, clattn_event *const *event
     }
     launch_all(&m);
     fetch_results(&m);
+    clear_used(&m);
     mark_empty(&m);
     flush(&m);
     lane->done.shared += m.rows;

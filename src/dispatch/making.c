@@ -87,6 +87,7 @@ clattn_status clattn__making_place(clattn__making *m)
         }
         most = used > most ? used : most;
     }
+    m->scratch = most;
     return clattn__lane_reserve(m->lane, most);
 }
 
@@ -118,6 +119,7 @@ static clattn_status fill_table(clattn__making *m)
     for (uint32_t e = 0; e < m->event_count; e++) {
         clattn_event *event = m->events[e];
         CLATTN__TRY(clattn__event_keep_memory(event, m->table.memory));
+        event->table = m->table.memory;
         clattn__event_put_copies(event, m->table.host + at);
         at += round_up(event->copy_size);
     }
@@ -163,13 +165,18 @@ static clattn_status send(const clattn__making *m, uint64_t size)
     return CLATTN_OK;
 }
 
+uint64_t clattn__making_table_size(const clattn__making *m)
+{
+    return round_up(m->rows * sizeof(clattn_problem_row)) +
+           round_up(m->items * sizeof(clattn_work_item)) + m->copies;
+}
+
 clattn_status clattn__making_send(clattn__making *m)
 {
     const clattn__unit *unit = m->lane->unit;
     const clattn__sharer *sharer = m->lane->sharer;
     uint32_t at = m->next_item, leader = CLATTN__NOBODY;
-    const uint64_t size = round_up(m->rows * sizeof(clattn_problem_row)) +
-                          round_up(m->items * sizeof(clattn_work_item)) + m->copies;
+    const uint64_t size = clattn__making_table_size(m);
     if (size == 0)
         return CLATTN_OK;
     while ((leader = clattn__sharing_after(sharer, m->units, leader)) != CLATTN__NOBODY) {
@@ -231,6 +238,7 @@ clattn_status clattn__making_reserve(const clattn__making *m)
     const clattn__env *env = &m->lane->dispatcher->context->env;
     for (uint32_t e = 0; e < m->event_count; e++) {
         uint32_t launches = 1 + clattn__transfers_of(m, m->events[e]); /* a part, or a marker */
+        launches += env->clears ? 2 : 0;                               /* scratch memory, table */
         for (uint32_t i = 0; !m->in_parts && i < m->events[e]->entry_count; i++)
             launches += clattn__slices_of(m->lane, m->events[e]->entry[i].use,
                                           m->events[e]->sharer[i].work);
@@ -247,4 +255,20 @@ void clattn__making_note(clattn__making *m, clattn_event *event, struct _cl_even
     result->closer = event;
     result->last = command;
     result->launches++;
+}
+
+clattn_status clattn__making_clear(clattn__making *m, clattn__memory *memory, uint64_t size)
+{
+    struct _cl_event *command;
+    if (size == 0 || !m->lane->dispatcher->context->env.clears)
+        return CLATTN_OK;
+    CLATTN__TRY(clattn__queue_clear(m->lane->queue, memory, round_up(size), &command));
+    for (uint32_t e = 0; e < m->event_count; e++) {
+        clattn_event *event = m->events[e];
+        if (e > 0)
+            CLATTN__TRY(clattn__event_retain_cl(m->lane->device, command));
+        clattn__making_note(m, event, command);
+        event->commands.item[event->commands.count++] = command;
+    }
+    return CLATTN_OK;
 }

@@ -12,6 +12,7 @@ typedef struct clattn__making {
     uint32_t levels;
     uint64_t rows, items, copies; /* numbers of what goes into the table; copies in bytes */
     clattn__table table;
+    uint64_t scratch;   /* bytes that are used of the lane's scratch memory */
     uint32_t next_item; /* in units of an item, from the table's beginning */
     uint32_t next_row;
     bool in_parts;            /* scratch memory is the submission's own */
@@ -36,6 +37,11 @@ clattn_status clattn__making_send(clattn__making *m);
 clattn_status clattn__making_wait(clattn__making *m, clattn__wait_list more);
 /* Counts a command of the submission's among what was enqueued. */
 void clattn__making_note(clattn__making *m, clattn_event *event, struct _cl_event *command);
+/* Where the context clears memory: fills the first `size` bytes of what all submissions have used
+ * with zeros, by a command that belongs to all of them. */
+clattn_status clattn__making_clear(clattn__making *m, clattn__memory *memory, uint64_t size);
+/* Bytes of the table. */
+uint64_t clattn__making_table_size(const clattn__making *m);
 /* Room for all commands and a flight, so that an enqueued one is never lost. */
 clattn_status clattn__making_reserve(const clattn__making *m);
 

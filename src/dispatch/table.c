@@ -1,13 +1,23 @@
 /* Tables: host memory that the device sees itself where it can, and a copy elsewhere. */
 #include "dispatch/table.h"
 
+#include <string.h>
+
 #define ALIGNMENT 4096u
 #define LEAST     16384u
 /* Tables to look at before a new one is made. */
 #define LOOKS 16
 
+static void clear(const clattn__env *env, clattn__table *table)
+{
+    if (env->clears)
+        memset(table->host, 0, (size_t)table->written);
+    table->written = 0;
+}
+
 static void finish(const clattn__env *env, clattn__table *table)
 {
+    clear(env, table);
     clattn__memory_release(table->memory);
     clattn__free(env, table->allocation);
 }
@@ -34,6 +44,8 @@ static clattn_status make(clattn__device *device, uint64_t size, clattn__table *
     made.allocation = clattn__alloc(clattn__device_env(device), (size_t)(size + ALIGNMENT));
     if (!made.allocation)
         return CLATTN_ERR_OUT_OF_MEMORY;
+    if (clattn__device_env(device)->clears) /* what the host's heap had there */
+        memset(made.allocation, 0, (size_t)(size + ALIGNMENT));
     const uintptr_t address = (uintptr_t)made.allocation;
     made.host = (unsigned char *)made.allocation + (ALIGNMENT - address % ALIGNMENT) % ALIGNMENT;
     const clattn_status status =
@@ -89,6 +101,8 @@ clattn_status clattn__tables_take(clattn__tables *tables, uint64_t size, clattn_
     }
     if (free_one == tables->count || tables->table[free_one].size < size)
         CLATTN__TRY(renew(tables, free_one, size));
+    clear(clattn__device_env(tables->device), &tables->table[free_one]);
+    tables->table[free_one].written = size;
     tables->next = (free_one + 1) % tables->count;
     *table = tables->table[free_one];
     return CLATTN_OK;

@@ -11,6 +11,7 @@ typedef struct clattn__table {
     unsigned char *host;    /* (size) what the host writes; part of `allocation` */
     void *allocation;       /* owned */
     uint64_t size;
+    uint64_t written; /* where the context clears memory: bytes that the host may have written */
 } clattn__table;
 
 typedef struct clattn__tables {

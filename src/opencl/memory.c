@@ -187,11 +187,41 @@ void clattn__memory_retain(clattn__memory *memory)
     atomic_fetch_add(&memory->references, 1);
 }
 
+/* Zeros for all that a device has of a slice. Nothing in flight uses it any more, but the next who
+ * gets it may be on any queue: so this waits. Where it fails, the device is lost. */
+static void clear_on(clattn__device *device, cl_mem mem, const clattn__memory *memory)
+{
+    static const cl_uint zero = 0;
+    const uint64_t size = (memory->size + sizeof zero - 1) / sizeof zero * sizeof zero;
+    const cl_int error =
+        device->cl.clEnqueueFillBuffer(device->transfer, mem, &zero, sizeof zero,
+                                       (size_t)memory->offset, (size_t)size, 0, NULL, NULL);
+    if (error == CL_SUCCESS)
+        (void)device->cl.clFinish(device->transfer);
+}
+
+/* The whole slice, which begins and ends with multiples of CLATTN__SLICE_ALIGNMENT. */
+static void clear(const clattn__memory *memory)
+{
+    clattn__views *views = memory->views;
+    if (!views) {
+        clear_on(memory->device, memory->mem, memory);
+        return;
+    }
+    memset(views->host + memory->offset, 0, (size_t)memory->size);
+    for (uint32_t i = 0; i < views->count; i++)
+        if (!views->view[i].shares)
+            clear_on(views->view[i].device, views->view[i].mem, memory);
+    clattn__views_written(views, NULL, memory->offset, memory->offset + memory->size);
+}
+
 void clattn__memory_release(clattn__memory *memory)
 {
     if (!memory || atomic_fetch_sub(&memory->references, 1) != 1)
         return;
     clattn__device *device = memory->device;
+    if (memory->arena && device->env->clears)
+        clear(memory);
     if (memory->arena) {
         clattn__mutex_lock(&device->memory_lock);
         clattn__arena_give_back(device, memory->arena, memory->offset, memory->size);

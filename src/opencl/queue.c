@@ -251,6 +251,24 @@ clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, 
                                   clattn__memory_offset(memory) + offset, data, size, event);
 }
 
+clattn_status clattn__queue_clear(clattn__queue *queue, clattn__memory *memory, uint64_t size,
+                                  struct _cl_event **event)
+{
+    static const cl_uint zero = 0;
+    cl_mem mem = clattn__memory_cl_on(memory, queue->device);
+    cl_event made;
+    const cl_event *wait;
+    uint32_t wait_count;
+    CLATTN__TRY(gather_wait(queue, NULL, 0, &wait, &wait_count));
+    const cl_int error = queue->device->cl.clEnqueueFillBuffer(
+        queue->cl, mem, &zero, sizeof zero, (size_t)clattn__memory_offset(memory), (size_t)size,
+        wait_count, wait, &made);
+    if (error != CL_SUCCESS)
+        return clattn__cl_fail(error, "clEnqueueFillBuffer");
+    hand_over(queue, made, event);
+    return CLATTN_OK;
+}
+
 clattn_status clattn__queue_read_cl(clattn__queue *queue, cl_mem memory, uint64_t offset,
                                     void *data, uint64_t size, struct _cl_event **event)
 {

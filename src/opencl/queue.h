@@ -47,6 +47,9 @@ clattn_status clattn__queue_launch(clattn__queue *queue, const clattn__launch_ca
 /* An event that is done when everything enqueued so far and all of `wait` is. */
 clattn_status clattn__queue_marker(clattn__queue *queue, struct _cl_event *const *wait,
                                    uint32_t wait_count, struct _cl_event **event);
+/* Fills the first `size` bytes, a multiple of 4, with zeros. */
+clattn_status clattn__queue_clear(clattn__queue *queue, clattn__memory *memory, uint64_t size,
+                                  struct _cl_event **event);
 /* Writes without waiting; `data` must stay until *event, or that of a later command, is done. */
 clattn_status clattn__queue_write(clattn__queue *queue, clattn__memory *memory, uint64_t offset,
                                   const void *data, uint64_t size, struct _cl_event **event);

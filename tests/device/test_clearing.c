@@ -1,8 +1,8 @@
 /* CLATTN_CONTEXT_CLEAR_MEMORY: what the library hands out again is zeros once those who used it are
- * done. A wrapper of clCreateBuffer notes all memory that is made, and tests read it by a queue of
- * their own: with the flag there is nothing in it, and without it there is. Tensors lie in host
- * memory that is wrapped, and count for nothing; nor do constants of plans, which have sizes
- * alone. */
+ * done. A wrapper of clCreateBuffer notes all memory that is made, which begins as zeros, and tests
+ * read it by a queue of their own: with the flag there is nothing in it, and without it there is.
+ * Tensors lie in host memory that is wrapped, and count for nothing; nor do constants of plans,
+ * which have sizes alone. */
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -41,14 +41,61 @@ static struct {
     cl_mem mem;
     size_t size;
     cl_context context;
+    bool is_host; /* it lies in memory of the library's, which goes with it */
 } made[64];
 static size_t made_count;
+static size_t left_in_host; /* bytes that weren't 0 when such memory went */
 
 /* What of the library's own is for launches to write to, or has host arrays. */
 static bool is_noted(cl_mem_flags flags)
 {
     const cl_mem_flags arena = CL_MEM_READ_WRITE, table = CL_MEM_READ_ONLY;
     return flags == arena || flags == table || flags == (table | CL_MEM_USE_HOST_PTR);
+}
+
+static cl_command_queue open_queue(cl_context context)
+{
+    cl_device_id device;
+    cl_int error;
+    REAL(clGetContextInfo);
+    REAL(clCreateCommandQueue);
+    cr_assert_eq(real_clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof device, &device, NULL),
+                 CL_SUCCESS);
+    cl_command_queue queue = real_clCreateCommandQueue(context, device, 0, &error);
+    cr_assert_eq(error, CL_SUCCESS);
+    return queue;
+}
+
+static size_t count_bytes(size_t n)
+{
+    const size_t size = made[n].size;
+    size_t count = 0;
+    unsigned char *bytes = malloc(size);
+    cl_command_queue queue = open_queue(made[n].context);
+    REAL(clEnqueueReadBuffer);
+    REAL(clReleaseCommandQueue);
+    cr_assert_not_null(bytes);
+    cr_assert_eq(
+        real_clEnqueueReadBuffer(queue, made[n].mem, CL_TRUE, 0, size, bytes, 0, NULL, NULL),
+        CL_SUCCESS);
+    cr_assert_eq(real_clReleaseCommandQueue(queue), CL_SUCCESS);
+    for (size_t i = 0; i < size; i++)
+        count += bytes[i] != 0;
+    free(bytes);
+    return count;
+}
+
+static void fill_with_zeros(cl_context context, cl_mem mem, size_t size)
+{
+    void *zeros = calloc(size, 1);
+    cl_command_queue queue = open_queue(context);
+    REAL(clEnqueueWriteBuffer);
+    REAL(clReleaseCommandQueue);
+    cr_assert_not_null(zeros);
+    cr_assert_eq(real_clEnqueueWriteBuffer(queue, mem, CL_TRUE, 0, size, zeros, 0, NULL, NULL),
+                 CL_SUCCESS);
+    cr_assert_eq(real_clReleaseCommandQueue(queue), CL_SUCCESS);
+    free(zeros);
 }
 
 static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, size_t size,
@@ -58,13 +105,30 @@ static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, 
     REAL(clRetainMemObject);
     cl_mem mem = real_clCreateBuffer(context, flags, size, host, error);
     if (mem && is_noted(flags)) {
+        if (!host)
+            fill_with_zeros(context, mem, size);
         cr_assert(made_count < COUNT(made));
         cr_assert_eq(real_clRetainMemObject(mem), CL_SUCCESS); /* to be read after it was freed */
         made[made_count].mem = mem;
         made[made_count].context = context;
+        made[made_count].is_host = host != NULL;
         made[made_count++].size = size;
     }
     return mem;
+}
+
+/* Memory of the library's is read before it is freed. */
+static cl_int CL_API_CALL release_mem(cl_mem mem)
+{
+    REAL(clReleaseMemObject);
+    for (size_t i = 0; i < made_count; i++)
+        if (made[i].mem == mem && made[i].is_host) {
+            left_in_host += count_bytes(i);
+            cr_assert_eq(real_clReleaseMemObject(mem), CL_SUCCESS);
+            made[i] = made[--made_count];
+            break;
+        }
+    return real_clReleaseMemObject(mem);
 }
 
 static void *get_proc(void *user, const char *name)
@@ -74,45 +138,18 @@ static void *get_proc(void *user, const char *name)
     (void)user;
     if (strcmp(name, "clCreateBuffer") == 0)
         found = (any_function *)create_buffer;
+    if (strcmp(name, "clReleaseMemObject") == 0)
+        found = (any_function *)release_mem;
     memcpy(&address, &found, sizeof address);
     return address;
-}
-
-static void read_memory(cl_mem mem, size_t size, cl_context context, void *bytes)
-{
-    cl_device_id device;
-    cl_int error;
-    REAL(clGetContextInfo);
-    REAL(clCreateCommandQueue);
-    REAL(clEnqueueReadBuffer);
-    REAL(clReleaseCommandQueue);
-    cr_assert_eq(real_clGetContextInfo(context, CL_CONTEXT_DEVICES, sizeof device, &device, NULL),
-                 CL_SUCCESS);
-    cl_command_queue queue = real_clCreateCommandQueue(context, device, 0, &error);
-    cr_assert_eq(error, CL_SUCCESS);
-    cr_assert_eq(real_clEnqueueReadBuffer(queue, mem, CL_TRUE, 0, size, bytes, 0, NULL, NULL),
-                 CL_SUCCESS);
-    cr_assert_eq(real_clReleaseCommandQueue(queue), CL_SUCCESS);
-}
-
-static size_t count_bytes(cl_mem mem, size_t size, cl_context context)
-{
-    size_t count = 0;
-    unsigned char *bytes = calloc(size, 1);
-    cr_assert_not_null(bytes);
-    read_memory(mem, size, context, bytes);
-    for (size_t i = 0; i < size; i++)
-        count += bytes[i] != 0;
-    free(bytes);
-    return count;
 }
 
 /* Bytes of all that was made that aren't 0. */
 static size_t left_behind(void)
 {
-    size_t count = 0;
+    size_t count = left_in_host;
     for (size_t i = 0; i < made_count; i++)
-        count += count_bytes(made[i].mem, made[i].size, made[i].context);
+        count += count_bytes(i);
     return count;
 }
 
@@ -120,6 +157,7 @@ static clattn_context *open_context(bool clears)
 {
     clattn_context *context;
     clattn_context_options options;
+    left_in_host = 0;
     clattn_context_options_init(&options);
     options.device = "0";
     options.get_proc = get_proc;

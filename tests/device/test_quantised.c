@@ -43,7 +43,8 @@ typedef struct rig_cache {
     uint8_t *bytes[2]; /* as the cache has them */
     float *scales[2];  /* (n_kv_head, length, groups) */
     float *q, *out, *again;
-    double *expected;
+    float *weights; /* (n_head, n_q, length), or NULL: not wanted */
+    double *expected, *expected_weights;
 } rig_cache;
 
 static const uint64_t id = 7;
@@ -137,9 +138,9 @@ static void close_cache(rig_cache *c)
     free(c->expected);
 }
 
-static clattn_buffer *filled(const rig_cache *c, const float *numbers, int64_t count)
+static clattn_buffer *filled(const rig_cache *c, const float *from, int64_t count)
 {
-    return rig_filled(c->context, numbers, (uint64_t)count * sizeof *numbers);
+    return rig_filled(c->context, from, (uint64_t)count * sizeof *from);
 }
 
 /* Tokens `begin` to `end` - 1 of what is given, to the end of the sequence. */
@@ -312,17 +313,24 @@ static void attend_side_by_side(rig_cache *c, int64_t top_k)
     desc.tensor[CLATTN_SLOT_K].dtype = desc.tensor[CLATTN_SLOT_V].dtype = c->dtype;
     desc.scale_channels = c->channels;
     desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_K_SCALES) | CLATTN_SLOT_BIT(CLATTN_SLOT_V_SCALES);
-    const clattn_host_binding bindings[] = {
+    clattn_host_binding bindings[9] = {
         {CLATTN_SLOT_Q, 0, c->q},
         {CLATTN_SLOT_K, 0, c->bytes[0]},
         {CLATTN_SLOT_V, 0, c->bytes[1]},
         {CLATTN_SLOT_OUT, 0, c->again},
         {CLATTN_SLOT_K_SCALES, 0, c->scales[0]},
         {CLATTN_SLOT_V_SCALES, 0, c->scales[1]},
-        {CLATTN_SLOT_ALIBI, 0, (void *)(uintptr_t)slopes},
-        {CLATTN_SLOT_SINK, 0, (void *)(uintptr_t)sinks},
     };
-    good(clattn_run(c->context, &desc, bindings, COUNT(bindings) - (c->options ? 0 : 2)));
+    uint32_t count = 6;
+    if (c->options) {
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_ALIBI, 0, (void *)(uintptr_t)slopes};
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_SINK, 0, (void *)(uintptr_t)sinks};
+    }
+    if (c->weights) {
+        desc.slots |= CLATTN_SLOT_BIT(CLATTN_SLOT_WEIGHTS);
+        bindings[count++] = (clattn_host_binding){CLATTN_SLOT_WEIGHTS, 0, c->weights};
+    }
+    good(clattn_run(c->context, &desc, bindings, count));
 }
 
 static void check_out(rig_cache *c, const float *out, const char *where)
@@ -341,7 +349,8 @@ static void check_out(rig_cache *c, const float *out, const char *where)
                               .q = c->q,
                               .k = c->meant[0],
                               .v = c->meant[1],
-                              .out = c->expected};
+                              .out = c->expected,
+                              .weights = c->expected_weights};
     double most = 1;
     if (c->options) {
         problem.has_window = true;
@@ -358,13 +367,6 @@ static void check_out(rig_cache *c, const float *out, const char *where)
         cr_assert(fabs((double)out[i] - c->expected[i]) <= RIG_BOUND * most,
                   "%s, %s: element %d is %g, not %g", rig_said(), where, (int)i, (double)out[i],
                   c->expected[i]);
-}
-
-/* As many as there are keys: the same by another operation. */
-static void check_top_k(rig_cache *c)
-{
-    attend_side_by_side(c, c->shape.length);
-    check_out(c, c->again, "top_k");
 }
 
 static void run_one(rig_cache *c)
@@ -385,8 +387,10 @@ static void run_one(rig_cache *c)
         memcmp(c->out, c->again,
                (size_t)(c->shape.n_head * c->shape.n_q * c->shape.value_dim) * sizeof *c->out),
         0, "%s: side by side other bits", rig_said());
-    if (c->page_size == 16 && c->shape.n_q <= 3 && !c->options)
-        check_top_k(c);
+    if (c->page_size == 16 && c->shape.n_q <= 3 && !c->options) {
+        attend_side_by_side(c, c->shape.length); /* all keys: the same by another operation */
+        check_out(c, c->again, "top_k");
+    }
     close_cache(c);
 }
 
@@ -412,15 +416,20 @@ Test(quantised, agrees_with_the_oracle, .timeout = 840)
     rig_each_kernel(all_shapes);
 }
 
+static rig_cache of_type(clattn_context *context, quantised_shape shape, size_t t)
+{
+    return (rig_cache){.context = context,
+                       .shape = shape,
+                       .dtype = types[t].dtype,
+                       .channels = types[t].channels,
+                       .page_size = 16};
+}
+
 static void every_type_with_options(clattn_context *context, const char *kernel)
 {
     for (size_t t = 0; t < COUNT(types); t++) {
-        rig_cache c = {.context = context,
-                       .shape = {4, 2, 2, 1030, 128, 128},
-                       .dtype = types[t].dtype,
-                       .channels = types[t].channels,
-                       .page_size = 16,
-                       .options = true};
+        rig_cache c = of_type(context, (quantised_shape){4, 2, 2, 1030, 128, 128}, t);
+        c.options = true;
         rig_say("%s, options, type %d, %d channels a scale", kernel, (int)c.dtype, (int)c.channels);
         run_one(&c);
     }
@@ -437,11 +446,7 @@ static void last_token_is_odd(clattn_context *context, const char *kernel)
 {
     for (size_t t = 0; t < COUNT(types); t++)
         for (int values = 0; values < 2; values++) {
-            rig_cache c = {.context = context,
-                           .shape = {2, 1, 2, 40, 64, 64},
-                           .dtype = types[t].dtype,
-                           .channels = types[t].channels,
-                           .page_size = 16};
+            rig_cache c = of_type(context, (quantised_shape){2, 1, 2, 40, 64, 64}, t);
             rig_say("%s, type %d, %d channels a scale", kernel, (int)c.dtype, (int)c.channels);
             open_cache(&c);
             c.given[1][(c.shape.length - 1) * 64 + 5] = values ? INFINITY : 1;
@@ -456,6 +461,36 @@ static void last_token_is_odd(clattn_context *context, const char *kernel)
                       rig_said());
             close_cache(&c);
         }
+}
+
+/* Those that a program of its own computes have the integers' keys, too. */
+static void every_weight(clattn_context *context, const char *kernel)
+{
+    enum { ROWS = 2 * 40, KEYS = 77 };
+    static float weights[ROWS * KEYS];
+    static double expected[ROWS * KEYS];
+    for (size_t t = 0; t < COUNT(types); t += is_shortened() ? COUNT(types) - 1 : 1) {
+        rig_cache c = of_type(context, (quantised_shape){2, 1, ROWS / 2, KEYS, 64, 48}, t);
+        c.weights = weights;
+        c.expected_weights = expected;
+        rig_say("%s, weights, type %d, %d channels", kernel, (int)c.dtype, (int)c.channels);
+        open_cache(&c);
+        good(clattn_kv_cache_add(c.cache, id));
+        append(&c, 0, KEYS);
+        read_back(&c, KEYS);
+        check_rows(&c); /* fills c.meant */
+        attend_side_by_side(&c, 0);
+        check_out(&c, c.again, "with weights");
+        for (int i = 0; i < ROWS * KEYS; i++)
+            cr_assert(fabs((double)weights[i] - expected[i]) <= RIG_BOUND, "%s: %d is %g, not %g",
+                      rig_said(), i, (double)weights[i], expected[i]);
+        close_cache(&c);
+    }
+}
+
+Test(quantised, returns_weights, .timeout = 840)
+{
+    rig_each_kernel(every_weight);
 }
 
 /* A number that isn't finite shows, and only where it is visible. */

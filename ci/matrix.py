@@ -50,6 +50,9 @@ OCLGRIND = {"OCL_ICD_VENDORS": "{home}/oclgrind.icd", "OCLGRIND_BUILD_OPTIONS": 
             "CLATTN_TEST_NO_PAGES": "1"}
 # Of what is looked at for races.
 LEFT_OUT = {"top_k in pages is left out: Oclgrind ends at LLVM's instruction freeze": 1}
+# Outputs for which Oclgrind ends, within itself, where it follows uninitialised values through
+# tiles (weights_tile; gradient_bias_tile, too). They are looked at for all else.
+BLIND = ("weights.npy", "qk_matmul_output.npy")
 
 IMPLEMENTATIONS = [
     Implementation("pocl", ("conformance", "device", "onnx"), what="the system's PoCL"),
@@ -78,7 +81,7 @@ FEW = ("kernels", "layouts", "decode", "pages", "rotary", "top_k", "events", "on
 
 # Cases that Oclgrind gets through in time: paths below tests/data/conformance.
 RACES_FEW = ("onnx/3d_gqa_attn_mask", "onnx/3d_diff_heads_sizes_causal", "torch/top_k/hard",
-             "torch/attention/single_token")
+             "onnx/4d_with_qk_matmul_softmax", "torch/attention/single_token")
 RACES = (*RACES_FEW, "onnx", "torch/top_k", "torch/attention/key_length_zero",
          "torch/attention/boolean_mask_empty_row", "torch/ragged/causal_empty_sequence")
 
@@ -158,9 +161,9 @@ def last_line(text):
 
 # ---- suites -------------------------------------------------------------------------------------
 
-def conformance(runner, names, *more):
+def conformance(runner, names, *more, extra=None):
     kernel = ["--kernel", ",".join(names)] if names else []
-    status, text = runner.run([BUILD / "tests/conformance", *kernel, *more])
+    status, text = runner.run([BUILD / "tests/conformance", *kernel, *more], extra)
     return conformance_result(status, text, "--must-pass" in more)
 
 
@@ -195,10 +198,22 @@ def all_cases(runner, names):
 
 
 def races(runner, names, paths=RACES):
-    result = conformance(runner, names, *(CASES / path for path in paths))
-    found = runner.complaints()
-    return result._replace(failed=result.failed + sum(found.values()),
-                           reasons=result.reasons + found + Counter(LEFT_OUT))
+    cases = [case.parent for path in paths for case in sorted((CASES / path).rglob("case.json"))]
+    blind = [case for case in cases if runner.family == "tile" and
+             any((case / name).exists() for name in BLIND)]
+    total = Result(0, 0, 0, Counter(LEFT_OUT))
+    for part, extra in (([case for case in cases if case not in blind], None),
+                        (blind, {"OCLGRIND_UNINITIALIZED": "0"})):
+        if not part:
+            continue
+        result = conformance(runner, names, *part, extra=extra)
+        found = runner.complaints()
+        total = Result(total.passed + result.passed,
+                       total.failed + result.failed + sum(found.values()),
+                       total.skipped + result.skipped, total.reasons + result.reasons + found)
+    if blind:
+        total.reasons[f"{len(blind)} not for uninitialised values, where Oclgrind ends"] = 1
+    return total
 
 
 def races_few(runner, names):

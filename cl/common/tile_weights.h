@@ -91,25 +91,43 @@ INLINE ulong bits_between(int from, int to)
     return ~(ulong)0 >> (64 - (to - from)) << from;
 }
 
+/* Member by member: Oclgrind ends at structs that are copied from local memory. */
+INLINE run kept_run(__local const listed_keys *kept)
+{
+    run r;
+    r.begin = kept->r.begin;
+    r.end = kept->r.end;
+    r.at = kept->r.at;
+    r.last = kept->r.last;
+    return r;
+}
+
+INLINE void keep_run(run r, __local listed_keys *kept)
+{
+    kept->r.begin = r.begin;
+    kept->r.end = r.end;
+    kept->r.at = r.at;
+    kept->r.last = r.last;
+}
+
 /* To the block of keys at `start`; `again`: the list is another, or goes back. Of one work-item. */
 INLINE void list_keys(const tile *x, const pairs *of, int start, int again,
                       __local listed_keys *kept)
 {
-    listed_keys l = *kept;
     const int n_kv = x->row->n_kv, end = start + min(BLOCK_N, n_kv - start);
-    if (again) {
-        l.r = run_init();
-        l.found = next_run(of, &l.r, x->first, 0, n_kv);
-    }
-    l.keys = 0;
-    while (l.found && l.r.begin < end) {
-        if (l.r.end > start)
-            l.keys |= bits_between(max(l.r.begin, start) - start, min(l.r.end, end) - start);
-        if (l.r.end > end)
+    run r = again ? run_init() : kept_run(kept);
+    int found = again ? next_run(of, &r, x->first, 0, n_kv) : kept->found;
+    ulong keys = 0;
+    while (found && r.begin < end) {
+        if (r.end > start)
+            keys |= bits_between(max(r.begin, start) - start, min(r.end, end) - start);
+        if (r.end > end)
             break;
-        l.found = next_run(of, &l.r, x->first, 0, n_kv);
+        found = next_run(of, &r, x->first, 0, n_kv);
     }
-    *kept = l;
+    keep_run(r, kept);
+    kept->found = found;
+    kept->keys = keys;
 }
 
 /* Finds rows and keys of a block, for a head and stage. Ends with a barrier. */

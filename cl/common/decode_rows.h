@@ -109,20 +109,20 @@
 #define VALUES 32
 /* Whether of lines that are next to each other every other one is prefetched, because the second
  * cache's own prefetcher brings the one beside it: of floats, unless several queries' products keep
- * it waiting. */
+ * it waiting, or rows lie in pages, of which it hasn't seen enough before they end. */
 #define EVERY_OTHER (IN_TURN && STORAGE == CLATTN_D_F32 && ROWS <= 2)
 /* Rows ahead that are prefetched while others are multiplied: 2 to 16 KiB, more than a core reads
  * in the time that memory takes to answer. What is read in turn goes into the second cache. */
 #define KEYS_AHEAD (VEC * (STORAGE == CLATTN_D_F32 ? 1 : STORAGE < CLATTN_D_I8 ? 2 : 4))
 #if IN_TURN
-#define BYTES_AHEAD              (EVERY_OTHER ? 8192 : 16384)
-#define AHEAD(dim)               max(BYTES_AHEAD / (int)bytes_of(dim, STORAGE), 1)
-#define VALUES_AHEAD(dim, count) AHEAD(dim)
-#define PREFETCH_ROW(address)    PREFETCH_SECOND(address)
+#define BYTES_AHEAD(paged)              (EVERY_OTHER && !(paged) ? 8192 : 16384)
+#define AHEAD(dim, paged)               max(BYTES_AHEAD(paged) / (int)bytes_of(dim, STORAGE), 1)
+#define VALUES_AHEAD(dim, paged, count) AHEAD(dim, paged)
+#define PREFETCH_ROW(address)           PREFETCH_SECOND(address)
 #else
-#define AHEAD(dim)               KEYS_AHEAD
-#define VALUES_AHEAD(dim, count) (count)
-#define PREFETCH_ROW(address)    PREFETCH(address)
+#define AHEAD(dim, paged)               KEYS_AHEAD
+#define VALUES_AHEAD(dim, paged, count) (count)
+#define PREFETCH_ROW(address)           PREFETCH(address)
 #endif
 /* Whether lines are prefetched one by one, as elements are read, which leaves the processor time to
  * compute while they come: where a piece of floats is a line, or has to be. Of what is narrower a
@@ -199,6 +199,15 @@ INLINE void touch_pages(const decode *x, const rows_of *of, int key, int count)
         rows = min(rows, of->page_size);
     for (int n = 0; n < there; n += rows)
         PREFETCH((size_t)address_of(of, first + n));
+}
+
+/* Prefetches a line, and the one behind it where lines are asked for by twos and rows lie in pages.
+ */
+INLINE void prefetch_lines(__global const uchar *at, long ahead, int paged)
+{
+    PREFETCH_ROW((size_t)at + ahead);
+    if (EVERY_OTHER && paged)
+        PREFETCH_ROW((size_t)at + ahead + LINE);
 }
 
 /* Prefetches what is `ahead` bytes behind a row of `bytes`. */

@@ -36,6 +36,7 @@ INLINE vfloat sums_of_vectors(const vfloat *x, const int count)
 typedef struct places {
     __global const uchar *at[VEC];
     long ahead;
+    int paged;
     __global const float *scales[VEC];
     long inner;
 } places;
@@ -81,7 +82,7 @@ INLINE void add_key(const float *q, int d, const places *keys, int key, int c,
 INLINE void prefetch_key(const places *keys, int key, int d)
 {
     if (WIDE)
-        PREFETCH_ROW((size_t)(keys->at[key] + bytes_of(d, STORAGE)) + keys->ahead);
+        prefetch_lines(keys->at[key] + bytes_of(d, STORAGE), keys->ahead, keys->paged);
 }
 
 #if IN_TURN
@@ -183,7 +184,9 @@ INLINE void place_keys(const decode *x, int key, places *to)
                                      : keys->scales + scale_begin(keys, j);
 #endif
     }
-    to->ahead = address_of(keys, key + min(AHEAD(x->row->head_dim), x->to - 1 - key)) - to->at[0];
+    to->paged = keys->page_size > 0;
+    const int ahead = min(AHEAD(x->row->head_dim, to->paged), x->to - 1 - key);
+    to->ahead = address_of(keys, key + ahead) - to->at[0];
 }
 
 INLINE void score_split(const decode *x)

@@ -7,8 +7,9 @@
 /* Values of keys `key` to `key` + `count` - 1, side by side in one tensor. */
 typedef struct value_rows {
     int key, count;
-    __global const uchar *at;     /* of the first */
-    long step, ahead;             /* bytes; `ahead`: to what is to be prefetched */
+    __global const uchar *at; /* of the first */
+    long step, ahead;         /* bytes; `ahead`: to what is to be prefetched */
+    int paged;
     __global const float *scales; /* of the first, by group */
     long scale_step, inner;
 } value_rows;
@@ -43,8 +44,8 @@ INLINE void value_tile(const decode *x, int tile, const value_rows *of, int d, c
                 continue;
             load_value(of, j, begin + c * VEC, v + c);
             if (WIDE && c % ASKED_PIECES == 0)
-                PREFETCH_ROW((size_t)(of->at + j * of->step + bytes_of(begin + c * VEC, STORAGE)) +
-                             of->ahead);
+                prefetch_lines(of->at + j * of->step + bytes_of(begin + c * VEC, STORAGE),
+                               of->ahead, of->paged);
         }
 #pragma unroll
         for (int r = 0; r < TILE_ROWS; r++) {
@@ -116,9 +117,9 @@ INLINE void value_split(const decode *x, int careful)
         of.count = values_of_block(x, key);
         of.at = address_of(values, key);
         of.step = bytes_of(values->step[key < values->n_past ? 0 : 1], STORAGE);
-        of.ahead = address_of(values, key + min(VALUES_AHEAD(x->row->value_dim, of.count),
-                                                x->to - 1 - key)) -
-                   of.at;
+        of.paged = values->page_size > 0;
+        const int ahead = VALUES_AHEAD(x->row->value_dim, of.paged, of.count);
+        of.ahead = address_of(values, key + min(ahead, x->to - 1 - key)) - of.at;
 #if GROUP_SCALES
         of.scales = values->scales + scale_begin(values, key);
         of.scale_step = values->scale_step;

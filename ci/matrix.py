@@ -198,7 +198,11 @@ def all_cases(runner, names):
 
 
 def races(runner, names, paths=RACES):
-    cases = [case.parent for path in paths for case in sorted((CASES / path).rglob("case.json"))]
+    found = {path: sorted((CASES / path).rglob("case.json")) for path in paths}
+    absent = [path for path in paths if not found[path]]
+    if absent:
+        return Result(0, len(absent), 0, Counter({f"failed: no case in {absent}": 1}))
+    cases = [case.parent for path in paths for case in found[path]]
     blind = [case for case in cases if runner.family == "tile" and
              any((case / name).exists() for name in BLIND)]
     total = Result(0, 0, 0, Counter(LEFT_OUT))
@@ -207,10 +211,11 @@ def races(runner, names, paths=RACES):
         if not part:
             continue
         result = conformance(runner, names, *part, extra=extra)
-        found = runner.complaints()
+        complaints = runner.complaints()
         total = Result(total.passed + result.passed,
-                       total.failed + result.failed + sum(found.values()),
-                       total.skipped + result.skipped, total.reasons + result.reasons + found)
+                       total.failed + result.failed + sum(complaints.values()),
+                       total.skipped + result.skipped,
+                       total.reasons + result.reasons + complaints)
     if blind:
         total.reasons[f"{len(blind)} not for uninitialised values, where Oclgrind ends"] = 1
     return total

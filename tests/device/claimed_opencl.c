@@ -2,30 +2,17 @@
 #include "claimed_opencl.h"
 
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <CL/cl.h>
 
-typedef void(any_function)(void);
+#include "real_cl.h"
 
 /* Of the context that is being made: caps are asked for then. */
 static claimed_device claimed;
 static claimed_builds builds; /* by one thread */
-
-static any_function *load(const char *name)
-{
-    static void *library;
-    const char *named = getenv("CLATTN_OPENCL_LIBRARY");
-    any_function *found = NULL;
-    if (!library)
-        library = dlopen(named && *named ? named : "libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
-    void *address = library ? dlsym(library, name) : NULL;
-    memcpy(&found, &address, sizeof found);
-    return found;
-}
 
 static void claim(cl_device_info info, void *value)
 {
@@ -45,7 +32,7 @@ static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info in
                                           void *value, size_t *written)
 {
     cl_int(CL_API_CALL * real)(cl_device_id, cl_device_info, size_t, void *, size_t *);
-    any_function *found = load("clGetDeviceInfo");
+    any_function *found = real_cl_load("clGetDeviceInfo");
     memcpy(&real, &found, sizeof real);
     const cl_int status = real(device, info, size, value, written);
     if (status == CL_SUCCESS && value)
@@ -57,7 +44,7 @@ static cl_int CL_API_CALL get_platform_info(cl_platform_id platform, cl_platform
                                             size_t size, void *value, size_t *written)
 {
     cl_int(CL_API_CALL * real)(cl_platform_id, cl_platform_info, size_t, void *, size_t *);
-    any_function *found = load("clGetPlatformInfo");
+    any_function *found = real_cl_load("clGetPlatformInfo");
     memcpy(&real, &found, sizeof real);
     if (info != CL_PLATFORM_NAME || !claimed.platform)
         return real(platform, info, size, value, written);
@@ -78,7 +65,7 @@ static cl_int CL_API_CALL build_program(cl_program program, cl_uint count, const
     static const char wish[] = "-cl-intel-256-GRF-per-thread ";
     cl_int(CL_API_CALL * real)(cl_program, cl_uint, const cl_device_id *, const char *,
                                void(CL_CALLBACK *)(cl_program, void *), void *);
-    any_function *found = load("clBuildProgram");
+    any_function *found = real_cl_load("clBuildProgram");
     memcpy(&real, &found, sizeof real);
     const bool wished = strncmp(options, wish, strlen(wish)) == 0;
     *(wished ? &builds.wished : &builds.plain) += 1;
@@ -94,7 +81,7 @@ claimed_builds claimed_count_builds(void)
 
 static void *get_proc(void *user, const char *name)
 {
-    any_function *found = load(name);
+    any_function *found = real_cl_load(name);
     void *address;
     (void)user;
     if (strcmp(name, "clGetDeviceInfo") == 0)

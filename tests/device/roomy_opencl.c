@@ -2,35 +2,22 @@
 #include "roomy_opencl.h"
 
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <CL/cl.h>
 
+#include "real_cl.h"
+
 #define CLAIMED ((cl_ulong)1 << 40)
 #define MADE    ((size_t)1 << 20) /* bytes of a buffer that claims to be larger */
-
-typedef void(any_function)(void);
-
-static any_function *load(const char *name)
-{
-    static void *library;
-    const char *named = getenv("CLATTN_OPENCL_LIBRARY");
-    any_function *found = NULL;
-    if (!library)
-        library = dlopen(named && *named ? named : "libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
-    void *address = library ? dlsym(library, name) : NULL;
-    memcpy(&found, &address, sizeof found);
-    return found;
-}
 
 static cl_int CL_API_CALL get_device_info(cl_device_id device, cl_device_info info, size_t size,
                                           void *value, size_t *written)
 {
     cl_int(CL_API_CALL * real)(cl_device_id, cl_device_info, size_t, void *, size_t *);
-    any_function *found = load("clGetDeviceInfo");
+    any_function *found = real_cl_load("clGetDeviceInfo");
     memcpy(&real, &found, sizeof real);
     const cl_int status = real(device, info, size, value, written);
     if (status == CL_SUCCESS && value && info == CL_DEVICE_MAX_MEM_ALLOC_SIZE)
@@ -42,7 +29,7 @@ static cl_mem CL_API_CALL create_buffer(cl_context context, cl_mem_flags flags, 
                                         void *host, cl_int *error)
 {
     cl_mem(CL_API_CALL * real)(cl_context, cl_mem_flags, size_t, void *, cl_int *);
-    any_function *found = load("clCreateBuffer");
+    any_function *found = real_cl_load("clCreateBuffer");
     memcpy(&real, &found, sizeof real);
     if (flags & CL_MEM_USE_HOST_PTR && size > MADE)
         size = MADE;
@@ -56,7 +43,7 @@ static void *CL_API_CALL map_buffer(cl_command_queue queue, cl_mem buffer, cl_bo
 {
     void *(CL_API_CALL * real)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t,
                                cl_uint, const cl_event *, cl_event *, cl_int *);
-    any_function *found = load("clEnqueueMapBuffer");
+    any_function *found = real_cl_load("clEnqueueMapBuffer");
     memcpy(&real, &found, sizeof real);
     if (offset == 0 && size > MADE)
         size = MADE;
@@ -73,7 +60,7 @@ void *roomy_get_proc(void *user, const char *name)
         {"clCreateBuffer", (any_function *)create_buffer},
         {"clEnqueueMapBuffer", (any_function *)map_buffer},
     };
-    any_function *found = load(name);
+    any_function *found = real_cl_load(name);
     void *address;
     (void)user;
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)

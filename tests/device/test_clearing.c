@@ -4,7 +4,6 @@
  * Tensors lie in host memory that is wrapped, and count for nothing; nor do constants of plans,
  * which have sizes alone. */
 #include <criterion/criterion.h>
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,29 +11,17 @@
 #include <CL/cl.h>
 #include <clattn/clattn.h>
 
+#include "real_cl.h"
+
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define BIT(slot)    CLATTN_SLOT_BIT(CLATTN_SLOT_##slot)
 
 /* --- the wrapper ------------------------------------------------------------------------------ */
 
-typedef void(any_function)(void);
-
-static any_function *load(const char *name)
-{
-    static void *library;
-    const char *named = getenv("CLATTN_OPENCL_LIBRARY");
-    any_function *found = NULL;
-    if (!library)
-        library = dlopen(named && *named ? named : "libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
-    void *address = library ? dlsym(library, name) : NULL;
-    memcpy(&found, &address, sizeof found);
-    return found;
-}
-
 /* Declares `real_NAME`, the library's function. */
 #define REAL(name)                                                                                 \
     __typeof__(name) *real_##name;                                                                 \
-    any_function *const found_##name = load(#name);                                                \
+    any_function *const found_##name = real_cl_load(#name);                                        \
     memcpy(&real_##name, &found_##name, sizeof real_##name)
 
 static struct {
@@ -133,7 +120,7 @@ static cl_int CL_API_CALL release_mem(cl_mem mem)
 
 static void *get_proc(void *user, const char *name)
 {
-    any_function *found = load(name);
+    any_function *found = real_cl_load(name);
     void *address;
     (void)user;
     if (strcmp(name, "clCreateBuffer") == 0)
